@@ -1,0 +1,236 @@
+/*===- abi.h - what generated code and the runtime know of each other -----===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * A library is constant data (a sparse_attn_library) that points at generated
+ * functions. lib/Package writes the data, lib/Conversion the functions; both
+ * mirror these structures field by field. Users need runtime.h alone.
+ *
+ * Any change here raises SPARSE_ATTN_ABI_VERSION.
+ *
+ *===----------------------------------------------------------------------===*/
+#ifndef SPARSE_ATTN_ABI_H
+#define SPARSE_ATTN_ABI_H
+
+#include "sparse_attn/runtime.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* "SPARSATN" read as a little-endian word. */
+#define SA_LIBRARY_MAGIC UINT64_C(0x4e54415352415053)
+
+/* The symbol of a library's sparse_attn_library. */
+#define SA_LIBRARY_SYMBOL "sparse_attn_library_descriptor"
+
+/* Every tensor reaches generated code as a rank-4 strided view, shorter ranks
+ * padded with leading axes of size 1 and stride 0. Same layout as MLIR's
+ * descriptor of a rank-4 memref; strides in elements. */
+typedef struct sa_view {
+  void *allocated;
+  void *data;
+  int64_t offset; /* always 0 */
+  int64_t size[4];
+  int64_t stride[4];
+} sa_view;
+
+/* What a mask's classifier may read. */
+typedef struct sa_mask_context {
+  const sa_view *values;     /* by value id: layout operands are filled in */
+  const void *const *tables; /* plan tables, by index in sa_attention::tables */
+  int32_t keys;              /* n of this batch entry, in tokens (pooled keys too) */
+  int32_t heads;             /* H */
+} sa_mask_context;
+
+/* 0 empty, 1 full, 2 partial or unknown, for positions [p0, p1] x keys [j0, j1],
+ * ends inclusive. Decided (0 or 1) when p0 == p1 and j0 == j1. Positions may be
+ * negative. For pooled keys j counts pooled keys. */
+typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b,
+                                  int32_t h, int32_t p0, int32_t p1, int32_t j0,
+                                  int32_t j1);
+
+/* Packs keys [first_key, first_key + keys) of key/value head `kv_head` into one
+ * tile of tile_keys * head_dim elements; missing keys become zeros. */
+typedef struct sa_pack_args {
+  const sa_view *values;
+  void *packed; /* 64-byte aligned */
+  int64_t b, kv_head, first_key, keys;
+} sa_pack_args;
+typedef void (*sa_pack_fn)(const sa_pack_args *args);
+
+/* A run of key tiles of one query tile. */
+#define SA_RUN_FULL (-1)      /* every pair of every tile is kept */
+#define SA_RUN_PREDICATE (-2) /* ask the generated predicate for every pair */
+/* >= 0: the run's tiles use the bit tiles mask, mask + 1, ... of the plan */
+typedef struct sa_run {
+  int32_t first_tile;
+  int32_t tiles;
+  int32_t mask;
+  int32_t hops; /* first hop tile of the run, -1 where the kernel needs none */
+} sa_run;
+
+/* One query tile of one (b, h): rows [first_row, first_row + rows). */
+typedef struct sa_attend_args {
+  const sa_view *values;  /* by value id */
+  const void *packed;     /* tile t of (b, kv_head) at packed + t * tile bytes */
+  const sa_run *runs;     /* ascending */
+  int64_t run_count;
+  const uint8_t *bits;    /* bit tiles: tile_rows x tile_keys / 8 bytes, LSB first */
+  const uint16_t *hops;   /* hop tiles: tile_rows x tile_keys, 0xffff = unreachable */
+  void *scratch;          /* sa_level::scratch_bytes, 64-byte aligned */
+  int64_t b, h, kv_head;
+  int64_t first_row, rows;
+  int64_t first_position; /* p of first_row */
+  int64_t keys;           /* keys of this batch entry (pooled: pooled keys) */
+  int64_t tokens;         /* n of this batch entry, in tokens */
+  int64_t heads;          /* H */
+} sa_attend_args;
+typedef void (*sa_attend_fn)(const sa_attend_args *args);
+
+/* Instruction levels, best last. */
+enum { SA_LEVEL_AVX2 = 1, SA_LEVEL_AVX512 = 2 };
+
+typedef struct sa_level {
+  int32_t level;
+  int32_t reserved;
+  const char *name; /* "avx2", "avx512" */
+  int64_t scratch_bytes;
+  sa_pack_fn pack;
+  sa_attend_fn attend;
+} sa_level;
+
+/* Tables that a mask needs beside its operands; built by the runtime when a
+ * plan is created. */
+enum {
+  /* inputs: offsets [B?, C+1], chunk_node [B?, C], indptr [V+1], indices [E];
+   * parameters: max_hops (-1 unbounded), directed, want_distances. */
+  SA_TABLE_REACH = 1
+};
+typedef struct sa_table {
+  int32_t kind;
+  int32_t input_count;
+  const int32_t *inputs; /* value ids, -1 where absent */
+  int32_t parameter_count;
+  int32_t reserved;
+  const int64_t *parameters;
+} sa_table;
+
+/* Checks of layout operands, done when a plan is created. */
+enum {
+  SA_CHECK_OFFSETS = 1, /* inputs: [B?, S+1]; starts >= 0, never decreases, ends <= N */
+  SA_CHECK_LENGTH = 2,  /* inputs: [B]; parameters: {axis}: 0 <= x <= M (0) or N (1) */
+  SA_CHECK_INDEX = 3,   /* inputs: [B?, g]; parameters: {bound}: 0 <= x < N (0); -1 = padding */
+  SA_CHECK_BSR = 4,     /* inputs: indptr, indices, bits?; parameters: R, C */
+  SA_CHECK_GRAPH = 5,   /* inputs as SA_TABLE_REACH */
+  SA_CHECK_HEADS = 6    /* parameters: {heads}: H must be this */
+};
+typedef struct sa_check {
+  int32_t kind;
+  int32_t input_count;
+  const int32_t *inputs;
+  int32_t parameter_count;
+  int32_t reserved;
+  const int64_t *parameters;
+  const char *op; /* the op that asks, for the message: "segments" */
+} sa_check;
+
+enum { SA_BINDING_COMPILE = 0, SA_BINDING_PLAN = 1 };
+
+typedef struct sa_attention {
+  int32_t head_dim, value_dim;
+  int32_t tile_rows, tile_keys;
+  int32_t binding;
+  int32_t per_batch;  /* the mask differs by batch entry */
+  int32_t per_head;   /* the mask differs by head */
+  int32_t key_block;  /* 0: keys are tokens; else each key is a mean of key_block tokens */
+  /* value ids, -1 where absent */
+  int32_t q, k, v, kv_len, q_len, q_offset, sinks, out, lse;
+  int32_t hop_table;  /* index into tables of the distances for hop tiles, or -1 */
+  int32_t table_count, check_count;
+  const sa_table *tables;
+  const sa_check *checks;
+  sa_classify_fn classify;
+  int32_t level_count;
+  int32_t reserved;
+  const sa_level *levels;
+} sa_attention;
+
+/* The program of a kernel: its steps in order. Values are numbered: inputs
+ * first, then every step's results in order. */
+enum { SA_STEP_ATTENTION = 1, SA_STEP_POOL = 2, SA_STEP_MERGE = 3 };
+typedef struct sa_step {
+  int32_t kind;
+  int32_t input_count;   /* pool: 1; merge: O0, LSE0, O1, LSE1, ...; attention: 0 */
+  const int32_t *inputs;
+  int32_t first_result;  /* pool: 1 value; merge, attention: O then LSE */
+  int32_t block;         /* pool: tokens per pooled key */
+  const sa_attention *attention;
+} sa_step;
+
+typedef struct sa_tensor {
+  const char *name;
+  int32_t layout; /* 1: operand of plan_create */
+  int32_t rank;
+  int32_t type_code, type_bits; /* as DLDataType, lanes = 1 */
+  int64_t dims[4]; /* -1 where free */
+  /* Which run-time size an axis must have: 0 free, 1 B, 2 H, 3 Hkv, 4 M, 5 N,
+   * 16 + x: either 1 or x. */
+  int32_t axis[4];
+  int32_t value;  /* value id: its index for an input; any for an output */
+  int32_t reserved;
+} sa_tensor;
+
+struct sparse_attn_kernel {
+  const char *name;
+  int32_t input_count, output_count;
+  const sa_tensor *inputs;
+  const sa_tensor *outputs;
+  int32_t value_count;
+  int32_t step_count;
+  const sa_step *steps;
+};
+
+struct sparse_attn_library {
+  uint64_t magic;
+  uint32_t abi_version;
+  uint32_t kernel_count;
+  const sparse_attn_kernel *kernels;
+  const char *manifest;
+};
+
+/*===--- Helpers that generated classifiers call --------------------------===*
+ * All return a tile class (0, 1, 2) and follow sa_classify_fn.              */
+
+/* segments: offsets [.., B?, S+1]. */
+SPARSE_ATTN_API int32_t sa_classify_segments(const sa_view *offsets, int32_t b,
+                                             int32_t p0, int32_t p1, int32_t j0, int32_t j1);
+
+/* global: index [.., B?, g]; entries of -1 are padding. */
+SPARSE_ATTN_API int32_t sa_classify_global(const sa_view *index, int32_t b,
+                                           int32_t p0, int32_t p1, int32_t j0, int32_t j1);
+
+/* block_mask: indptr [B?, H?, rows + 1], indices [B?, H?, blocks], ascending in a
+ * row; bits [B?, blocks, R, ceil(C / 8)] bytes or NULL. Axes of size 1 broadcast. */
+SPARSE_ATTN_API int32_t sa_classify_block_mask(const sa_view *indptr, const sa_view *indices,
+                                               const sa_view *bits, int32_t block_rows,
+                                               int32_t block_keys, int32_t b, int32_t h,
+                                               int32_t p0, int32_t p1, int32_t j0, int32_t j1);
+
+/* random_blocks: `count` of the ceil(keys / block) key blocks, drawn for query
+ * block p / block by Philox 4x32-10 (docs/semantics.md, sections 3 and 6). */
+SPARSE_ATTN_API int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
+                                                  int32_t plane, int32_t keys, int32_t p0,
+                                                  int32_t p1, int32_t j0, int32_t j1);
+
+/* graph_hop and hop_decay: `table` as built for SA_TABLE_REACH. */
+SPARSE_ATTN_API int32_t sa_classify_reach(const void *table, int32_t b, int32_t p0,
+                                          int32_t p1, int32_t j0, int32_t j1);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* SPARSE_ATTN_ABI_H */
