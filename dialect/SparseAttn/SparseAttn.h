@@ -1,0 +1,38 @@
+//===- SparseAttn.h - the sparse_attn dialect ------------------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_DIALECT_SPARSEATTN_H
+#define SPARSE_ATTN_DIALECT_SPARSEATTN_H
+
+#include "dialect/SparseAttn/Semantics.h"
+#include "dialect/SparseAttn/TileBuilder.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialect/SparseAttn/SparseAttnDialect.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "dialect/SparseAttn/SparseAttnTypes.h.inc"
+
+#include "dialect/SparseAttn/SparseAttnInterfaces.h.inc"
+
+#define GET_OP_CLASSES
+#include "dialect/SparseAttn/SparseAttnOps.h.inc"
+
+namespace sparse_attn {
+/// Names a kernel's argument: {sparse_attn.name = "offsets"}.
+inline constexpr llvm::StringLiteral kNameAttr = "sparse_attn.name";
+
+/// When `mask` with everything it combines is known.
+Binding getBinding(mlir::Value mask);
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_DIALECT_SPARSEATTN_H

@@ -1,0 +1,88 @@
+//===- SparseAttnBase.td - dialect, types, op classes -------*- tablegen -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSE_ATTN_BASE_TD
+#define SPARSE_ATTN_BASE_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "dialect/SparseAttn/SparseAttnInterfaces.td"
+
+def SparseAttn_Dialect : Dialect {
+  let name = "sparse_attn";
+  let cppNamespace = "::sparse_attn";
+  let summary = "Attention masks as an algebra";
+  let description = [{
+    A mask says, for batch entry `b`, head `h`, the query at position `p` and the
+    key at position `j`, with which probability the pair takes part in
+    attention. Masks are values: patterns make them, an algebra combines them,
+    and `attention` consumes one. What every op means is in `docs/semantics.md`.
+  }];
+  let useDefaultTypePrinterParser = 1;
+  let hasOperationAttrVerify = 0;
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
+//===--- Types ------------------------------------------------------------===//
+
+class SparseAttn_Type<string name, string typeMnemonic> : TypeDef<SparseAttn_Dialect, name> {
+  let mnemonic = typeMnemonic;
+}
+
+def SparseAttn_MaskType : SparseAttn_Type<"Mask", "mask"> {
+  let summary = "an inclusion probability for every (b, h, p, j)";
+  let description = [{
+    `!sparse_attn.mask` is deterministic: every probability is 0 or 1.
+    `!sparse_attn.mask<sampled>` may hold any probability in [0, 1]; `difference`
+    and `complement` do not take it as the operand that they negate.
+  }];
+  let parameters = (ins DefaultValuedParameter<"bool", "false">:$sampled);
+  let hasCustomAssemblyFormat = 1;
+}
+
+def SparseAttn_ModifierType : SparseAttn_Type<"Modifier", "modifier"> {
+  let summary = "a change of the score s of every (b, h, p, j)";
+}
+
+def SparseAttn_PooledType : SparseAttn_Type<"Pooled", "pooled"> {
+  let summary = "block means of a key or value tensor";
+  let description = [{
+    `!sparse_attn.pooled<tensor<?x?x?x64xf32>, 32>`: row `j` is the mean of tokens
+    `[32 j, 32 j + 32)`. The value knows how many tokens it was made from, and its
+    keys take the position of their last token.
+  }];
+  let parameters = (ins "::mlir::RankedTensorType":$tensor, "int64_t":$block);
+  let assemblyFormat = "`<` $tensor `,` $block `>`";
+  let genVerifyDecl = 1;
+}
+
+// A deterministic mask, the type of every structural pattern.
+def SparseAttn_Certain : Type<
+    And<[SparseAttn_MaskType.predicate,
+         CPred<"!::llvm::cast<::sparse_attn::MaskType>($_self).getSampled()">]>,
+    "deterministic mask", "::sparse_attn::MaskType">,
+    BuildableType<"::sparse_attn::MaskType::get($_builder.getContext(), false)">;
+
+def SparseAttn_Modifier : Type<SparseAttn_ModifierType.predicate, "score modifier",
+                               "::sparse_attn::ModifierType">,
+    BuildableType<"::sparse_attn::ModifierType::get($_builder.getContext())">;
+
+//===--- Op classes -------------------------------------------------------===//
+
+class SparseAttn_Op<string mnemonic, list<Trait> traits = []>
+    : Op<SparseAttn_Dialect, mnemonic, traits>;
+
+// A pattern of the positions: one deterministic mask.
+class SparseAttn_PatternOp<string mnemonic, list<string> methods = [], list<Trait> traits = []>
+    : SparseAttn_Op<mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<MaskOpInterface,
+        !listconcat(["evaluate", "buildTileClass"], methods)>], traits)> {
+  let results = (outs SparseAttn_Certain:$result);
+}
+
+#endif // SPARSE_ATTN_BASE_TD

@@ -1,0 +1,84 @@
+//===- SparseAttnDialect.cpp - the dialect and its types ------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+#include "dialect/SparseAttn/SparseAttnDialect.cpp.inc"
+
+#include "dialect/SparseAttn/SparseAttnInterfaces.cpp.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "dialect/SparseAttn/SparseAttnTypes.cpp.inc"
+
+void SparseAttnDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialect/SparseAttn/SparseAttnTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialect/SparseAttn/SparseAttnOps.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+Type MaskType::parse(AsmParser &parser) {
+  bool sampled = false;
+  if (succeeded(parser.parseOptionalLess())) {
+    if (parser.parseKeyword("sampled") || parser.parseGreater())
+      return {};
+    sampled = true;
+  }
+  return MaskType::get(parser.getContext(), sampled);
+}
+
+void MaskType::print(AsmPrinter &printer) const {
+  if (getSampled())
+    printer << "<sampled>";
+}
+
+LogicalResult PooledType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 RankedTensorType tensor, int64_t block) {
+  // (pooled_c1) [B, Hkv, blocks, D]
+  if (tensor.getRank() != 4)
+    return emitError() << "pooled tensor must have rank 4, [B, Hkv, blocks, D], got rank "
+                       << tensor.getRank();
+  // (pooled_c2)
+  if (block < 1)
+    return emitError() << "pooled block must be >= 1, got " << block;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Evaluation
+//===----------------------------------------------------------------------===//
+
+Evaluator::~Evaluator() = default;
+
+double Evaluator::evaluate(Value mask, const Pair &pair) {
+  return cast<MaskOpInterface>(mask.getDefiningOp()).evaluate(pair, *this);
+}
+
+Binding sparse_attn::getBinding(Value mask) {
+  auto op = cast<MaskOpInterface>(mask.getDefiningOp());
+  Binding binding = op.getOwnBinding();
+  for (Value operand : op->getOperands())
+    if (isa<MaskType>(operand.getType()))
+      binding = std::max(binding, getBinding(operand));
+  return binding;
+}

@@ -1,0 +1,85 @@
+//===- SparseAttnInterfaces.td - what passes ask of ops -----*- tablegen -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSE_ATTN_INTERFACES_TD
+#define SPARSE_ATTN_INTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+// What masks and modifiers both tell about the layout operands they read.
+class SparseAttn_OperandInterface<string name> : OpInterface<name> {
+  let cppNamespace = "::sparse_attn";
+}
+
+def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
+  let description = [{
+    Everything that a pass asks of a mask op.
+
+    The law, tested for every op that implements it: for all positions
+    [p0, p1] and keys [j0, j1]
+
+      must  =>  evaluate(p, j) == 1 for every pair
+      !may  =>  evaluate(p, j) == 0 for every pair
+      p0 == p1 and j0 == j1  =>  may == must
+
+    "unknown" (may and not must) is otherwise always legal. The last line makes
+    `must` of a single pair the mask's predicate.
+  }];
+  let methods = [
+    InterfaceMethod<"The inclusion probability of one pair: the meaning of the op.",
+      "double", "evaluate", (ins "const ::sparse_attn::Pair &":$pair,
+                                 "::sparse_attn::Evaluator &":$evaluator)>,
+    InterfaceMethod<"Emits the class of a rectangle of pairs.",
+      "::sparse_attn::TileClass", "buildTileClass", (ins "::sparse_attn::TileBuilder &":$builder)>,
+    InterfaceMethod<[{When the op itself, without the masks it combines, can be
+      decided: a closed form of (p, j, h, n) at compile time, else at plan time.}],
+      "::sparse_attn::Binding", "getOwnBinding", (ins), "",
+      [{ return ::sparse_attn::Binding::Compile; }]>,
+    InterfaceMethod<"Whether the op itself distinguishes heads.",
+      "bool", "isPerHead", (ins), "", [{ return false; }]>,
+    InterfaceMethod<"Whether the op itself distinguishes batch entries.",
+      "bool", "isPerBatch", (ins), "", [{ return false; }]>,
+    InterfaceMethod<"The layout operands and what their values must satisfy.",
+      "::llvm::SmallVector<::sparse_attn::PlanCheck>", "getPlanChecks", (ins), "",
+      [{ return {}; }]>,
+    InterfaceMethod<"The table that the runtime derives from the operands, if any.",
+      "::std::optional<::sparse_attn::PlanTable>", "getPlanTable", (ins), "",
+      [{ return std::nullopt; }]>,
+    StaticInterfaceMethod<"The tensor operands in order: names, ranks, axes.",
+      "::llvm::ArrayRef<::sparse_attn::TensorSpec>", "getTensorSpecs", (ins), "",
+      [{ return {}; }]>,
+  ];
+}
+
+def ModifierOpInterface : SparseAttn_OperandInterface<"ModifierOpInterface"> {
+  let description = [{
+    Everything that a pass asks of a score modifier. `evaluate` is the meaning in
+    float64, `buildScore` emits the same on one f32 score.
+  }];
+  let methods = [
+    InterfaceMethod<"The new score of one pair; -infinity excludes it.",
+      "double", "evaluate", (ins "double":$score, "const ::sparse_attn::Pair &":$pair,
+                                 "::sparse_attn::Evaluator &":$evaluator)>,
+    InterfaceMethod<"Emits the new score from the old.",
+      "::mlir::Value", "buildScore", (ins "::mlir::Value":$score,
+                                          "::sparse_attn::ScoreBuilder &":$builder)>,
+    InterfaceMethod<[{Emits the class of a rectangle of pairs where the modifier
+      excludes pairs itself (score -infinity); by default it excludes none.}],
+      "::std::optional<::sparse_attn::TileClass>", "buildTileClass",
+      (ins "::sparse_attn::TileBuilder &":$builder), "", [{ return std::nullopt; }]>,
+    InterfaceMethod<"As for masks.", "::llvm::SmallVector<::sparse_attn::PlanCheck>",
+      "getPlanChecks", (ins), "", [{ return {}; }]>,
+    InterfaceMethod<"As for masks; a reach table with distances fills ScoreBuilder::hops.",
+      "::std::optional<::sparse_attn::PlanTable>", "getPlanTable", (ins), "",
+      [{ return std::nullopt; }]>,
+    StaticInterfaceMethod<"The tensor operands in order: names, ranks, axes.",
+      "::llvm::ArrayRef<::sparse_attn::TensorSpec>", "getTensorSpecs", (ins), "",
+      [{ return {}; }]>,
+  ];
+}
+
+#endif // SPARSE_ATTN_INTERFACES_TD

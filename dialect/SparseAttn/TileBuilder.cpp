@@ -1,0 +1,127 @@
+//===- TileBuilder.cpp - emitting tile classes and scores -----------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/SparseAttn/TileBuilder.h"
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "mlir/IR/Matchers.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+//===----------------------------------------------------------------------===//
+// ArithBuilder
+//===----------------------------------------------------------------------===//
+
+Value ArithBuilder::constant(int64_t value) {
+  return arith::ConstantIntOp::create(builder, loc, value, 32);
+}
+Value ArithBuilder::truth(bool value) {
+  return arith::ConstantIntOp::create(builder, loc, value, 1);
+}
+Value ArithBuilder::add(Value a, Value b) {
+  return builder.createOrFold<arith::AddIOp>(loc, a, b);
+}
+Value ArithBuilder::sub(Value a, Value b) {
+  return builder.createOrFold<arith::SubIOp>(loc, a, b);
+}
+Value ArithBuilder::mul(Value a, int64_t b) {
+  return builder.createOrFold<arith::MulIOp>(loc, a, constant(b));
+}
+Value ArithBuilder::min(Value a, Value b) {
+  return builder.createOrFold<arith::MinSIOp>(loc, a, b);
+}
+Value ArithBuilder::max(Value a, Value b) {
+  return builder.createOrFold<arith::MaxSIOp>(loc, a, b);
+}
+
+Value ArithBuilder::floorDiv(Value a, int64_t divisor) {
+  if (divisor == 1)
+    return a;
+  // An arithmetic shift rounds down and is one instruction on every vector unit.
+  if (llvm::isPowerOf2_64(divisor))
+    return builder.createOrFold<arith::ShRSIOp>(loc, a, constant(llvm::Log2_64(divisor)));
+  return builder.createOrFold<arith::FloorDivSIOp>(loc, a, constant(divisor));
+}
+
+Value ArithBuilder::floorMod(Value a, int64_t divisor) {
+  if (divisor == 1)
+    return constant(0);
+  if (llvm::isPowerOf2_64(divisor))
+    return builder.createOrFold<arith::AndIOp>(loc, a, constant(divisor - 1));
+  return sub(a, mul(floorDiv(a, divisor), divisor));
+}
+
+Value ArithBuilder::compare(arith::CmpIPredicate predicate, Value a, Value b) {
+  return builder.createOrFold<arith::CmpIOp>(loc, predicate, a, b);
+}
+Value ArithBuilder::eq(Value a, Value b) { return compare(arith::CmpIPredicate::eq, a, b); }
+Value ArithBuilder::ne(Value a, Value b) { return compare(arith::CmpIPredicate::ne, a, b); }
+Value ArithBuilder::lt(Value a, Value b) { return compare(arith::CmpIPredicate::slt, a, b); }
+Value ArithBuilder::le(Value a, Value b) { return compare(arith::CmpIPredicate::sle, a, b); }
+Value ArithBuilder::land(Value a, Value b) {
+  return builder.createOrFold<arith::AndIOp>(loc, a, b);
+}
+Value ArithBuilder::lor(Value a, Value b) { return builder.createOrFold<arith::OrIOp>(loc, a, b); }
+Value ArithBuilder::lnot(Value a) {
+  return builder.createOrFold<arith::XOrIOp>(loc, a, truth(true));
+}
+Value ArithBuilder::select(Value condition, Value a, Value b) {
+  return builder.createOrFold<arith::SelectOp>(loc, condition, a, b);
+}
+
+//===----------------------------------------------------------------------===//
+// TileBuilder
+//===----------------------------------------------------------------------===//
+
+TileBuilder::~TileBuilder() = default;
+
+TileClass TileBuilder::classOf(Value mask) {
+  auto it = classes.find(mask);
+  if (it != classes.end())
+    return it->second;
+  TileClass result = cast<MaskOpInterface>(mask.getDefiningOp()).buildTileClass(*this);
+  classes[mask] = result;
+  return result;
+}
+
+TileClass TileBuilder::unite(TileClass x, TileClass y) {
+  return {lor(x.may, y.may), lor(x.must, y.must)};
+}
+TileClass TileBuilder::intersect(TileClass x, TileClass y) {
+  return {land(x.may, y.may), land(x.must, y.must)};
+}
+TileClass TileBuilder::complement(TileClass x) { return {lnot(x.must), lnot(x.may)}; }
+TileClass TileBuilder::constantClass(bool kept) { return uniform(truth(kept)); }
+
+TileClass TileBuilder::inRange(Value x0, Value x1, Value lo, Value hi) {
+  return {land(le(lo, x1), le(x0, hi)), land(le(lo, x0), le(x1, hi))};
+}
+
+TileClass TileBuilder::congruent(Value x0, Value x1, int64_t divisor, Value remainder) {
+  if (divisor == 1)
+    return constantClass(true);
+  // A multiple of `divisor` in [a, b] exists when floor(b / d) * d >= a. All of
+  // [a, b] are multiples only where a == b.
+  Value a = sub(x0, remainder), b = sub(x1, remainder);
+  Value last = sub(b, floorMod(b, divisor));
+  Value some = le(a, last);
+  return {some, land(some, eq(x0, x1))};
+}
+
+//===----------------------------------------------------------------------===//
+// ScoreBuilder
+//===----------------------------------------------------------------------===//
+
+ScoreBuilder::~ScoreBuilder() = default;
+
+Value ScoreBuilder::constantF32(double value) {
+  return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
+}
+Value ScoreBuilder::toF32(Value integer) {
+  return builder.createOrFold<arith::SIToFPOp>(loc, builder.getF32Type(), integer);
+}

@@ -1,0 +1,123 @@
+//===- TileBuilder.h - emitting tile classes and scores --------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What a mask op emits into: i32 arithmetic that folds as it is built, and
+// Kleene's three-valued logic over rectangles of pairs.
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_DIALECT_TILEBUILDER_H
+#define SPARSE_ATTN_DIALECT_TILEBUILDER_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringRef.h"
+
+namespace sparse_attn {
+
+/// The class of a rectangle of pairs: empty = !may, full = must, else unknown.
+/// Both are i1, and must implies may.
+struct TileClass {
+  mlir::Value may, must;
+};
+
+/// i32 and i1 arithmetic that folds constants as it is built. Positions, keys
+/// and parameters are below 2^30 in magnitude, so sums of two do not overflow.
+class ArithBuilder {
+public:
+  ArithBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+
+  mlir::Value constant(int64_t value);
+  mlir::Value truth(bool value);
+  mlir::Value add(mlir::Value a, mlir::Value b);
+  mlir::Value add(mlir::Value a, int64_t b) { return add(a, constant(b)); }
+  mlir::Value sub(mlir::Value a, mlir::Value b);
+  mlir::Value sub(mlir::Value a, int64_t b) { return sub(a, constant(b)); }
+  mlir::Value mul(mlir::Value a, int64_t b);
+  mlir::Value min(mlir::Value a, mlir::Value b);
+  mlir::Value max(mlir::Value a, mlir::Value b);
+  /// Quotient and remainder that round towards minus infinity; divisor >= 1.
+  mlir::Value floorDiv(mlir::Value a, int64_t divisor);
+  mlir::Value floorMod(mlir::Value a, int64_t divisor);
+  mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value a, mlir::Value b);
+  mlir::Value eq(mlir::Value a, mlir::Value b);
+  mlir::Value ne(mlir::Value a, mlir::Value b);
+  mlir::Value lt(mlir::Value a, mlir::Value b);
+  mlir::Value le(mlir::Value a, mlir::Value b);
+  mlir::Value ge(mlir::Value a, mlir::Value b) { return le(b, a); }
+  mlir::Value gt(mlir::Value a, mlir::Value b) { return lt(b, a); }
+  mlir::Value land(mlir::Value a, mlir::Value b);
+  mlir::Value lor(mlir::Value a, mlir::Value b);
+  mlir::Value lnot(mlir::Value a);
+  mlir::Value select(mlir::Value condition, mlir::Value a, mlir::Value b);
+};
+
+/// Builds the class of positions [p0, p1] x keys [j0, j1], ends inclusive.
+class TileBuilder : public ArithBuilder {
+public:
+  using ArithBuilder::ArithBuilder;
+  virtual ~TileBuilder();
+
+  mlir::Value b, h, p0, p1, j0, j1; ///< i32
+
+  /// The class of another mask over the same rectangle, emitted once.
+  TileClass classOf(mlir::Value mask);
+
+  /// Kleene's connectives.
+  TileClass unite(TileClass x, TileClass y);
+  TileClass intersect(TileClass x, TileClass y);
+  TileClass complement(TileClass x);
+  TileClass constantClass(bool kept);
+  /// The condition is the same for every pair of the rectangle.
+  TileClass uniform(mlir::Value condition) { return {condition, condition}; }
+
+  /// lo <= x <= hi somewhere in, and all over, the range [x0, x1].
+  TileClass inRange(mlir::Value x0, mlir::Value x1, mlir::Value lo, mlir::Value hi);
+  /// x mod divisor == remainder somewhere in, and all over, [x0, x1].
+  TileClass congruent(mlir::Value x0, mlir::Value x1, int64_t divisor, mlir::Value remainder);
+
+  /// n, in tokens, and H, as i32.
+  virtual mlir::Value keys() = 0;
+  virtual mlir::Value heads() = 0;
+  /// An i32 element of a layout operand. The index is i32; an axis that is 1
+  /// long broadcasts.
+  virtual mlir::Value load(mlir::Value tensor, mlir::ValueRange index) = 0;
+  /// The class that the runtime's function `symbol` (runtime/.../abi.h) answers
+  /// with. Arguments are tensors (passed as sa_view pointers, null ones as
+  /// null), i32 and i64 values, in the order of the C declaration.
+  virtual TileClass callHelper(llvm::StringRef symbol, mlir::ValueRange arguments) = 0;
+  /// As callHelper, with the plan table of `op` as the first argument.
+  virtual TileClass callTableHelper(llvm::StringRef symbol, mlir::Operation *op,
+                                    mlir::ValueRange arguments) = 0;
+
+private:
+  llvm::DenseMap<mlir::Value, TileClass> classes;
+};
+
+/// Builds the modified score of one pair.
+class ScoreBuilder : public ArithBuilder {
+public:
+  using ArithBuilder::ArithBuilder;
+  virtual ~ScoreBuilder();
+
+  mlir::Value b, h, i, p, j; ///< i32
+  mlir::Value hops;          ///< f32 distance in the reach table, +inf if unreachable
+
+  mlir::Value constantF32(double value);
+  mlir::Value toF32(mlir::Value integer);
+  /// An f32 element of an operand, with i32 indices; a 1-long axis broadcasts.
+  virtual mlir::Value load(mlir::Value tensor, mlir::ValueRange index) = 0;
+  /// The size of an axis as i32.
+  virtual mlir::Value size(mlir::Value tensor, unsigned axis) = 0;
+};
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_DIALECT_TILEBUILDER_H
