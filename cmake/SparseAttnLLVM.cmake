@@ -10,6 +10,11 @@ include(AddLLVM)
 include(AddMLIR)
 include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 link_directories(${LLVM_LIBRARY_DIRS})
+# clang finds its own lld; gcc, which compiles the C runtime, would look for an
+# unversioned one.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=lld>)
+endif()
 # The distribution's CMake files name a lit that is not there.
 set(LLVM_EXTERNAL_LIT "${LLVM_TOOLS_BINARY_DIR}/lit" CACHE STRING "" FORCE)
 
