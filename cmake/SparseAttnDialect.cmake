@@ -1,10 +1,10 @@
 # sparse_attn_dialect(FOLDER MAIN.td DIALECT NAMESPACE
-#                     [INTERFACES FILE.td] [ENUMS FILE.td])
+#                     [INTERFACES FILE.td] [ENUMS FILE.td] [ATTRS])
 #
-# Generates <Folder>{Dialect,Types,Ops,Interfaces,Enums}.{h,cpp}.inc beside the
+# Generates <Folder>{Dialect,Types,Ops,Interfaces,Enums,Attrs}.{h,cpp}.inc beside the
 # sources in the build tree and the dialect's page in docs/.
 function(sparse_attn_dialect folder td namespace)
-  cmake_parse_arguments(ARG "" "INTERFACES;ENUMS" "" ${ARGN})
+  cmake_parse_arguments(ARG "ATTRS" "INTERFACES;ENUMS" "" ${ARGN})
   set(LLVM_TARGET_DEFINITIONS ${td})
   mlir_tablegen(${folder}Dialect.h.inc -gen-dialect-decls -dialect=${namespace})
   mlir_tablegen(${folder}Dialect.cpp.inc -gen-dialect-defs -dialect=${namespace})
@@ -12,6 +12,10 @@ function(sparse_attn_dialect folder td namespace)
   mlir_tablegen(${folder}Types.cpp.inc -gen-typedef-defs -typedefs-dialect=${namespace})
   mlir_tablegen(${folder}Ops.h.inc -gen-op-decls -dialect=${namespace})
   mlir_tablegen(${folder}Ops.cpp.inc -gen-op-defs -dialect=${namespace})
+  if(ARG_ATTRS)
+    mlir_tablegen(${folder}Attrs.h.inc -gen-attrdef-decls -attrdefs-dialect=${namespace})
+    mlir_tablegen(${folder}Attrs.cpp.inc -gen-attrdef-defs -attrdefs-dialect=${namespace})
+  endif()
   if(ARG_ENUMS)
     set(LLVM_TARGET_DEFINITIONS ${ARG_ENUMS})
     mlir_tablegen(${folder}Enums.h.inc -gen-enum-decls)

@@ -28,8 +28,9 @@ extern "C" {
 #define SA_LIBRARY_SYMBOL "sparse_attn_library_descriptor"
 
 /* Every tensor reaches generated code as a rank-4 strided view, shorter ranks
- * padded with leading axes of size 1 and stride 0. Same layout as MLIR's
- * descriptor of a rank-4 memref; strides in elements. */
+ * padded with leading axes of size 1. An axis of size 1 has stride 0 (the
+ * innermost too, where its size is 1), so that any index broadcasts. Same layout
+ * as MLIR's descriptor of a rank-4 memref; strides in elements. */
 typedef struct sa_view {
   void *allocated;
   void *data;
@@ -53,8 +54,9 @@ typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b,
                                   int32_t h, int32_t p0, int32_t p1, int32_t j0,
                                   int32_t j1);
 
-/* Packs keys [first_key, first_key + keys) of key/value head `kv_head` into one
- * tile of tile_keys * head_dim elements; missing keys become zeros. */
+/* Packs keys and values [first_key, first_key + keys) of key/value head `kv_head`
+ * into one tile of sa_level::packed_bytes, whose layout the level chooses; missing
+ * keys become zeros. */
 typedef struct sa_pack_args {
   const sa_view *values;
   void *packed; /* 64-byte aligned */
@@ -76,7 +78,7 @@ typedef struct sa_run {
 /* One query tile of one (b, h): rows [first_row, first_row + rows). */
 typedef struct sa_attend_args {
   const sa_view *values;  /* by value id */
-  const void *packed;     /* tile t of (b, kv_head) at packed + t * tile bytes */
+  const void *packed;     /* tile t of (b, kv_head) at packed + t * packed_bytes */
   const sa_run *runs;     /* ascending */
   int64_t run_count;
   const uint8_t *bits;    /* bit tiles: tile_rows x tile_keys / 8 bytes, LSB first */
@@ -98,7 +100,8 @@ typedef struct sa_level {
   int32_t level;
   int32_t reserved;
   const char *name; /* "avx2", "avx512" */
-  int64_t scratch_bytes;
+  int64_t scratch_bytes; /* of one worker */
+  int64_t packed_bytes;  /* of one key tile, a multiple of 64 */
   sa_pack_fn pack;
   sa_attend_fn attend;
 } sa_level;

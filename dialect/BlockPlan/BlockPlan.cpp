@@ -1,0 +1,81 @@
+//===- BlockPlan.cpp - the block_plan dialect -----------------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/BlockPlan/BlockPlan.h"
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace block_plan;
+
+#include "dialect/BlockPlan/BlockPlanDialect.cpp.inc"
+#include "dialect/BlockPlan/BlockPlanEnums.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialect/BlockPlan/BlockPlanAttrs.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "dialect/BlockPlan/BlockPlanOps.cpp.inc"
+
+void BlockPlanDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialect/BlockPlan/BlockPlanAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialect/BlockPlan/BlockPlanOps.cpp.inc"
+      >();
+}
+
+static RankedTensorType getTensor(Type type) {
+  if (auto pooled = dyn_cast<sparse_attn::PooledType>(type))
+    return pooled.getTensor();
+  return cast<RankedTensorType>(type);
+}
+RankedTensorType AttentionOp::getKeyTensorType() { return getTensor(getK().getType()); }
+RankedTensorType AttentionOp::getValueTensorType() { return getTensor(getV().getType()); }
+
+/// Whether `region` has one block with arguments of these types that yields these.
+static LogicalResult verifyRegion(AttentionOp op, StringRef name, Region &region,
+                                  TypeRange arguments, TypeRange results) {
+  Block &block = region.front();
+  if (block.getArgumentTypes() != arguments)
+    return op.emitOpError() << "region '" << name << "' must take " << arguments;
+  auto yield = dyn_cast<YieldOp>(block.empty() ? nullptr : &block.back());
+  if (!yield || yield.getValues().getTypes() != results)
+    return op.emitOpError() << "region '" << name << "' must yield " << results;
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  // (plan_attention_c1)
+  if (getTile().size() != 2 || getTileRows() < 1 || getTileKeys() < 8 || getTileKeys() % 8)
+    return emitOpError("tile must be [rows >= 1, keys >= 8 and a multiple of 8]");
+  for (Type type : {getQ().getType(), getK().getType(), getV().getType()})
+    if (!isa<RankedTensorType, sparse_attn::PooledType>(type) || getTensor(type).getRank() != 4)
+      return emitOpError("q, k and v must be rank-4 tensors"); // (plan_attention_c2)
+  // (plan_attention_c3)
+  if (getPredicate().empty() != (getBinding() == PlanBinding::Plan))
+    return emitOpError("needs a predicate with compile binding, and none with plan binding");
+  // (plan_attention_c4)
+  Builder b(getContext());
+  Type i1 = b.getI1Type(), i32 = b.getI32Type(), f32 = b.getF32Type();
+  if (failed(verifyRegion(*this, "classify", getClassify(), {i32, i32, i32, i32, i32, i32},
+                          {i1, i1})))
+    return failure();
+  if (!getPredicate().empty() &&
+      failed(verifyRegion(*this, "predicate", getPredicate(), {i32, i32, i32, i32}, {i1})))
+    return failure();
+  if (!getModify().empty() &&
+      failed(verifyRegion(*this, "modify", getModify(), {f32, f32, i32, i32, i32, i32, i32},
+                          {f32})))
+    return failure();
+  return success();
+}

@@ -1,0 +1,27 @@
+//===- BlockPlan.h - the block_plan dialect --------------------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_DIALECT_BLOCKPLAN_H
+#define SPARSE_ATTN_DIALECT_BLOCKPLAN_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialect/BlockPlan/BlockPlanDialect.h.inc"
+#include "dialect/BlockPlan/BlockPlanEnums.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialect/BlockPlan/BlockPlanAttrs.h.inc"
+
+#define GET_OP_CLASSES
+#include "dialect/BlockPlan/BlockPlanOps.h.inc"
+
+#endif // SPARSE_ATTN_DIALECT_BLOCKPLAN_H

@@ -1,0 +1,147 @@
+//===- BlockPlan.td - the block-sparse plan as IR -----------*- tablegen -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef BLOCK_PLAN_TD
+#define BLOCK_PLAN_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/CommonAttrConstraints.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def BlockPlan_Dialect : Dialect {
+  let name = "block_plan";
+  let cppNamespace = "::block_plan";
+  let summary = "Attention as tiles of queries x keys";
+  let description = [{
+    What `--plan-blocks` makes of an attention: its mask is no longer a value but
+    three small regions of scalar arithmetic, which say how a rectangle of pairs
+    is classified, whether one pair is kept, and how one score is modified.
+
+    ```
+                 key tiles ->
+       query     . . . . . . .      .  empty: never touched
+       tiles     # # . . . . .      #  full: no predicate
+         |       + # + . . . .      +  partial: predicate or bits
+         v       . + # + . . .      runs: maximal sequences of # or + in a row
+    ```
+
+    A plan lists, for each query tile, its runs. With `compile` binding the runs
+    are found while running, by bisection with `classify`, and no table exists;
+    with `plan` binding they are found once per layout and kept.
+  }];
+  let usePropertiesForAttributes = 1;
+  let useDefaultAttributePrinterParser = 1;
+}
+
+def BlockPlan_Binding : I32EnumAttr<"PlanBinding", "when the tiles are known", [
+    I32EnumAttrCase<"Compile", 0, "compile">, I32EnumAttrCase<"Plan", 1, "plan">]> {
+  let cppNamespace = "::block_plan";
+  let genSpecializedAttr = 0;
+}
+def BlockPlan_BindingAttr : EnumAttr<BlockPlan_Dialect, BlockPlan_Binding, "binding">;
+
+def BlockPlan_Size : I32EnumAttr<"PlanSize", "a run-time size", [
+    I32EnumAttrCase<"Keys", 0, "keys">, I32EnumAttrCase<"Heads", 1, "heads">]> {
+  let cppNamespace = "::block_plan";
+  let genSpecializedAttr = 0;
+}
+def BlockPlan_SizeAttr : EnumAttr<BlockPlan_Dialect, BlockPlan_Size, "size_of">;
+
+def BlockPlan_NeedAttr : AttrDef<BlockPlan_Dialect, "Need"> {
+  let mnemonic = "need";
+  let summary = "a check of layout operands, or a table made from them";
+  let description = [{
+    `kind` is a value of sa_check::kind or sa_table::kind of the runtime, `inputs`
+    index the attention's `layout` operands (-1: absent), and `op` names the mask
+    in messages.
+  }];
+  let parameters = (ins "int32_t":$kind, ArrayRefParameter<"int64_t">:$inputs,
+                        ArrayRefParameter<"int64_t">:$parameters, "::mlir::StringAttr":$op);
+  let assemblyFormat = "`<` $op `,` $kind `,` `[` (`]`) : ($inputs^ `]`)? `,` `[` (`]`) : ($parameters^ `]`)? `>`";
+}
+
+class BlockPlan_Op<string mnemonic, list<Trait> traits = []>
+    : Op<BlockPlan_Dialect, mnemonic, traits>;
+
+def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
+    [AttrSizedOperandSegments, RecursiveMemoryEffects]> {
+  let summary = "attention over the kept tiles of a plan";
+  let description = [{
+    `classify` answers for positions [p0, p1] x keys [j0, j1], ends inclusive,
+    whether some (`may`) and whether all (`must`) pairs are kept. `predicate`
+    decides one pair; it is there with `compile` binding alone, since plans of
+    `plan` binding hold bits for partial tiles. `modify`, where there is one,
+    maps the scaled score `s` of a pair at `hops` edges to the score used.
+
+    Keys of a pooled attention (`key_block` > 0) are counted in pooled keys.
+  }];
+  let arguments = (ins AnyType:$q, AnyType:$k, AnyType:$v,
+                       Optional<AnyType>:$kv_len, Optional<AnyType>:$q_len,
+                       Optional<AnyType>:$q_offset, Optional<AnyType>:$sinks,
+                       Variadic<AnyType>:$layout,
+                       BlockPlan_BindingAttr:$binding, F64Attr:$scale,
+                       DenseI64ArrayAttr:$tile, I64Attr:$key_block,
+                       UnitAttr:$per_batch, UnitAttr:$per_head,
+                       TypedArrayAttrBase<BlockPlan_NeedAttr, "checks">:$checks,
+                       TypedArrayAttrBase<BlockPlan_NeedAttr, "tables">:$tables,
+                       OptionalAttr<I64Attr>:$hop_table);
+  let results = (outs AnyType:$out, AnyType:$lse);
+  let regions = (region SizedRegion<1>:$classify, MaxSizedRegion<1>:$predicate,
+                        MaxSizedRegion<1>:$modify);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v (`kv_len` `(` $kv_len^ `:` type($kv_len) `)`)?
+    (`q_len` `(` $q_len^ `:` type($q_len) `)`)?
+    (`q_offset` `(` $q_offset^ `:` type($q_offset) `)`)?
+    (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
+    (`layout` `(` $layout^ `:` type($layout) `)`)? attr-dict
+    `:` type($q) `,` type($k) `,` type($v) `->` type($out) `,` type($lse)
+    `classify` $classify `predicate` $predicate `modify` $modify
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t getTileRows() { return getTile()[0]; }
+    int64_t getTileKeys() { return getTile()[1]; }
+    ::mlir::RankedTensorType getKeyTensorType();
+    ::mlir::RankedTensorType getValueTensorType();
+    int64_t getHeadDim() { return getKeyTensorType().getDimSize(3); }
+    int64_t getValueDim() { return getValueTensorType().getDimSize(3); }
+  }];
+}
+
+def BlockPlan_SizeOp : BlockPlan_Op<"size", [Pure]> {
+  let summary = "n of the batch entry, in tokens, or the number of heads";
+  let arguments = (ins BlockPlan_SizeAttr:$of);
+  let results = (outs I32:$result);
+  let assemblyFormat = "$of attr-dict";
+}
+
+def BlockPlan_HelperOp : BlockPlan_Op<"helper", [Pure]> {
+  let summary = "a tile class from a function of the runtime";
+  let description = [{
+    Calls `callee` with the arguments in order: tensors as pointers to their
+    views, null at the `absent` places, and first of all the plan table `table`
+    where there is one. The result is 0 (empty), 1 (full) or 2 (unknown).
+  }];
+  let arguments = (ins StrAttr:$callee, Variadic<AnyType>:$arguments,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$absent,
+                       OptionalAttr<I64Attr>:$table);
+  let results = (outs I32:$result);
+  let assemblyFormat = [{
+    $callee `(` $arguments `)` (`table` `=` $table^)? attr-dict `:` `(` type($arguments) `)`
+  }];
+}
+
+def BlockPlan_YieldOp : BlockPlan_Op<"yield", [Pure, Terminator, ParentOneOf<["AttentionOp"]>]> {
+  let summary = "the answer of a region";
+  let arguments = (ins Variadic<AnyType>:$values);
+  let assemblyFormat = "$values attr-dict `:` type($values)";
+}
+
+#endif // BLOCK_PLAN_TD
