@@ -93,6 +93,15 @@ struct TensorSpec {
   std::array<Axis, 4> axes; ///< the first `rank` count
 };
 
+/// An operand or attribute as an expression writes it: `left = 1023`, `offsets`.
+/// TableGen fills it from the op's `arguments`.
+struct ParameterSpec {
+  enum Kind { Integer, Real, Boolean, IntegerList, Tensor, Mask };
+  llvm::StringLiteral name;
+  Kind kind;
+  bool optional, variadic;
+};
+
 /// What a plan checks about layout operands; the values of `kind` are those of
 /// sa_check::kind.
 struct PlanCheck {

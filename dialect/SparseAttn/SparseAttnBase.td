@@ -75,8 +75,42 @@ def SparseAttn_Modifier : Type<SparseAttn_ModifierType.predicate, "score modifie
 
 //===--- Op classes -------------------------------------------------------===//
 
+// C++ text of the ParameterSpec of one operand or attribute.
+class SparseAttn_ParameterText<string parameter, Constraint constraint> {
+  // MLIR spells " ::mlir::BoolAttr " with blanks.
+  string cppType = !subst(" ", "", !if(!isa<Attr>(constraint),
+                                       !cast<Attr>(constraint).storageType,
+                                       !cast<TypeConstraint>(constraint).cppType));
+  string kind = !cond(!eq(cppType, "::mlir::IntegerAttr") : "Integer",
+                      !eq(cppType, "::mlir::FloatAttr") : "Real",
+                      !eq(cppType, "::mlir::BoolAttr") : "Boolean",
+                      !eq(cppType, "::mlir::DenseI64ArrayAttr") : "IntegerList",
+                      !eq(cppType, "::sparse_attn::MaskType") : "Mask",
+                      !isa<TypeConstraint>(constraint) : "Tensor");
+  bit optional = !if(!isa<Attr>(constraint),
+                     !or(!cast<Attr>(constraint).isOptional,
+                         !isa<DefaultValuedAttr>(constraint)),
+                     !isa<Optional>(constraint));
+  string text = "{\"" # parameter # "\", ::sparse_attn::ParameterSpec::" # kind # ", "
+                # !if(optional, "true", "false") # ", "
+                # !if(!isa<Variadic>(constraint), "true", "false") # "}";
+}
+
+// ODS sorts attribute names; an expression (`window(1023, 0)`) needs the order in
+// which `arguments` declares them, so every op tells it. An op that declares more
+// appends: `let extraClassDeclaration = parameterDeclaration # [{ ... }];`
 class SparseAttn_Op<string mnemonic, list<Trait> traits = []>
-    : Op<SparseAttn_Dialect, mnemonic, traits>;
+    : Op<SparseAttn_Dialect, mnemonic, traits> {
+  string parameterTexts = !interleave(!foreach(i, !range(!size(arguments)),
+      SparseAttn_ParameterText<!getdagname(arguments, i),
+                               !getdagarg<Constraint>(arguments, i)>.text), ", ");
+  string parameterDeclaration =
+      "static ::llvm::ArrayRef<::sparse_attn::ParameterSpec> getParameters() {"
+      # !if(!empty(parameterTexts), " return {}; }\n",
+            "\n  static constexpr ::sparse_attn::ParameterSpec parameters[] = {"
+            # parameterTexts # "};\n  return parameters;\n}\n");
+  let extraClassDeclaration = parameterDeclaration;
+}
 
 // A pattern of the positions: one deterministic mask.
 class SparseAttn_PatternOp<string mnemonic, list<string> methods = [], list<Trait> traits = []>

@@ -52,6 +52,9 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
     StaticInterfaceMethod<"The tensor operands in order: names, ranks, axes.",
       "::llvm::ArrayRef<::sparse_attn::TensorSpec>", "getTensorSpecs", (ins), "",
       [{ return {}; }]>,
+    StaticInterfaceMethod<"The operands and attributes in the order declared, by TableGen.",
+      "::llvm::ArrayRef<::sparse_attn::ParameterSpec>", "getParameters", (ins), "",
+      [{ return {}; }]>,
   ];
 }
 
@@ -78,6 +81,9 @@ def ModifierOpInterface : SparseAttn_OperandInterface<"ModifierOpInterface"> {
       [{ return std::nullopt; }]>,
     StaticInterfaceMethod<"The tensor operands in order: names, ranks, axes.",
       "::llvm::ArrayRef<::sparse_attn::TensorSpec>", "getTensorSpecs", (ins), "",
+      [{ return {}; }]>,
+    StaticInterfaceMethod<"The operands and attributes in the order declared, by TableGen.",
+      "::llvm::ArrayRef<::sparse_attn::ParameterSpec>", "getParameters", (ins), "",
       [{ return {}; }]>,
   ];
 }
