@@ -34,7 +34,7 @@ def SparseAttn_NoneOp : SparseAttn_PatternOp<"none"> {
 def SparseAttn_UnionOp : SparseAttn_AlgebraOp<"union", [Commutative]> {
   let summary = "keep a pair that some operand keeps";
   let arguments = (ins Variadic<SparseAttn_MaskType>:$masks);
-  let assemblyFormat = "$masks custom<MaskTypes>(type($masks)) attr-dict";
+  let assemblyFormat = "$masks custom<MaskTypes>(ref($masks), type($masks)) attr-dict";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -42,7 +42,7 @@ def SparseAttn_UnionOp : SparseAttn_AlgebraOp<"union", [Commutative]> {
 def SparseAttn_IntersectOp : SparseAttn_AlgebraOp<"intersect", [Commutative]> {
   let summary = "keep a pair that every operand keeps";
   let arguments = (ins Variadic<SparseAttn_MaskType>:$masks);
-  let assemblyFormat = "$masks custom<MaskTypes>(type($masks)) attr-dict";
+  let assemblyFormat = "$masks custom<MaskTypes>(ref($masks), type($masks)) attr-dict";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -68,7 +68,7 @@ def SparseAttn_PerHeadOp : SparseAttn_Op<"per_head", [Pure, InferTypeOpAdaptor,
   let summary = "a mask for each head";
   let arguments = (ins Variadic<SparseAttn_MaskType>:$masks, DenseI64ArrayAttr:$table);
   let results = (outs SparseAttn_MaskType:$result);
-  let assemblyFormat = "$masks `table` `=` $table custom<MaskTypes>(type($masks)) attr-dict";
+  let assemblyFormat = "$masks `table` `=` $table custom<MaskTypes>(ref($masks), type($masks)) attr-dict";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }

@@ -1,0 +1,65 @@
+//===- SparseAttnOps.cpp - generated op classes and their assembly --------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The directives of the assembly formats. Nearly every mask is deterministic, so
+// types are written only where one is not:
+//
+//   %a = sparse_attn.union %x, %y
+//   %b = sparse_attn.union %x, %z : !sparse_attn.mask, !sparse_attn.mask<sampled>
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+using UnresolvedOperands = ArrayRef<OpAsmParser::UnresolvedOperand>;
+
+static bool isSampled(Type type) { return cast<MaskType>(type).getSampled(); }
+
+static ParseResult parseMaskTypes(OpAsmParser &parser, UnresolvedOperands masks,
+                                  SmallVectorImpl<Type> &types) {
+  if (succeeded(parser.parseOptionalColon()))
+    return parser.parseTypeList(types);
+  types.assign(masks.size(), MaskType::get(parser.getContext(), /*sampled=*/false));
+  return success();
+}
+
+static void printMaskTypes(OpAsmPrinter &printer, Operation *, OperandRange, TypeRange types) {
+  if (llvm::any_of(types, isSampled))
+    printer << ": " << types;
+}
+
+static ParseResult parseMaskType(OpAsmParser &parser, Type &type) {
+  if (succeeded(parser.parseOptionalColon()))
+    return parser.parseType(type);
+  type = MaskType::get(parser.getContext(), /*sampled=*/false);
+  return success();
+}
+
+static void printMaskType(OpAsmPrinter &printer, Operation *, Type type) {
+  if (isSampled(type))
+    printer << ": " << type;
+}
+
+static ParseResult parseMaskTypePair(OpAsmParser &parser, Type &lhs, Type &rhs) {
+  lhs = rhs = MaskType::get(parser.getContext(), /*sampled=*/false);
+  if (failed(parser.parseOptionalColon()))
+    return success();
+  return failure(parser.parseType(lhs) || parser.parseComma() || parser.parseType(rhs));
+}
+
+static void printMaskTypePair(OpAsmPrinter &printer, Operation *, Type lhs, Type rhs) {
+  if (isSampled(lhs) || isSampled(rhs))
+    printer << ": " << lhs << ", " << rhs;
+}
+
+#define GET_OP_CLASSES
+#include "dialect/SparseAttn/SparseAttnOps.cpp.inc"
