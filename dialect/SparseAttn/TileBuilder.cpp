@@ -108,9 +108,8 @@ TileClass TileBuilder::congruent(Value x0, Value x1, int64_t divisor, Value rema
   // A multiple of `divisor` in [a, b] exists when floor(b / d) * d >= a. All of
   // [a, b] are multiples only where a == b.
   Value a = sub(x0, remainder), b = sub(x1, remainder);
-  Value last = sub(b, floorMod(b, divisor));
-  Value some = le(a, last);
-  return {some, land(some, eq(x0, x1))};
+  Value past = floorMod(b, divisor);
+  return {le(a, sub(b, past)), land(eq(x0, x1), eq(past, constant(0)))};
 }
 
 //===----------------------------------------------------------------------===//

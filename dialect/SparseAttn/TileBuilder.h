@@ -78,6 +78,9 @@ public:
   /// The condition is the same for every pair of the rectangle.
   TileClass uniform(mlir::Value condition) { return {condition, condition}; }
 
+  /// Whether the rectangle is a single pair.
+  mlir::Value isPoint() { return land(eq(p0, p1), eq(j0, j1)); }
+
   /// lo <= x <= hi somewhere in, and all over, the range [x0, x1].
   TileClass inRange(mlir::Value x0, mlir::Value x1, mlir::Value lo, mlir::Value hi);
   /// x mod divisor == remainder somewhere in, and all over, [x0, x1].

@@ -1,0 +1,80 @@
+//===- PatternSupport.h - what the pattern ops share -----------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_DIALECT_PATTERNSUPPORT_H
+#define SPARSE_ATTN_DIALECT_PATTERNSUPPORT_H
+
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "llvm/ADT/Twine.h"
+#include "llvm/Support/MathExtras.h"
+#include <optional>
+#include <vector>
+
+namespace sparse_attn {
+
+/// Parameters and positions are below this, so i32 sums of two do not overflow.
+inline constexpr int64_t kParameterEnd = int64_t{1} << 30;
+
+/// Checks low <= value < 2^30; `instead` says what to write otherwise.
+mlir::LogicalResult verifyParameter(mlir::Operation *op, const llvm::Twine &name,
+                                    int64_t value, int64_t low, llvm::StringRef instead);
+
+/// Whether a tensor may hold more than one entry along `axis`: an axis of size 1
+/// is the same for every batch entry or head.
+inline bool variesAlong(mlir::Value tensor, unsigned axis) {
+  return llvm::cast<mlir::ShapedType>(tensor.getType()).getDimSize(axis) != 1;
+}
+
+/// The segment of every token below the last offset of offsets[b, s + 1], -1 for
+/// the tokens before the first offset.
+std::vector<int64_t> computeSegments(mlir::Value offsets, int64_t b,
+                                     Evaluator &evaluator);
+
+/// The entry of `segments` for a position, -1 outside.
+inline int64_t segmentOf(const std::vector<int64_t> &segments, int64_t position) {
+  bool inside = position >= 0 && position < static_cast<int64_t>(segments.size());
+  return inside ? segments[position] : -1;
+}
+
+//===--- Graphs -----------------------------------------------------------===//
+
+/// The operands of graph_hop and hop_decay.
+struct GraphOperands {
+  mlir::Value offsets, chunkNode, indptr, indices;
+  bool directed;
+};
+
+/// Edges on a shortest path from the node of p to the node of j; nothing where
+/// there is no path. A token outside every chunk reaches only itself.
+std::optional<int64_t> computeHopDistance(mlir::Operation *op, const GraphOperands &graph,
+                                          const Pair &pair, Evaluator &evaluator);
+
+/// Checks that `chunk_node` has one entry for each chunk of `offsets`.
+mlir::LogicalResult verifyGraphShape(mlir::Operation *op, const GraphOperands &graph);
+
+/// What a plan checks about the operands of a graph.
+llvm::SmallVector<PlanCheck> getGraphChecks(const GraphOperands &graph);
+
+/// The table of reachable nodes; `maxHops` absent means unbounded.
+PlanTable getReachTable(const GraphOperands &graph, std::optional<int64_t> maxHops,
+                        bool wantDistances);
+
+/// The tensor operands of graph_hop and hop_decay.
+llvm::ArrayRef<TensorSpec> getGraphTensorSpecs();
+
+//===--- Random numbers ---------------------------------------------------===//
+
+/// Philox 4x32-10 (Salmon et al., SC 2011): four random words for a key and a
+/// counter.
+std::array<uint32_t, 4> philox4x32(uint64_t key, std::array<uint32_t, 4> counter);
+
+/// The key blocks that random_blocks draws for one query block, in draw order.
+std::vector<int64_t> drawRandomBlocks(int64_t total, int64_t count, int64_t seed,
+                                      uint32_t plane, uint32_t queryBlock);
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_DIALECT_PATTERNSUPPORT_H
