@@ -22,10 +22,12 @@ from functools import cached_property
 SEEDED = "test/Tools/lint/"
 
 # What each room may include, besides itself. Arrows point one way:
-# dialect <- Analysis <- Transforms <- Conversion <- Target <- Package
-# <- Pipelines <- tools. The mask expressions and the oracle see the dialect
-# alone. Support (files, arrays) knows nothing of ours and serves everybody.
-LAYERS = ["dialect", "Analysis", "Transforms", "Conversion", "Target", "Package", "Pipelines"]
+# dialect <- Analysis <- Transforms <- Target <- Conversion <- Package
+# <- Pipelines <- tools. Target is below Conversion because it holds the facts
+# of a processor that the lowering asks for. The mask expressions and the oracle
+# see the dialect alone. Support (files, arrays) knows nothing of ours and
+# serves everybody.
+LAYERS = ["dialect", "Analysis", "Transforms", "Target", "Conversion", "Package", "Pipelines"]
 ALLOWED = {layer: set(LAYERS[: LAYERS.index(layer)]) for layer in LAYERS}
 ALLOWED["Expression"] = {"dialect"}
 ALLOWED["Reference"] = {"dialect"}
@@ -137,7 +139,7 @@ def todo(file):
 
 
 def include_direction(file):
-    """Includes follow dialect <- Analysis <- ... <- tools; nobody else's rooms."""
+    """Includes follow dialect <- Analysis <- ... <- tools, and only downwards."""
     room = room_of(file.path)
     if file.suffix not in (".c", ".cpp", ".h", ".td", ".inc") or room is None:
         return
@@ -254,7 +256,11 @@ def lint(root, only):
         for rule in FILE_RULES:
             violations += [(file.path, line, rule, text) for line, text in rule(file)]
     for rule in TREE_RULES:
-        violations += [(file.path, line, rule, text) for file, line, text in rule(files)]
+        violations += [
+            (file.path, line, rule, text)
+            for file, line, text in rule(files)
+            if not only or file.path in only
+        ]
     for path, line, rule, text in violations:
         name = rule.__name__.replace("_", "-")
         print(f"{path}:{line}: [{name}] {text}")
