@@ -59,6 +59,7 @@ def SparseAttn_ComplementOp : SparseAttn_AlgebraOp<"complement"> {
   let summary = "keep what the operand does not";
   let arguments = (ins SparseAttn_Certain:$mask);
   let assemblyFormat = "$mask attr-dict";
+  let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
 

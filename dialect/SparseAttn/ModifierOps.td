@@ -41,6 +41,7 @@ def SparseAttn_RelativeBiasOp : SparseAttn_ModifierOp<"relative_bias", ["getTens
   let summary = "s becomes s + table[h, distance]";
   let arguments = (ins 2DTensorOf<[F32]>:$table);
   let assemblyFormat = "$table `:` type($table) attr-dict";
+  let hasVerifier = 1;
 }
 
 def SparseAttn_HopDecayOp : SparseAttn_ModifierOp<"hop_decay",

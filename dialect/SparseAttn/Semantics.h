@@ -77,6 +77,7 @@ enum class Axis : int32_t {
   KvHeads = 3,
   Queries = 4,
   Keys = 5,
+  Odd = 6, ///< any odd size
   BatchOrOne = 17,
   HeadsOrOne = 18,
   QueriesOrOne = 20,

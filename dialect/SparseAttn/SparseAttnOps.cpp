@@ -32,7 +32,8 @@ static ParseResult parseMaskTypes(OpAsmParser &parser, UnresolvedOperands masks,
   return success();
 }
 
-static void printMaskTypes(OpAsmPrinter &printer, Operation *, OperandRange, TypeRange types) {
+static void printMaskTypes(OpAsmPrinter &printer, Operation *, OperandRange,
+                           TypeRange types) {
   if (llvm::any_of(types, isSampled))
     printer << ": " << types;
 }

@@ -1,0 +1,250 @@
+//===- Algebra.cpp - what the ops that combine masks mean -----------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/SparseAttn/MaskOperands.h"
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+//===----------------------------------------------------------------------===//
+// Operands that are masks or modifiers
+//===----------------------------------------------------------------------===//
+
+/// Whether `definition` comes before `user` in a way that rules out cycles, even
+/// where SSA dominance does not (unreachable blocks, graph regions): earlier in
+/// a block around `user`, or in the entry block of a region around it.
+static bool isDefinedBefore(Operation *definition, Operation *user) {
+  Block *block = definition->getBlock();
+  if (Operation *ancestor = block->findAncestorOpInBlock(*user))
+    return definition->isBeforeInBlock(ancestor);
+  return block->isEntryBlock() && block->getParent()->isAncestor(user->getParentRegion());
+}
+
+LogicalResult sparse_attn::verifyMaskOperands(Operation *op) {
+  for (Value operand : op->getOperands()) {
+    bool isMask = isa<MaskType>(operand.getType());
+    if (!isMask && !isa<ModifierType>(operand.getType()))
+      continue;
+    Operation *definition = operand.getDefiningOp();
+    if (isMask && !isa_and_nonnull<MaskOpInterface>(definition))
+      return op->emitOpError("a mask must be the result of a mask op, not an argument or "
+                             "a result of another op; build it from sparse_attn ops in "
+                             "the same function");
+    if (!isMask && !isa_and_nonnull<ModifierOpInterface>(definition))
+      return op->emitOpError("a modifier must be the result of a modifier op, not an "
+                             "argument or a result of another op; build it from "
+                             "sparse_attn ops in the same function");
+    if (!isDefinedBefore(definition, op))
+      return op->emitOpError("uses a mask or modifier that is not defined before it; "
+                             "define it earlier in the same block");
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Helpers
+//===----------------------------------------------------------------------===//
+
+static bool isSampled(Value mask) { return cast<MaskType>(mask.getType()).getSampled(); }
+
+/// A combination is sampled when one of its operands is.
+static LogicalResult inferMaskType(MLIRContext *context, ValueRange masks,
+                                   SmallVectorImpl<Type> &types) {
+  types.push_back(MaskType::get(context, llvm::any_of(masks, isSampled)));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// UnionOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult UnionOp::inferReturnTypes(MLIRContext *context, std::optional<Location>,
+                                        Adaptor adaptor, SmallVectorImpl<Type> &types) {
+  return inferMaskType(context, adaptor.getMasks(), types);
+}
+
+LogicalResult UnionOp::verify() {
+  // (union_c1)
+  if (getMasks().empty())
+    return emitOpError(
+        "needs at least one operand; use sparse_attn.none to keep nothing");
+  // (union_c2)
+  return verifyMaskOperands(*this);
+}
+
+/// 1 - (1-a)(1-b)..., for independent draws. A certain operand decides alone, so
+/// that no rounding touches its 1.
+double UnionOp::evaluate(const Pair &pair, Evaluator &evaluator) {
+  double excluded = 1;
+  for (Value mask : getMasks()) {
+    double probability = evaluator.evaluate(mask, pair);
+    if (probability == 1)
+      return 1;
+    excluded *= 1 - probability;
+  }
+  return 1 - excluded;
+}
+
+TileClass UnionOp::buildTileClass(TileBuilder &builder) {
+  TileClass result = builder.constantClass(false);
+  for (Value mask : getMasks())
+    result = builder.unite(result, builder.classOf(mask));
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// IntersectOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult IntersectOp::inferReturnTypes(MLIRContext *context, std::optional<Location>,
+                                            Adaptor adaptor,
+                                            SmallVectorImpl<Type> &types) {
+  return inferMaskType(context, adaptor.getMasks(), types);
+}
+
+LogicalResult IntersectOp::verify() {
+  // (intersect_c1)
+  if (getMasks().empty())
+    return emitOpError(
+        "needs at least one operand; use sparse_attn.all to keep everything");
+  // (intersect_c2)
+  return verifyMaskOperands(*this);
+}
+
+double IntersectOp::evaluate(const Pair &pair, Evaluator &evaluator) {
+  double probability = 1;
+  for (Value mask : getMasks()) {
+    probability *= evaluator.evaluate(mask, pair);
+    if (probability == 0)
+      return 0;
+  }
+  return probability;
+}
+
+TileClass IntersectOp::buildTileClass(TileBuilder &builder) {
+  TileClass result = builder.constantClass(true);
+  for (Value mask : getMasks())
+    result = builder.intersect(result, builder.classOf(mask));
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// DifferenceOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult DifferenceOp::inferReturnTypes(MLIRContext *context,
+                                             std::optional<Location>, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &types) {
+  return inferMaskType(context, adaptor.getLhs(), types);
+}
+
+LogicalResult DifferenceOp::verify() {
+  // (difference_c1) Not drawing a pair says nothing about how often it is drawn.
+  if (isSampled(getRhs()))
+    return emitOpError("the second operand must be deterministic; exclude from the "
+                       "candidates of the sampled mask instead");
+  // (difference_c2)
+  return verifyMaskOperands(*this);
+}
+
+double DifferenceOp::evaluate(const Pair &pair, Evaluator &evaluator) {
+  return evaluator.evaluate(getRhs(), pair) == 1 ? 0 : evaluator.evaluate(getLhs(), pair);
+}
+
+TileClass DifferenceOp::buildTileClass(TileBuilder &builder) {
+  return builder.intersect(builder.classOf(getLhs()),
+                           builder.complement(builder.classOf(getRhs())));
+}
+
+//===----------------------------------------------------------------------===//
+// ComplementOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult ComplementOp::inferReturnTypes(MLIRContext *context,
+                                             std::optional<Location>, Adaptor,
+                                             SmallVectorImpl<Type> &types) {
+  types.push_back(MaskType::get(context, /*sampled=*/false));
+  return success();
+}
+
+LogicalResult ComplementOp::verify() {
+  // (complement_c1) is the operand's type; (complement_c2)
+  return verifyMaskOperands(*this);
+}
+
+double ComplementOp::evaluate(const Pair &pair, Evaluator &evaluator) {
+  return evaluator.evaluate(getMask(), pair) == 1 ? 0 : 1;
+}
+
+TileClass ComplementOp::buildTileClass(TileBuilder &builder) {
+  return builder.complement(builder.classOf(getMask()));
+}
+
+//===----------------------------------------------------------------------===//
+// PerHeadOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult PerHeadOp::inferReturnTypes(MLIRContext *context, std::optional<Location>,
+                                          Adaptor adaptor, SmallVectorImpl<Type> &types) {
+  return inferMaskType(context, adaptor.getMasks(), types);
+}
+
+LogicalResult PerHeadOp::verify() {
+  // (per_head_c1)
+  if (getTable().empty())
+    return emitOpError("table must name a mask for at least one head");
+  // (per_head_c2)
+  int64_t count = getMasks().size();
+  for (auto [head, mask] : llvm::enumerate(getTable()))
+    if (mask < 0 || mask >= count)
+      return emitOpError() << "table gives head " << head << " the mask number " << mask
+                           << "; there are " << count << " masks, numbered from 0";
+  // (per_head_c3)
+  return verifyMaskOperands(*this);
+}
+
+double PerHeadOp::evaluate(const Pair &pair, Evaluator &evaluator) {
+  return evaluator.evaluate(getMasks()[getTable()[pair.h]], pair);
+}
+
+/// Whether head `h` uses mask number `mask`: the table's runs of it, as ranges.
+static Value buildUses(ArrayRef<int64_t> table, int64_t mask, TileBuilder &builder) {
+  Value uses = builder.truth(false);
+  for (size_t first = 0; first < table.size();) {
+    size_t end = first + 1;
+    while (end < table.size() && table[end] == table[first])
+      ++end;
+    if (table[first] == mask) {
+      Value in = builder.le(builder.constant(first), builder.h);
+      if (end < table.size())
+        in = builder.land(in, builder.lt(builder.h, builder.constant(end)));
+      uses = builder.lor(uses, in);
+    }
+    first = end;
+  }
+  return uses;
+}
+
+TileClass PerHeadOp::buildTileClass(TileBuilder &builder) {
+  llvm::SmallSetVector<int64_t, 8> used(getTable().begin(), getTable().end());
+  TileClass result = builder.classOf(getMasks()[used.front()]);
+  for (int64_t mask : llvm::drop_begin(used)) {
+    Value uses = buildUses(getTable(), mask, builder);
+    TileClass other = builder.classOf(getMasks()[mask]);
+    result = {builder.select(uses, other.may, result.may),
+              builder.select(uses, other.must, result.must)};
+  }
+  return result;
+}
+
+bool PerHeadOp::isPerHead() { return true; }
+
+SmallVector<PlanCheck> PerHeadOp::getPlanChecks() {
+  return {{PlanCheck::Heads, {}, {static_cast<int64_t>(getTable().size())}}};
+}
