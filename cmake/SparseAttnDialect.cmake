@@ -31,3 +31,13 @@ function(sparse_attn_dialect folder td namespace)
   mlir_tablegen(${folder}Dialect.md -gen-dialect-doc -dialect=${namespace})
   sparse_attn_page(${folder}Doc "${CMAKE_CURRENT_BINARY_DIR}/${folder}Dialect.md")
 endfunction()
+
+# sparse_attn_passes(NAME FOLDER): FOLDER/Passes.td -> FOLDER/Passes.h.inc in the
+# build tree, as target <NAME>IncGen.
+function(sparse_attn_passes name folder)
+  set(LLVM_TARGET_DEFINITIONS "${PROJECT_SOURCE_DIR}/${folder}/Passes.td")
+  file(RELATIVE_PATH out "${CMAKE_CURRENT_BINARY_DIR}" "${PROJECT_BINARY_DIR}/${folder}")
+  file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/${folder}")
+  mlir_tablegen(${out}/Passes.h.inc -gen-pass-decls -name=${name})
+  add_public_tablegen_target(${name}IncGen)
+endfunction()

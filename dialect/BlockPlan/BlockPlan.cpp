@@ -9,6 +9,7 @@
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FoldInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -23,7 +24,16 @@ using namespace block_plan;
 #define GET_OP_CLASSES
 #include "dialect/BlockPlan/BlockPlanOps.cpp.inc"
 
+namespace {
+/// Keeps the constants of a plan's regions where they are read.
+struct PlanFoldInterface : DialectFoldInterface {
+  using DialectFoldInterface::DialectFoldInterface;
+  bool shouldMaterializeInto(Region *region) const final { return true; }
+};
+} // namespace
+
 void BlockPlanDialect::initialize() {
+  addInterfaces<PlanFoldInterface>();
   addAttributes<
 #define GET_ATTRDEF_LIST
 #include "dialect/BlockPlan/BlockPlanAttrs.cpp.inc"

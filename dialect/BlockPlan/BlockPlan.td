@@ -62,8 +62,8 @@ def BlockPlan_NeedAttr : AttrDef<BlockPlan_Dialect, "Need"> {
     index the attention's `layout` operands (-1: absent), and `op` names the mask
     in messages.
   }];
-  let parameters = (ins "int32_t":$kind, ArrayRefParameter<"int64_t">:$inputs,
-                        ArrayRefParameter<"int64_t">:$parameters, "::mlir::StringAttr":$op);
+  let parameters = (ins "int32_t":$kind, OptionalArrayRefParameter<"int64_t">:$inputs,
+                        OptionalArrayRefParameter<"int64_t">:$parameters, "::mlir::StringAttr":$op);
   let assemblyFormat = "`<` $op `,` $kind `,` `[` (`]`) : ($inputs^ `]`)? `,` `[` (`]`) : ($parameters^ `]`)? `>`";
 }
 

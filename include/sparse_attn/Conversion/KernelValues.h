@@ -1,0 +1,47 @@
+//===- KernelValues.h - numbers and names of a kernel's values -*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Generated code finds a tensor by its value id. The numbering is the one of
+// sparse_attn_kernel in the runtime's abi.h: inputs first, then the results of
+// every step in order.
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_CONVERSION_KERNELVALUES_H
+#define SPARSE_ATTN_CONVERSION_KERNELVALUES_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "sparse_attn/Target/CPULevel.h"
+#include "llvm/ADT/DenseMap.h"
+
+namespace sparse_attn {
+
+/// On a module: the name of the library that its kernels go into.
+inline constexpr llvm::StringLiteral kLibraryAttr = "sparse_attn.library";
+
+class KernelValues {
+public:
+  explicit KernelValues(mlir::func::FuncOp kernel);
+
+  /// The id of an argument or a step's result; -1 for null.
+  int32_t id(mlir::Value value) const { return value ? ids.at(value) : -1; }
+  int32_t count() const { return static_cast<int32_t>(ids.size()); }
+
+private:
+  llvm::DenseMap<mlir::Value, int32_t> ids;
+};
+
+/// "longctx_0_classify": the functions of attention `index` of a kernel.
+std::string getClassifySymbol(mlir::func::FuncOp kernel, unsigned index);
+std::string getPackSymbol(mlir::func::FuncOp kernel, unsigned index, const CPULevel &level);
+std::string getAttendSymbol(mlir::func::FuncOp kernel, unsigned index, const CPULevel &level);
+
+/// The kernels of a module: its public functions with a body.
+llvm::SmallVector<mlir::func::FuncOp> getKernels(mlir::ModuleOp module);
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_CONVERSION_KERNELVALUES_H

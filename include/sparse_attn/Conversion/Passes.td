@@ -1,0 +1,39 @@
+//===- Passes.td - conversions ------------------------------*- tablegen -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSE_ATTN_CONVERSION_PASSES_TD
+#define SPARSE_ATTN_CONVERSION_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertPlanToClassifierPass : Pass<"convert-plan-to-classifier", "::mlir::ModuleOp"> {
+  let summary = "turn the classify regions of block plans into functions";
+  let description = [{
+    Replaces every kernel by one function `<kernel>_<i>_classify` for each of its
+    attentions, with the signature of the runtime's sa_classify_fn.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::func::FuncDialect"];
+}
+
+def ConvertPlanToKernelPass : Pass<"convert-plan-to-kernel", "::mlir::ModuleOp"> {
+  let summary = "turn block plans into vector code of one instruction level";
+  let description = [{
+    Replaces every kernel by functions `<kernel>_<i>_pack_<level>` and
+    `<kernel>_<i>_attend_<level>` for each of its attentions, with the signatures
+    of the runtime's sa_pack_fn and sa_attend_fn, over vector, scf and memref.
+  }];
+  let options = [
+    Option<"level", "level", "std::string", "\"avx512\"", "Instruction level: avx2 or avx512">,
+  ];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::func::FuncDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::math::MathDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+#endif // SPARSE_ATTN_CONVERSION_PASSES_TD

@@ -1,0 +1,72 @@
+//===- Pipelines.h - from kernels to a compiled library --------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The stages of compilation, as tools call them:
+//
+//   lowerToPlan     sparse_attn           -> block_plan              --emit=plan
+//   lowerToKernel   block_plan            -> vector, scf, memref     --emit=kernel
+//   lowerToLLVM     vector, scf, memref   -> llvm                    --emit=llvm
+//   compileLibrary  all of it, for every level, to objects in memory
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_PIPELINES_PIPELINES_H
+#define SPARSE_ATTN_PIPELINES_PIPELINES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "sparse_attn/Package/Artifact.h"
+#include "sparse_attn/Target/CPULevel.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace mlir {
+class DialectRegistry;
+class OpPassManager;
+} // namespace mlir
+
+namespace sparse_attn {
+
+/// Everything that a tool's context needs: dialects and translations.
+void registerDialects(mlir::DialectRegistry &registry);
+
+/// Registers all passes and the pipelines below under their command-line names
+/// (sparse-attn-to-plan, sparse-attn-to-kernel, sparse-attn-to-llvm).
+void registerPasses();
+
+void buildPlanPipeline(mlir::OpPassManager &manager);
+void buildKernelPipeline(mlir::OpPassManager &manager, const CPULevel &level);
+void buildClassifierPipeline(mlir::OpPassManager &manager);
+void buildLLVMPipeline(mlir::OpPassManager &manager);
+
+/// Canonicalises masks and plans their blocks.
+mlir::LogicalResult lowerToPlan(mlir::ModuleOp module);
+/// Plans to the kernels of one level.
+mlir::LogicalResult lowerToKernel(mlir::ModuleOp module, const CPULevel &level);
+/// Plans to classifiers.
+mlir::LogicalResult lowerToClassifier(mlir::ModuleOp module);
+/// Kernels or classifiers to the llvm dialect.
+mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module);
+
+/// What a tool can print.
+enum class Stage { Mlir, Plan, Kernel, Llvm, Asm, Obj };
+
+/// Compiles a copy of `module` up to `stage` for one level and prints it.
+mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const CPULevel &level,
+                              llvm::raw_ostream &os);
+
+struct CompileOptions {
+  /// The library's name, a C identifier.
+  std::string name;
+  /// Levels to compile for, ascending; empty: all of the target.
+  llvm::SmallVector<const CPULevel *> levels;
+};
+
+/// Compiles every kernel of a copy of `module`. Reports errors as diagnostics.
+mlir::FailureOr<CompiledLibrary> compileLibrary(mlir::ModuleOp module,
+                                                const CompileOptions &options);
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_PIPELINES_PIPELINES_H

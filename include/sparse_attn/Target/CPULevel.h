@@ -1,0 +1,40 @@
+//===- CPULevel.h - facts about an instruction level -----------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_TARGET_CPULEVEL_H
+#define SPARSE_ATTN_TARGET_CPULEVEL_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include <cstdint>
+
+namespace sparse_attn {
+
+/// What the lowering needs to know of one instruction level. A level is a row of
+/// the table in lib/Target/CPU/<architecture>.cpp.
+struct CPULevel {
+  int32_t id;                ///< SA_LEVEL_* of the runtime
+  llvm::StringLiteral name;  ///< "avx512"
+  llvm::StringLiteral cpu;   ///< what LLVM tunes and selects for
+  llvm::StringLiteral features;
+  /// f32 lanes of a vector register.
+  int64_t lanes;
+  /// The register tile of the matrix products: rows x (vectors * lanes) f32
+  /// accumulators, which with one row of B and a broadcast fill the registers.
+  int64_t tileRows, tileVectors;
+
+  int64_t panel() const { return tileVectors * lanes; }
+};
+
+/// The levels of x86-64, ascending.
+llvm::ArrayRef<CPULevel> getX86Levels();
+
+/// The level called `name`, null if there is none.
+const CPULevel *findLevel(llvm::StringRef name);
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_TARGET_CPULEVEL_H

@@ -1,0 +1,309 @@
+//===- KernelBuilder.cpp - vocabulary of generated kernels ----------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelBuilder.h"
+#include "sparse_attn/abi.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+static constexpr int64_t kLine = 64; // bytes of a cache line, alignment of arrays
+
+KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level) : level(level) {
+  lanes = level.lanes;
+  panel = level.panel();
+  rows = plan.getTileRows();
+  paddedRows = llvm::alignTo(rows, level.tileRows);
+  keys = plan.getTileKeys();
+  headDim = plan.getHeadDim();
+  valueDim = plan.getValueDim();
+  paddedValueDim = llvm::alignTo(valueDim, lanes);
+
+  int64_t at = 0;
+  auto place = [&](int64_t elements) {
+    int64_t start = at;
+    at = llvm::alignTo(at + elements * sizeof(float), kLine);
+    return start;
+  };
+  queries = place(paddedRows * headDim);
+  scores = place(paddedRows * keys);
+  maxima = place(paddedRows);
+  sums = place(paddedRows * lanes);
+  outputs = place(paddedRows * paddedValueDim);
+  scratchBytes = at;
+
+  at = 0;
+  packedKeys = place(keys * headDim);
+  packedValues = place(keys * paddedValueDim);
+  packedFlag = place(1);
+  packedBytes = at;
+}
+
+//===----------------------------------------------------------------------===//
+// Integers and control
+//===----------------------------------------------------------------------===//
+
+Value KernelBuilder::index(int64_t value) {
+  return arith::ConstantIndexOp::create(builder, loc, value);
+}
+Value KernelBuilder::i32(int64_t value) {
+  return arith::ConstantIntOp::create(builder, loc, value, 32);
+}
+Value KernelBuilder::f32(double value) {
+  return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
+}
+Value KernelBuilder::add(Value a, Value b) {
+  return builder.createOrFold<arith::AddIOp>(loc, a, b);
+}
+Value KernelBuilder::sub(Value a, Value b) {
+  return builder.createOrFold<arith::SubIOp>(loc, a, b);
+}
+Value KernelBuilder::mul(Value a, int64_t b) {
+  return builder.createOrFold<arith::MulIOp>(loc, a, index(b));
+}
+Value KernelBuilder::min(Value a, Value b) {
+  return builder.createOrFold<arith::MinSIOp>(loc, a, b);
+}
+Value KernelBuilder::ceilDiv(Value a, int64_t b) {
+  return builder.createOrFold<arith::DivUIOp>(loc, add(a, index(b - 1)), index(b));
+}
+Value KernelBuilder::toI32(Value value) {
+  return builder.createOrFold<arith::IndexCastOp>(loc, builder.getI32Type(), value);
+}
+Value KernelBuilder::toIndex(Value value) {
+  return builder.createOrFold<arith::IndexCastOp>(loc, builder.getIndexType(), value);
+}
+Value KernelBuilder::less(Value a, Value b) {
+  return builder.createOrFold<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, a, b);
+}
+
+void KernelBuilder::loop(Value lower, Value upper, int64_t step,
+                         function_ref<void(Value)> body) {
+  loop(lower, upper, step, {}, [&](Value i, ValueRange) {
+    body(i);
+    return SmallVector<Value>();
+  });
+}
+
+SmallVector<Value>
+KernelBuilder::loop(Value lower, Value upper, int64_t step, ValueRange init,
+                    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto forOp = scf::ForOp::create(
+      builder, loc, lower, upper, index(step), init,
+      [&](OpBuilder &inner, Location, Value i, ValueRange carried) {
+        OpBuilder::InsertionGuard guard(builder);
+        builder.setInsertionPoint(inner.getInsertionBlock(), inner.getInsertionPoint());
+        SmallVector<Value> next = body(i, carried);
+        scf::YieldOp::create(builder, loc, next);
+      });
+  return SmallVector<Value>(forOp.getResults());
+}
+
+void KernelBuilder::branch(Value condition, function_ref<void()> then,
+                           function_ref<void()> otherwise) {
+  auto ifOp = scf::IfOp::create(builder, loc, condition, /*withElseRegion=*/bool(otherwise));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(ifOp.thenBlock()->getTerminator());
+  then();
+  if (otherwise) {
+    builder.setInsertionPoint(ifOp.elseBlock()->getTerminator());
+    otherwise();
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+static Type getPointer(OpBuilder &builder) {
+  return LLVM::LLVMPointerType::get(builder.getContext());
+}
+
+Value KernelBuilder::advance(Value pointer, Value bytes) {
+  Value offset = bytes;
+  if (bytes.getType().isIndex())
+    offset = arith::IndexCastOp::create(builder, loc, builder.getI64Type(), bytes);
+  return LLVM::GEPOp::create(builder, loc, getPointer(builder), builder.getI8Type(), pointer,
+                             ValueRange{offset});
+}
+
+Value KernelBuilder::field(Value pointer, size_t offset, Type type) {
+  return LLVM::LoadOp::create(builder, loc, type, advance(pointer, offset));
+}
+Value KernelBuilder::pointerField(Value pointer, size_t offset) {
+  return field(pointer, offset, getPointer(builder));
+}
+Value KernelBuilder::indexField(Value pointer, size_t offset) {
+  return toIndex(field(pointer, offset, builder.getI64Type()));
+}
+
+/// The LLVM structure that a memref of this rank is converted to.
+static Type getDescriptorType(OpBuilder &builder, int64_t rank) {
+  Type pointer = getPointer(builder), i64 = builder.getI64Type();
+  Type sizes = LLVM::LLVMArrayType::get(i64, rank);
+  return LLVM::LLVMStructType::getLiteral(builder.getContext(),
+                                          {pointer, pointer, i64, sizes, sizes});
+}
+
+TypedValue<MemRefType> KernelBuilder::arrayAt(Value pointer, ArrayRef<int64_t> shape,
+                                              Type element) {
+  Value descriptor =
+      LLVM::UndefOp::create(builder, loc, getDescriptorType(builder, shape.size()));
+  auto insert = [&](Value value, ArrayRef<int64_t> position) {
+    descriptor = LLVM::InsertValueOp::create(builder, loc, descriptor, value, position);
+  };
+  auto i64 = [&](int64_t value) -> Value {
+    return LLVM::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(value));
+  };
+  insert(pointer, {0});
+  insert(pointer, {1});
+  insert(i64(0), {2});
+  int64_t stride = 1;
+  for (int64_t axis = shape.size() - 1; axis >= 0; --axis) {
+    insert(i64(shape[axis]), {3, axis});
+    insert(i64(stride), {4, axis});
+    stride *= shape[axis];
+  }
+  auto cast = UnrealizedConversionCastOp::create(
+      builder, loc, MemRefType::get(shape, element), descriptor);
+  return llvm::cast<TypedValue<MemRefType>>(cast.getResult(0));
+}
+
+Value KernelBuilder::viewPointer(Value values, int32_t id) {
+  return advance(values, id * sizeof(sa_view));
+}
+
+TypedValue<MemRefType> KernelBuilder::viewOf(Value values, int32_t id, Type element,
+                                             bool unitStride) {
+  Value descriptor = LLVM::LoadOp::create(builder, loc, getDescriptorType(builder, 4),
+                                          viewPointer(values, id));
+  int64_t dynamic = ShapedType::kDynamic;
+  auto layout = StridedLayoutAttr::get(
+      builder.getContext(), 0, {dynamic, dynamic, dynamic, unitStride ? 1 : dynamic});
+  auto type = MemRefType::get({dynamic, dynamic, dynamic, dynamic}, element, layout);
+  auto cast = UnrealizedConversionCastOp::create(builder, loc, type, descriptor);
+  return llvm::cast<TypedValue<MemRefType>>(cast.getResult(0));
+}
+
+Value KernelBuilder::load(Value memref, ValueRange indices) {
+  return memref::LoadOp::create(builder, loc, memref, indices);
+}
+Value KernelBuilder::loadVector(Value memref, ValueRange indices, VectorType type) {
+  return vector::LoadOp::create(builder, loc, type, memref, indices);
+}
+void KernelBuilder::store(Value value, Value memref, ValueRange indices) {
+  memref::StoreOp::create(builder, loc, value, memref, indices);
+}
+void KernelBuilder::storeVector(Value value, Value memref, ValueRange indices) {
+  vector::StoreOp::create(builder, loc, value, memref, indices);
+}
+
+//===----------------------------------------------------------------------===//
+// Vectors
+//===----------------------------------------------------------------------===//
+
+VectorType KernelBuilder::vectorType(int64_t lanes, Type element) {
+  return VectorType::get({lanes}, element ? element : builder.getF32Type());
+}
+
+Value KernelBuilder::splat(Value scalar, int64_t lanes) {
+  return vector::BroadcastOp::create(builder, loc, vectorType(lanes, scalar.getType()), scalar);
+}
+
+Value KernelBuilder::lanesFrom(Value firstI32, int64_t lanes) {
+  SmallVector<int32_t> steps = llvm::to_vector(llvm::seq<int32_t>(0, lanes));
+  auto type = vectorType(lanes, builder.getI32Type());
+  Value iota = arith::ConstantOp::create(
+      builder, loc, DenseElementsAttr::get(type, ArrayRef<int32_t>(steps)));
+  return arith::AddIOp::create(builder, loc, splat(firstI32, lanes), iota);
+}
+
+Value KernelBuilder::maximum(Value a, Value b) {
+  Value greater = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, a, b);
+  return arith::SelectOp::create(builder, loc, greater, a, b);
+}
+
+// 2^x = 2^i 2^f with i = round(x) and |f| <= 1/2. Adding 1.5 * 2^23 leaves i in
+// the low bits of the sum, from where a shift takes it into the exponent; at
+// x = -127 that makes the factor 0. The polynomial is the degree-5 minimax fit of
+// 2^f on [-1/2, 1/2] with the constant fixed at 1, so that 2^0 is exact; its
+// relative error is 9.2e-8.
+Value KernelBuilder::exp2(Value x) {
+  auto type = cast<VectorType>(x.getType());
+  int64_t lanes = type.getNumElements();
+  auto constant = [&](double value) -> Value {
+    return arith::ConstantOp::create(
+        builder, loc, DenseElementsAttr::get(type, static_cast<float>(value)));
+  };
+  VectorType integers = vectorType(lanes, builder.getI32Type());
+  auto integer = [&](int32_t value) -> Value {
+    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(integers, value));
+  };
+  // maximum() keeps a NaN in its second operand.
+  Value clamped = maximum(constant(-127.0), x);
+  Value magic = constant(12582912.0);
+  Value shifted = arith::AddFOp::create(builder, loc, clamped, magic);
+  Value rounded = arith::SubFOp::create(builder, loc, shifted, magic);
+  Value f = arith::SubFOp::create(builder, loc, clamped, rounded);
+  static constexpr double kCoefficients[] = {1.3264727e-3, 9.6715129e-3, 5.5507337e-2,
+                                             2.4022242e-1, 6.9314698e-1, 1.0};
+  Value polynomial = constant(kCoefficients[0]);
+  for (double coefficient : ArrayRef<double>(kCoefficients).drop_front())
+    polynomial = vector::FMAOp::create(builder, loc, polynomial, f, constant(coefficient));
+  Value bits = arith::BitcastOp::create(builder, loc, integers, shifted);
+  Value exponent = arith::AddIOp::create(
+      builder, loc, arith::ShLIOp::create(builder, loc, bits, integer(23)),
+      integer(127 << 23));
+  Value scale = arith::BitcastOp::create(builder, loc, type, exponent);
+  return arith::MulFOp::create(builder, loc, polynomial, scale);
+}
+
+Value KernelBuilder::reduce(Value vector, function_ref<Value(Value, Value)> combine) {
+  int64_t lanes = cast<VectorType>(vector.getType()).getNumElements();
+  while (lanes > 1) {
+    lanes /= 2;
+    auto half = [&](int64_t first) -> Value {
+      SmallVector<int64_t> mask = llvm::to_vector(llvm::seq<int64_t>(first, first + lanes));
+      return vector::ShuffleOp::create(builder, loc, vector, vector, mask);
+    };
+    vector = combine(half(0), half(lanes));
+  }
+  return vector::ExtractOp::create(builder, loc, vector, 0);
+}
+
+Value KernelBuilder::tailMask(int64_t count, int64_t lanes) {
+  SmallVector<bool> bits(lanes, false);
+  std::fill_n(bits.begin(), count, true);
+  auto type = vectorType(lanes, builder.getI1Type());
+  return arith::ConstantOp::create(builder, loc,
+                                   DenseElementsAttr::get(type, ArrayRef<bool>(bits)));
+}
+
+//===----------------------------------------------------------------------===//
+// Functions
+//===----------------------------------------------------------------------===//
+
+func::FuncOp
+sparse_attn::buildFunction(ModuleOp module, Location loc, StringRef name, TypeRange arguments,
+                           bool isPrivate,
+                           function_ref<void(KernelBuilder &, ValueRange)> body) {
+  OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+  auto func =
+      func::FuncOp::create(builder, loc, name, builder.getFunctionType(arguments, {}));
+  if (isPrivate)
+    func.setPrivate();
+  builder.setInsertionPointToStart(func.addEntryBlock());
+  KernelBuilder kernel(builder, loc);
+  body(kernel, func.getArguments());
+  func::ReturnOp::create(builder, loc);
+  return func;
+}

@@ -1,0 +1,149 @@
+//===- KernelBuilder.h - vocabulary of generated kernels -------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Generated functions receive one pointer to a C structure of the runtime's
+// abi.h. This header reads its fields, turns pointers into memrefs, and offers
+// the arithmetic that every part of a kernel needs.
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H
+#define SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H
+
+#include "sparse_attn/Conversion/KernelShape.h"
+#include "sparse_attn/Conversion/KernelValues.h"
+#include "sparse_attn/Conversion/Passes.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+namespace sparse_attn {
+
+/// Builds into one function of one attention.
+class KernelBuilder {
+public:
+  KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+
+  //===--- Constants and integers (index type unless said otherwise) ------===//
+  mlir::Value index(int64_t value);
+  mlir::Value i32(int64_t value);
+  mlir::Value f32(double value);
+  mlir::Value add(mlir::Value a, mlir::Value b);
+  mlir::Value sub(mlir::Value a, mlir::Value b);
+  mlir::Value mul(mlir::Value a, int64_t b);
+  mlir::Value min(mlir::Value a, mlir::Value b);
+  mlir::Value ceilDiv(mlir::Value a, int64_t b); ///< a >= 0
+  mlir::Value toI32(mlir::Value index);
+  mlir::Value toIndex(mlir::Value integer);
+  mlir::Value less(mlir::Value a, mlir::Value b);
+
+  //===--- Control ---------------------------------------------------------===//
+  void loop(mlir::Value lower, mlir::Value upper, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
+  /// A loop that carries values; `body` returns their next ones.
+  llvm::SmallVector<mlir::Value>
+  loop(mlir::Value lower, mlir::Value upper, int64_t step, mlir::ValueRange init,
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+  void branch(mlir::Value condition, llvm::function_ref<void()> then,
+              llvm::function_ref<void()> otherwise = {});
+
+  //===--- Memory ----------------------------------------------------------===//
+  /// pointer + bytes
+  mlir::Value advance(mlir::Value pointer, mlir::Value bytes);
+  mlir::Value advance(mlir::Value pointer, int64_t bytes) {
+    return advance(pointer, index(bytes));
+  }
+  /// The field of `type` at `offset` of the structure at `pointer`.
+  mlir::Value field(mlir::Value pointer, size_t offset, mlir::Type type);
+  mlir::Value pointerField(mlir::Value pointer, size_t offset);
+  mlir::Value indexField(mlir::Value pointer, size_t offset); ///< an int64_t
+  /// The contiguous array at `pointer`.
+  mlir::TypedValue<mlir::MemRefType> arrayAt(mlir::Value pointer, llvm::ArrayRef<int64_t> shape,
+                                             mlir::Type element);
+  /// The tensor of value `id` in the sa_view array at `values`, as a rank-4
+  /// memref with a unit innermost stride.
+  mlir::TypedValue<mlir::MemRefType> viewOf(mlir::Value values, int32_t id, mlir::Type element,
+                                            bool unitStride = true);
+  mlir::Value viewPointer(mlir::Value values, int32_t id);
+  mlir::Value load(mlir::Value memref, mlir::ValueRange indices);
+  mlir::Value loadVector(mlir::Value memref, mlir::ValueRange indices, mlir::VectorType type);
+  void store(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
+  void storeVector(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
+
+  //===--- f32 vectors -----------------------------------------------------===//
+  mlir::VectorType vectorType(int64_t lanes, mlir::Type element = {});
+  mlir::Value splat(mlir::Value scalar, int64_t lanes);
+  /// [0, 1, ..., lanes - 1] of i32
+  mlir::Value lanesFrom(mlir::Value firstI32, int64_t lanes);
+  /// a > b ? a : b, the one instruction of the processor; b where a is NaN.
+  mlir::Value maximum(mlir::Value a, mlir::Value b);
+  /// 2^x for x <= 0: relative error below 2e-7, 0 at and below -127, NaN for NaN.
+  mlir::Value exp2(mlir::Value x);
+  /// The lanes folded by `combine`, always in the same order.
+  mlir::Value reduce(mlir::Value vector,
+                     llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+  /// lanes >= 1: the first `count` lanes true.
+  mlir::Value tailMask(int64_t count, int64_t lanes);
+};
+
+/// Clones a region of a block plan, for all of `arguments` at once: those that
+/// are vectors make what depends on them vectors of `lanes`.
+class RegionCloner {
+public:
+  RegionCloner(KernelBuilder &kernel, const KernelValues &ids, mlir::Value values,
+               int64_t lanes)
+      : kernel(kernel), ids(ids), values(values), lanes(lanes) {}
+
+  /// n and H as i32, and the plan tables (only where helpers may occur).
+  mlir::Value keys, heads, tables;
+  /// Lanes that may be read from memory; null: all.
+  mlir::Value inBounds;
+
+  /// What the region yields for these block arguments.
+  llvm::SmallVector<mlir::Value> clone(mlir::Region &region, mlir::ValueRange arguments);
+
+private:
+  mlir::Value cloneExtract(mlir::Operation *op, mlir::IRMapping &mapping, mlir::Region &region);
+  mlir::Value cloneHelper(block_plan::HelperOp op, mlir::IRMapping &mapping);
+  void cloneOp(mlir::Operation *op, mlir::IRMapping &mapping, mlir::Region &region);
+  mlir::Value lookup(mlir::Value value, mlir::IRMapping &mapping);
+
+  KernelBuilder &kernel;
+  const KernelValues &ids;
+  mlir::Value values;
+  int64_t lanes;
+};
+
+/// What the parts of an attend function share.
+struct AttendContext {
+  mutable block_plan::AttentionOp plan; // handles of IR are not const-correct
+
+  const KernelValues &ids;
+  KernelShape shape;
+  mutable mlir::ModuleOp module;
+  std::string prefix; ///< of the symbols of helper functions
+};
+
+/// Each declares a private function and returns it.
+mlir::func::FuncOp buildScores(const AttendContext &context);
+mlir::func::FuncOp buildSoftmax(const AttendContext &context, bool full);
+mlir::func::FuncOp buildAccumulate(const AttendContext &context);
+mlir::func::FuncOp buildAccumulateNonFinite(const AttendContext &context);
+void buildPack(const AttendContext &context, llvm::StringRef symbol);
+void buildAttend(const AttendContext &context, llvm::StringRef symbol);
+void buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
+                   mlir::ModuleOp module, llvm::StringRef symbol);
+
+/// A function of pointers and i64 values at the end of `module`; `body` gets its
+/// arguments.
+mlir::func::FuncOp buildFunction(mlir::ModuleOp module, mlir::Location loc,
+                                 llvm::StringRef name, mlir::TypeRange arguments, bool isPrivate,
+                                 llvm::function_ref<void(KernelBuilder &, mlir::ValueRange)> body);
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H

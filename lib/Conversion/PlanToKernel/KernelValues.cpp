@@ -1,0 +1,53 @@
+//===- KernelValues.cpp - numbers and names of a kernel's values ----------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparse_attn/Conversion/KernelValues.h"
+#include "dialect/BlockPlan/BlockPlan.h"
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "mlir/IR/BuiltinOps.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+KernelValues::KernelValues(func::FuncOp kernel) {
+  int32_t next = 0;
+  for (BlockArgument argument : kernel.getArguments())
+    ids[argument] = next++;
+  for (Operation &op : kernel.getBody().front())
+    for (Value result : op.getResults())
+      if (isa<TensorType, PooledType>(result.getType()))
+        ids[result] = next++;
+}
+
+/// Symbols start with the library's name, so that two libraries can be linked
+/// into one program.
+static std::string getSymbol(func::FuncOp kernel, unsigned index, StringRef role) {
+  std::string prefix;
+  auto library = kernel->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(kLibraryAttr);
+  if (library && library != kernel.getSymNameAttr())
+    prefix = (library.getValue() + "_").str();
+  return (prefix + kernel.getSymName() + "_" + Twine(index) + "_" + role).str();
+}
+std::string sparse_attn::getClassifySymbol(func::FuncOp kernel, unsigned index) {
+  return getSymbol(kernel, index, "classify");
+}
+std::string sparse_attn::getPackSymbol(func::FuncOp kernel, unsigned index,
+                                       const CPULevel &level) {
+  return getSymbol(kernel, index, ("pack_" + level.name).str());
+}
+std::string sparse_attn::getAttendSymbol(func::FuncOp kernel, unsigned index,
+                                         const CPULevel &level) {
+  return getSymbol(kernel, index, ("attend_" + level.name).str());
+}
+
+SmallVector<func::FuncOp> sparse_attn::getKernels(ModuleOp module) {
+  SmallVector<func::FuncOp> kernels;
+  for (auto func : module.getOps<func::FuncOp>())
+    if (func.isPublic() && !func.isExternal())
+      kernels.push_back(func);
+  return kernels;
+}

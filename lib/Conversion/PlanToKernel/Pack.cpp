@@ -1,0 +1,108 @@
+//===- Pack.cpp - keys and values of a tile into kernel order -------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+//   K [keys, D]  -> [keys / panel][D][panel]   the lanes of a vector are keys
+//   V [keys, Dv] -> [keys][Dv up to whole vectors]
+//   flag         -> 1 where V holds an inf or NaN
+//
+// A tile is packed once and read by every query tile of every head of the group.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelBuilder.h"
+#include "sparse_attn/abi.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value source,
+                          ArrayRef<Value> place, Value keys, Value packed) {
+  auto panels = b.arrayAt(packed, {shape.keys / shape.panel, shape.headDim, shape.panel},
+                          b.builder.getF32Type());
+  auto target = [&](Value key, Value d) -> SmallVector<Value> {
+    Value panel = arith::DivUIOp::create(b.builder, b.loc, key, b.index(shape.panel));
+    Value lane = arith::RemUIOp::create(b.builder, b.loc, key, b.index(shape.panel));
+    return {panel, d, lane};
+  };
+  b.loop(b.index(0), keys, 1, [&](Value key) {
+    b.loop(b.index(0), b.index(shape.headDim), 1, [&](Value d) {
+      Value element = b.load(source, {place[0], place[1], b.add(place[2], key), d});
+      b.store(element, panels, target(key, d));
+    });
+  });
+  b.loop(keys, b.index(shape.keys), 1, [&](Value key) {
+    b.loop(b.index(0), b.index(shape.headDim), 1,
+           [&](Value d) { b.store(b.f32(0), panels, target(key, d)); });
+  });
+}
+
+/// Returns an i32: not 0 where a value is an inf or NaN.
+static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value source,
+                             ArrayRef<Value> place, Value keys, Value packed) {
+  OpBuilder &builder = b.builder;
+  auto rows = b.arrayAt(packed, {shape.keys, shape.paddedValueDim}, builder.getF32Type());
+  VectorType vector = b.vectorType(shape.lanes);
+  Value zero = b.splat(b.f32(0), shape.lanes);
+  Value none = arith::ConstantOp::create(
+      builder, b.loc, builder.getZeroAttr(b.vectorType(shape.lanes, builder.getI32Type())));
+  // x - x is 0 for a number, NaN for an inf or NaN; the bits of 0 are 0.
+  auto mark = [&](Value seen, Value x) -> Value {
+    Value difference = arith::SubFOp::create(builder, b.loc, x, x);
+    Value bits = arith::BitcastOp::create(builder, b.loc, seen.getType(), difference);
+    return arith::OrIOp::create(builder, b.loc, seen, bits);
+  };
+  int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
+  Value seen = b.loop(b.index(0), keys, 1, {none}, [&](Value key, ValueRange carried) {
+    SmallVector<Value> at = {place[0], place[1], b.add(place[2], key), b.index(0)};
+    Value seen = b.loop(b.index(0), b.index(whole), shape.lanes, carried,
+                        [&](Value column, ValueRange carried) -> SmallVector<Value> {
+                          SmallVector<Value> from = at;
+                          from.back() = column;
+                          Value x = b.loadVector(source, from, vector);
+                          b.storeVector(x, rows, {key, column});
+                          return {mark(carried[0], x)};
+                        })[0];
+    if (int64_t rest = shape.valueDim - whole) {
+      at.back() = b.index(whole);
+      Value x = vector::MaskedLoadOp::create(builder, b.loc, vector, source, at,
+                                             b.tailMask(rest, shape.lanes), zero);
+      b.storeVector(x, rows, {key, b.index(whole)});
+      seen = mark(seen, x);
+    }
+    return SmallVector<Value>{seen};
+  })[0];
+  b.loop(keys, b.index(shape.keys), 1, [&](Value key) {
+    b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes,
+           [&](Value column) { b.storeVector(zero, rows, {key, column}); });
+  });
+  return b.reduce(seen, [&](Value x, Value y) -> Value {
+    return arith::OrIOp::create(builder, b.loc, x, y);
+  });
+}
+
+void sparse_attn::buildPack(const AttendContext &context, StringRef symbol) {
+  const KernelShape &shape = context.shape;
+  Type pointer = LLVM::LLVMPointerType::get(context.module.getContext());
+  buildFunction(
+      context.module, context.plan->getLoc(), symbol, {pointer}, /*isPrivate=*/false,
+      [&](KernelBuilder &b, ValueRange arguments) {
+        Value args = arguments[0];
+        Value values = b.pointerField(args, offsetof(sa_pack_args, values));
+        Value packed = b.pointerField(args, offsetof(sa_pack_args, packed));
+        SmallVector<Value> place = {b.indexField(args, offsetof(sa_pack_args, b)),
+                                    b.indexField(args, offsetof(sa_pack_args, kv_head)),
+                                    b.indexField(args, offsetof(sa_pack_args, first_key))};
+        Value keys = b.indexField(args, offsetof(sa_pack_args, keys));
+        Type f32 = b.builder.getF32Type();
+        Value k = b.viewOf(values, context.ids.id(context.plan.getK()), f32);
+        Value v = b.viewOf(values, context.ids.id(context.plan.getV()), f32);
+        buildPackKeys(b, shape, k, place, keys, b.advance(packed, shape.packedKeys));
+        Value seen =
+            buildPackValues(b, shape, v, place, keys, b.advance(packed, shape.packedValues));
+        LLVM::StoreOp::create(b.builder, b.loc, seen, b.advance(packed, shape.packedFlag));
+      });
+}

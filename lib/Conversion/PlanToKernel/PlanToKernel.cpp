@@ -1,0 +1,109 @@
+//===- PlanToKernel.cpp - block plans become functions --------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Two passes over the same plans: the classifier is built once for all levels,
+// the kernels once for each level.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelBuilder.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "sparse_attn/abi.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+namespace sparse_attn {
+#define GEN_PASS_DEF_CONVERTPLANTOCLASSIFIERPASS
+#define GEN_PASS_DEF_CONVERTPLANTOKERNELPASS
+#include "sparse_attn/Conversion/Passes.h.inc"
+} // namespace sparse_attn
+
+/// int32_t classify(context, b, h, p0, p1, j0, j1): empty, full or unknown.
+void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
+                                ModuleOp module, StringRef symbol) {
+  OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+  Location loc = plan.getLoc();
+  Type i32 = builder.getI32Type();
+  SmallVector<Type> types = {LLVM::LLVMPointerType::get(builder.getContext())};
+  types.append(6, i32);
+  auto func = func::FuncOp::create(builder, loc, symbol, builder.getFunctionType(types, {i32}));
+  builder.setInsertionPointToStart(func.addEntryBlock());
+  KernelBuilder b(builder, loc);
+  Value context = func.getArgument(0);
+  RegionCloner cloner(b, ids, b.pointerField(context, offsetof(sa_mask_context, values)), 1);
+  cloner.keys = b.field(context, offsetof(sa_mask_context, keys), i32);
+  cloner.heads = b.field(context, offsetof(sa_mask_context, heads), i32);
+  cloner.tables = b.pointerField(context, offsetof(sa_mask_context, tables));
+  SmallVector<Value> answer =
+      cloner.clone(plan.getClassify(), func.getArguments().drop_front());
+  Value partial = arith::SelectOp::create(builder, loc, answer[0], b.i32(2), b.i32(0));
+  Value result = arith::SelectOp::create(builder, loc, answer[1], b.i32(1), partial);
+  func::ReturnOp::create(builder, loc, result);
+}
+
+/// Calls `convert` for every attention of every kernel and erases the kernels.
+static void
+replaceKernels(ModuleOp module,
+               function_ref<void(func::FuncOp, block_plan::AttentionOp, unsigned,
+                                 const KernelValues &)>
+                   convert) {
+  for (func::FuncOp kernel : getKernels(module)) {
+    KernelValues ids(kernel);
+    unsigned index = 0;
+    for (auto plan : kernel.getBody().getOps<block_plan::AttentionOp>())
+      convert(kernel, plan, index++, ids);
+    kernel.erase();
+  }
+}
+
+namespace {
+struct ConvertPlanToClassifier
+    : sparse_attn::impl::ConvertPlanToClassifierPassBase<ConvertPlanToClassifier> {
+  void runOnOperation() override {
+    replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,
+                                       unsigned index, const KernelValues &ids) {
+      buildClassify(plan, ids, getOperation(), getClassifySymbol(kernel, index));
+    });
+  }
+};
+
+struct ConvertPlanToKernel
+    : sparse_attn::impl::ConvertPlanToKernelPassBase<ConvertPlanToKernel> {
+  using ConvertPlanToKernelPassBase::ConvertPlanToKernelPassBase;
+
+  void runOnOperation() override {
+    const CPULevel *facts = findLevel(level);
+    if (!facts) {
+      getOperation().emitError() << "unknown instruction level '" << level
+                                 << "'; known are avx2 and avx512";
+      return signalPassFailure();
+    }
+    if (failed(checkTypes()))
+      return signalPassFailure();
+    replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,
+                                       unsigned index, const KernelValues &ids) {
+      std::string symbol = getAttendSymbol(kernel, index, *facts);
+      AttendContext context = {plan, ids, KernelShape(plan, *facts), getOperation(), symbol};
+      buildPack(context, getPackSymbol(kernel, index, *facts));
+      buildAttend(context, symbol);
+    });
+  }
+
+  LogicalResult checkTypes() {
+    WalkResult result = getOperation().walk([](block_plan::AttentionOp plan) {
+      Type element = plan.getKeyTensorType().getElementType();
+      if (element.isF32())
+        return WalkResult::advance();
+      plan.emitOpError() << "has element type " << element
+                         << ", which CPU kernels do not take yet; use f32";
+      return WalkResult::interrupt();
+    });
+    return failure(result.wasInterrupted());
+  }
+};
+} // namespace

@@ -1,0 +1,245 @@
+//===- Softmax.cpp - online softmax over one tile of scores ---------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// For each row, with s in units of log2 (scores times log2 e):
+//
+//   m' = max(m, max_j s_j)          l' = l 2^(m - m') + sum_j 2^(s_j - m')
+//   S_j <- 2^(s_j - m')             O  <- O 2^(m - m')
+//
+// (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.)
+// A full tile uses every score; a partial tile first replaces the scores of pairs
+// that the mask leaves out by -inf. l is kept as one sum for each lane.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelBuilder.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "sparse_attn/abi.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace sparse_attn;
+
+static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+static constexpr double kLog2E = 1.4426950408889634;
+
+namespace {
+/// What a tile's softmax reads, by name.
+struct Tile {
+  Value args;     ///< sa_attend_args
+  Value firstKey; ///< of the tile
+  Value keys;     ///< that exist in the tile
+  Value bits;     ///< the tile's bits; null pointer where a predicate decides
+  Value hops;     ///< the tile's distances, where there are any
+};
+
+/// Everything about the mask and the modifiers of one tile.
+class ScoreEditor {
+public:
+  ScoreEditor(KernelBuilder &b, const AttendContext &context, Tile tile, bool full)
+      : b(b), plan(context.plan), shape(context.shape), tile(tile), full(full),
+        values(b.pointerField(tile.args, offsetof(sa_attend_args, values))),
+        cloner(b, context.ids, values, shape.lanes) {
+    batch = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, b)));
+    head = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, h)));
+    firstRow = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_row)));
+    firstPosition = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_position)));
+    cloner.keys = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, tokens)));
+    cloner.heads = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, heads)));
+  }
+
+  bool changesScores() { return !full || !plan.getModify().empty(); }
+
+  /// The score, in units of log2, of `lanes` keys from `column` of the tile.
+  Value edit(Value score, Value row, Value column) {
+    OpBuilder &builder = b.builder;
+    Value rowI32 = b.toI32(row);
+    Value position = b.add(firstPosition, rowI32);
+    Value key = b.lanesFrom(b.toI32(b.add(tile.firstKey, column)), shape.lanes);
+    Value inBounds;
+    if (!full) {
+      Value end = b.splat(b.toI32(b.add(tile.firstKey, tile.keys)), shape.lanes);
+      inBounds = arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::slt, key, end);
+    }
+    cloner.inBounds = inBounds;
+    if (!plan.getModify().empty()) {
+      Value hops = plan.getHopTable() ? loadHops(row, column) : b.f32(0);
+      Value row = b.add(firstRow, rowI32);
+      score = cloner.clone(plan.getModify(),
+                           {score, hops, batch, head, row, position, key})[0];
+      score = arith::MulFOp::create(builder, b.loc, score,
+                                    b.splat(b.f32(kLog2E), shape.lanes));
+    }
+    if (full)
+      return score;
+    Value keep = plan.getPredicate().empty() ? loadBits(row, column)
+                                             : predicate(position, key, inBounds);
+    return arith::SelectOp::create(builder, b.loc, keep, score,
+                                   b.splat(b.f32(-kInfinity), shape.lanes));
+  }
+
+private:
+  Value predicate(Value position, Value key, Value inBounds) {
+    Value keep =
+        cloner.clone(plan.getPredicate(), {batch, head, position, key})[0];
+    if (!isa<VectorType>(keep.getType()))
+      keep = b.splat(keep, shape.lanes);
+    return arith::AndIOp::create(b.builder, b.loc, keep, inBounds);
+  }
+
+  /// One bit for each pair, the tile's keys of a row side by side.
+  Value loadBits(Value row, Value column) {
+    auto bytes = b.arrayAt(tile.bits, {shape.rows, shape.keys / 8}, b.builder.getI8Type());
+    Value byte = arith::DivUIOp::create(b.builder, b.loc, column, b.index(8));
+    Value word = b.loadVector(bytes, {row, byte},
+                              b.vectorType(shape.lanes / 8, b.builder.getI8Type()));
+    return vector::BitCastOp::create(b.builder, b.loc,
+                                     b.vectorType(shape.lanes, b.builder.getI1Type()), word);
+  }
+
+  /// Distances as f32, +inf where there is no path.
+  Value loadHops(Value row, Value column) {
+    OpBuilder &builder = b.builder;
+    Type i16 = builder.getI16Type();
+    auto table = b.arrayAt(tile.hops, {shape.rows, shape.keys}, i16);
+    Value hops = b.loadVector(table, {row, column}, b.vectorType(shape.lanes, i16));
+    auto type = cast<VectorType>(hops.getType());
+    Value none = arith::ConstantOp::create(
+        builder, b.loc, DenseElementsAttr::get(type, builder.getI16IntegerAttr(-1)));
+    Value far =
+        arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::eq, hops, none);
+    Value number =
+        arith::UIToFPOp::create(builder, b.loc, b.vectorType(shape.lanes), hops);
+    return arith::SelectOp::create(builder, b.loc, far,
+                                   b.splat(b.f32(kInfinity), shape.lanes), number);
+  }
+
+  KernelBuilder &b;
+  block_plan::AttentionOp plan;
+  const KernelShape &shape;
+  Tile tile;
+  bool full;
+  Value values;
+  RegionCloner cloner;
+  Value batch, head, firstRow, firstPosition;
+};
+} // namespace
+
+/// Independent chains of the row loops: the latency of max and add.
+static constexpr int64_t kUnroll = 4;
+
+/// Edits the scores of a row and returns their maximum for each lane.
+static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape, ScoreEditor &editor,
+                             Value scores, Value row) {
+  int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
+  int64_t unroll = step / shape.lanes;
+  Value lowest = b.splat(b.f32(-kInfinity), shape.lanes);
+  SmallVector<Value> maxima = b.loop(
+      b.index(0), b.index(shape.keys), step, SmallVector<Value>(unroll, lowest),
+      [&](Value first, ValueRange carried) {
+        SmallVector<Value> next;
+        for (int64_t u = 0; u < unroll; ++u) {
+          Value column = b.add(first, b.index(u * shape.lanes));
+          Value score = b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
+          if (editor.changesScores()) {
+            score = editor.edit(score, row, column);
+            b.storeVector(score, scores, {row, column});
+          }
+          next.push_back(b.maximum(score, carried[u]));
+        }
+        return next;
+      });
+  while (maxima.size() > 1) {
+    Value last = maxima.pop_back_val();
+    maxima.front() = b.maximum(last, maxima.front());
+  }
+  return maxima.front();
+}
+
+/// Replaces the scores of a row by their weights and returns the sum for each lane.
+static Value buildRowWeights(KernelBuilder &b, const KernelShape &shape, Value scores, Value row,
+                             Value maximum) {
+  int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
+  int64_t unroll = step / shape.lanes;
+  Value zero = b.splat(b.f32(0), shape.lanes);
+  Value shift = b.splat(maximum, shape.lanes);
+  SmallVector<Value> sums = b.loop(
+      b.index(0), b.index(shape.keys), step, SmallVector<Value>(unroll, zero),
+      [&](Value first, ValueRange carried) {
+        SmallVector<Value> next;
+        for (int64_t u = 0; u < unroll; ++u) {
+          Value column = b.add(first, b.index(u * shape.lanes));
+          Value score = b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
+          Value weight = b.exp2(arith::SubFOp::create(b.builder, b.loc, score, shift));
+          b.storeVector(weight, scores, {row, column});
+          next.push_back(arith::AddFOp::create(b.builder, b.loc, carried[u], weight));
+        }
+        return next;
+      });
+  while (sums.size() > 1) {
+    Value last = sums.pop_back_val();
+    sums.front() = arith::AddFOp::create(b.builder, b.loc, sums.front(), last);
+  }
+  return sums.front();
+}
+
+/// softmax(sa_attend_args, scratch, bits, hops, rows, first key, keys)
+func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) {
+  const KernelShape &shape = context.shape;
+  OpBuilder types(context.module.getContext());
+  Type pointer = LLVM::LLVMPointerType::get(types.getContext()), i = types.getIndexType();
+  return buildFunction(
+      context.module, context.plan->getLoc(),
+      context.prefix + (full ? "_softmax_full" : "_softmax_partial"),
+      {pointer, pointer, pointer, pointer, i, i, i}, /*isPrivate=*/true,
+      [&](KernelBuilder &b, ValueRange arguments) {
+        OpBuilder &builder = b.builder;
+        Type f32 = builder.getF32Type();
+        Value scratch = arguments[1];
+        auto array = [&](int64_t offset, ArrayRef<int64_t> sizes) {
+          return b.arrayAt(b.advance(scratch, offset), sizes, f32);
+        };
+        auto scores = array(shape.scores, {shape.paddedRows, shape.keys});
+        auto maxima = array(shape.maxima, {shape.paddedRows});
+        auto sums = array(shape.sums, {shape.paddedRows, shape.lanes});
+        auto outputs = array(shape.outputs, {shape.paddedRows, shape.paddedValueDim});
+        VectorType vector = b.vectorType(shape.lanes);
+        ScoreEditor editor(
+            b, context, {arguments[0], arguments[5], arguments[6], arguments[2], arguments[3]},
+            full);
+
+        b.loop(b.index(0), arguments[4], 1, [&](Value row) {
+          Value rowMaximum =
+              b.reduce(buildRowMaximum(b, shape, editor, scores, row),
+                       [&](Value x, Value y) { return b.maximum(x, y); });
+          Value before = b.load(maxima, {row});
+          Value after = b.maximum(rowMaximum, before);
+          // A row without a key so far: subtract 0, and 2^-inf is 0.
+          Value lowest = b.f32(-kInfinity);
+          Value empty = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::OEQ, after,
+                                              lowest);
+          Value shift = arith::SelectOp::create(builder, b.loc, empty, b.f32(0), after);
+          Value sum = buildRowWeights(b, shape, scores, row, shift);
+          b.store(after, maxima, {row});
+
+          Value decay = b.exp2(b.splat(
+              arith::SubFOp::create(builder, b.loc, before, shift), shape.lanes));
+          Value total = b.loadVector(sums, {row, b.index(0)}, vector);
+          total = vector::FMAOp::create(builder, b.loc, total, decay, sum);
+          b.storeVector(total, sums, {row, b.index(0)});
+          Value moved = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::UNE, before,
+                                              after);
+          b.branch(moved, [&] {
+            b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes, [&](Value column) {
+              Value output = b.loadVector(outputs, {row, column}, vector);
+              output = arith::MulFOp::create(builder, b.loc, output, decay);
+              b.storeVector(output, outputs, {row, column});
+            });
+          });
+        });
+      });
+}

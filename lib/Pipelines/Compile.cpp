@@ -1,0 +1,84 @@
+//===- Compile.cpp - every kernel and level to objects --------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Describe.h"
+#include "Emit.h"
+#include "sparse_attn/Conversion/KernelValues.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+/// Lowers `module` (kernels or classifiers) to an object for `cpu`.
+static FailureOr<ObjectFile> compileObject(ModuleOp module, const Twine &name, StringRef cpu,
+                                           StringRef features) {
+  auto machine = createTargetMachine(module, cpu, features);
+  llvm::LLVMContext context;
+  if (!machine || failed(lowerToLLVM(module)))
+    return failure();
+  auto llvmModule = translateAndOptimise(module, context, *machine);
+  if (!llvmModule)
+    return failure();
+  ObjectFile object;
+  object.name = name.str();
+  llvm::raw_svector_ostream os(object.bytes);
+  if (failed(emitMachineCode(*llvmModule, *machine, /*assembly=*/false, os)))
+    return module.emitError("LLVM cannot write objects for ") << cpu;
+  return object;
+}
+
+static LogicalResult compileObjects(ModuleOp plans, ArrayRef<const CPULevel *> levels,
+                                    CompiledLibrary &library) {
+  OwningOpRef<ModuleOp> classifiers = plans.clone();
+  if (failed(lowerToClassifier(*classifiers)))
+    return failure();
+  // Plans are made on any x86-64 processor.
+  FailureOr<ObjectFile> object =
+      compileObject(*classifiers, library.name + ".plan.o", "x86-64-v2", "");
+  if (failed(object))
+    return failure();
+  library.objects.push_back(std::move(*object));
+  for (const CPULevel *level : levels) {
+    OwningOpRef<ModuleOp> kernels = plans.clone();
+    if (failed(lowerToKernel(*kernels, *level)))
+      return failure();
+    object = compileObject(*kernels, library.name + "." + level->name + ".o", level->cpu,
+                           level->features);
+    if (failed(object))
+      return failure();
+    library.objects.push_back(std::move(*object));
+  }
+  return success();
+}
+
+FailureOr<CompiledLibrary> sparse_attn::compileLibrary(ModuleOp original,
+                                                       const CompileOptions &options) {
+  OwningOpRef<ModuleOp> module = original.clone();
+  (*module)->setAttr(kLibraryAttr, StringAttr::get(module->getContext(), options.name));
+  SmallVector<const CPULevel *> levels = options.levels;
+  if (levels.empty())
+    for (const CPULevel &level : getX86Levels())
+      levels.push_back(&level);
+
+  CompiledLibrary library;
+  library.name = options.name;
+  for (func::FuncOp kernel : getKernels(*module)) {
+    FailureOr<CompiledKernel> desc = describeInterface(kernel);
+    if (failed(desc))
+      return failure();
+    library.kernels.push_back(std::move(*desc));
+  }
+  if (library.kernels.empty())
+    return original.emitError("has no kernel; a kernel is a public func.func with a body");
+  if (failed(lowerToPlan(*module)))
+    return failure();
+  for (auto [kernel, planned] : llvm::zip_equal(library.kernels, getKernels(*module)))
+    if (failed(describeSteps(planned, levels, kernel)))
+      return failure();
+  if (failed(compileObjects(*module, levels, library)))
+    return failure();
+  return library;
+}

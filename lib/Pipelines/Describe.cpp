@@ -1,0 +1,306 @@
+//===- Describe.cpp - facts about a kernel for packaging ------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A kernel is a public function from tensors to attention states. Its interface
+// is read off the sparse_attn ops (what an argument is used for says which sizes
+// its axes have), its steps off the block_plan ops.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Describe.h"
+#include "dialect/BlockPlan/BlockPlan.h"
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "sparse_attn/Conversion/KernelShape.h"
+#include "sparse_attn/Conversion/KernelValues.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+//===----------------------------------------------------------------------===//
+// The interface
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// What one use of an argument says about it.
+struct Role {
+  bool layout = false;
+  SmallVector<Axis, 4> axes;
+};
+} // namespace
+
+/// The role of tensor operand `operand` of a mask or modifier op.
+template <typename OpInterface> static Role getOperandRole(OpInterface op, OpOperand &operand) {
+  unsigned tensors = 0; // optional tensors come last
+  for (Value other : op->getOperands().take_front(operand.getOperandNumber()))
+    tensors += isa<TensorType>(other.getType());
+  const TensorSpec &spec = op.getTensorSpecs()[tensors];
+  Role role;
+  role.axes.append(spec.axes.begin(), spec.axes.begin() + spec.rank);
+  return role;
+}
+
+static FailureOr<Role> getRole(OpOperand &use) {
+  Operation *op = use.getOwner();
+  Value value = use.get();
+  if (auto mask = dyn_cast<MaskOpInterface>(op)) {
+    Role role = getOperandRole(mask, use);
+    role.layout = true;
+    return role;
+  }
+  if (auto modifier = dyn_cast<ModifierOpInterface>(op)) {
+    Role role = getOperandRole(modifier, use);
+    if (std::optional<PlanTable> table = modifier.getPlanTable())
+      role.layout = llvm::is_contained(table->inputs, value);
+    return role;
+  }
+  if (auto attention = dyn_cast<AttentionOp>(op)) {
+    if (value == attention.getQ())
+      return Role{false, {Axis::Batch, Axis::Heads, Axis::Queries, Axis::Free}};
+    if (value == attention.getK() || value == attention.getV())
+      return Role{false, {Axis::Batch, Axis::KvHeads, Axis::Keys, Axis::Free}};
+    if (value == attention.getSinks())
+      return Role{false, {Axis::Heads}};
+    return Role{true, {Axis::Batch}}; // lengths and offsets
+  }
+  if (isa<PoolOp>(op))
+    return Role{false, {Axis::Batch, Axis::KvHeads, Axis::Keys, Axis::Free}};
+  return op->emitOpError() << "cannot take a kernel's argument; arguments go to masks, "
+                              "modifiers, attention and pool";
+}
+
+/// Where every use agrees on the layout, its role.
+static FailureOr<Role> getRole(BlockArgument argument, StringRef name) {
+  std::optional<Role> result;
+  for (OpOperand &use : argument.getUses()) {
+    FailureOr<Role> role = getRole(use);
+    if (failed(role))
+      return failure();
+    if (result && result->layout != role->layout)
+      return use.getOwner()->emitOpError()
+             << "uses argument '" << name
+             << "' both for the layout, which a plan reads, and for values, which a run reads; "
+                "pass it as two arguments";
+    if (!result)
+      result = *role;
+  }
+  if (!result)
+    return cast<func::FuncOp>(argument.getOwner()->getParentOp()).emitOpError()
+           << "never uses argument '" << name << "'; remove it";
+  return *result;
+}
+
+static LogicalResult describeElement(Operation *op, Type element, TensorDesc &desc) {
+  desc.typeBits = element.getIntOrFloatBitWidth();
+  if (element.isBF16())
+    desc.typeCode = 4;
+  else if (isa<FloatType>(element))
+    desc.typeCode = 2;
+  else
+    desc.typeCode = desc.typeBits == 8 ? 1 : 0; // bytes of bits are unsigned
+  return success();
+}
+
+/// The name that an argument or result carries, else `fallback`.
+static std::string getName(DictionaryAttr attributes, const std::string &fallback) {
+  if (attributes)
+    if (auto name = attributes.getAs<StringAttr>(kNameAttr))
+      return name.str();
+  return fallback;
+}
+
+static FailureOr<TensorDesc> describeInput(func::FuncOp kernel, BlockArgument argument) {
+  unsigned number = argument.getArgNumber();
+  TensorDesc desc;
+  desc.name = getName(kernel.getArgAttrDict(number), "arg" + std::to_string(number));
+  auto type = dyn_cast<RankedTensorType>(argument.getType());
+  if (!type)
+    return kernel.emitOpError() << "argument '" << desc.name << "' must be a ranked tensor, got "
+                                << argument.getType();
+  FailureOr<Role> role = getRole(argument, desc.name);
+  if (failed(role) || failed(describeElement(kernel, type.getElementType(), desc)))
+    return failure();
+  desc.layout = role->layout;
+  desc.rank = type.getRank();
+  desc.value = number;
+  for (int64_t axis = 0; axis < type.getRank(); ++axis) {
+    int64_t size = type.getDimSize(axis);
+    desc.dims[axis] = ShapedType::isDynamic(size) ? -1 : size;
+    Axis wanted = role->axes[axis];
+    // A broadcast axis of a value is written as 1 in the type where it is the
+    // innermost one: kernels read whole vectors along it.
+    bool innermost = axis + 1 == type.getRank();
+    if (wanted >= Axis::BatchOrOne && !role->layout && innermost)
+      wanted = static_cast<Axis>(static_cast<int32_t>(wanted) - 16);
+    desc.axis[axis] = size == 1 ? 0 : static_cast<int32_t>(wanted);
+  }
+  return desc;
+}
+
+static TensorDesc describeOutput(func::FuncOp kernel, unsigned number, Type type) {
+  TensorDesc desc;
+  auto tensor = cast<RankedTensorType>(type);
+  bool isState = tensor.getRank() == 3;
+  desc.name = getName(kernel.getResultAttrDict(number), isState ? "lse" : "out");
+  (void)describeElement(kernel, tensor.getElementType(), desc);
+  desc.rank = tensor.getRank();
+  constexpr Axis axes[] = {Axis::Batch, Axis::Heads, Axis::Queries, Axis::Free};
+  for (int64_t axis = 0; axis < tensor.getRank(); ++axis) {
+    int64_t size = tensor.getDimSize(axis);
+    desc.dims[axis] = ShapedType::isDynamic(size) ? -1 : size;
+    desc.axis[axis] = static_cast<int32_t>(axes[axis]);
+  }
+  return desc;
+}
+
+static bool isStep(Operation &op) {
+  return isa<AttentionOp, PoolOp, MergeOp, block_plan::AttentionOp>(op);
+}
+
+/// (kernel_c1) .. (kernel_c4): what makes a function a kernel.
+static LogicalResult checkKernel(func::FuncOp kernel) {
+  if (!kernel.getBody().hasOneBlock())
+    return kernel.emitOpError("must be one block to be a kernel; control flow is not taken");
+  for (Operation &op : kernel.getBody().front())
+    if (!isStep(op) && !isa<func::ReturnOp, MaskOpInterface, ModifierOpInterface>(op) &&
+        !op.hasTrait<OpTrait::ConstantLike>())
+      return op.emitOpError("is not allowed in a kernel, which is made of masks, modifiers, "
+                            "attention, pool and merge");
+  auto results = kernel.getBody().front().getTerminator()->getOperands();
+  if (results.empty())
+    return kernel.emitOpError("returns nothing; return the results of an attention or merge");
+  llvm::SmallPtrSet<Value, 4> seen;
+  for (Value result : results) {
+    Operation *op = result.getDefiningOp();
+    if (!op || !isa<AttentionOp, MergeOp>(op))
+      return kernel.emitOpError("must return results of attention or merge only");
+    if (!seen.insert(result).second)
+      return kernel.emitOpError("returns one value twice; return it once");
+  }
+  return success();
+}
+
+static std::string printKernel(func::FuncOp kernel) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  OwningOpRef<ModuleOp> module = ModuleOp::create(kernel.getLoc());
+  module->push_back(kernel.clone());
+  module->print(os);
+  return text;
+}
+
+FailureOr<CompiledKernel> sparse_attn::describeInterface(func::FuncOp kernel) {
+  if (failed(checkKernel(kernel)))
+    return failure();
+  CompiledKernel desc;
+  desc.name = kernel.getSymName();
+  desc.source = printKernel(kernel);
+  llvm::StringSet<llvm::MallocAllocator> names;
+  auto isNew = [&](const TensorDesc &tensor) -> LogicalResult {
+    if (names.insert(tensor.name).second)
+      return success();
+    return kernel.emitOpError() << "has two tensors called '" << tensor.name
+                                << "'; give each a name with " << kNameAttr;
+  };
+  for (BlockArgument argument : kernel.getArguments()) {
+    FailureOr<TensorDesc> input = describeInput(kernel, argument);
+    if (failed(input) || failed(isNew(*input)))
+      return failure();
+    desc.inputs.push_back(std::move(*input));
+  }
+  for (auto [number, type] : llvm::enumerate(kernel.getResultTypes())) {
+    desc.outputs.push_back(describeOutput(kernel, number, type));
+    if (failed(isNew(desc.outputs.back())))
+      return failure();
+  }
+  return desc;
+}
+
+//===----------------------------------------------------------------------===//
+// The steps
+//===----------------------------------------------------------------------===//
+
+/// The value ids of a need's inputs.
+static std::vector<int32_t> getInputs(block_plan::NeedAttr need, block_plan::AttentionOp plan,
+                                      const KernelValues &ids) {
+  std::vector<int32_t> inputs;
+  for (int64_t index : need.getInputs())
+    inputs.push_back(index < 0 ? -1 : ids.id(plan.getLayout()[index]));
+  return inputs;
+}
+
+static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncOp kernel,
+                                       unsigned index, const KernelValues &ids,
+                                       ArrayRef<const CPULevel *> levels) {
+  AttentionDesc desc;
+  desc.headDim = plan.getHeadDim();
+  desc.valueDim = plan.getValueDim();
+  desc.tileRows = plan.getTileRows();
+  desc.tileKeys = plan.getTileKeys();
+  desc.binding = static_cast<int32_t>(plan.getBinding());
+  desc.perBatch = plan.getPerBatch();
+  desc.perHead = plan.getPerHead();
+  desc.keyBlock = plan.getKeyBlock();
+  desc.q = ids.id(plan.getQ()), desc.k = ids.id(plan.getK()), desc.v = ids.id(plan.getV());
+  desc.kvLen = ids.id(plan.getKvLen()), desc.qLen = ids.id(plan.getQLen());
+  desc.qOffset = ids.id(plan.getQOffset()), desc.sinks = ids.id(plan.getSinks());
+  desc.out = ids.id(plan.getOut()), desc.lse = ids.id(plan.getLse());
+  desc.hopTable = plan.getHopTable().value_or(-1);
+  for (auto need : plan.getChecks().getAsRange<block_plan::NeedAttr>())
+    desc.checks.push_back({need.getKind(), getInputs(need, plan, ids),
+                           std::vector<int64_t>(need.getParameters()), need.getOp().str()});
+  for (auto need : plan.getTables().getAsRange<block_plan::NeedAttr>())
+    desc.tables.push_back({need.getKind(), getInputs(need, plan, ids),
+                           std::vector<int64_t>(need.getParameters())});
+  // Lengths are checked as if a mask asked.
+  auto checkLength = [&](int32_t input, int64_t axis, const char *name) {
+    if (input >= 0)
+      desc.checks.push_back({PlanCheck::Length, {input}, {axis}, name});
+  };
+  checkLength(desc.kvLen, 1, "kv_len");
+  checkLength(desc.qLen, 0, "q_len");
+  desc.classifySymbol = getClassifySymbol(kernel, index);
+  for (const CPULevel *level : levels) {
+    KernelShape shape(plan, *level);
+    desc.levels.push_back({level->id, level->name.str(), shape.scratchBytes, shape.packedBytes,
+                           getPackSymbol(kernel, index, *level),
+                           getAttendSymbol(kernel, index, *level)});
+  }
+  return desc;
+}
+
+LogicalResult sparse_attn::describeSteps(func::FuncOp planned,
+                                         ArrayRef<const CPULevel *> levels,
+                                         CompiledKernel &kernel) {
+  KernelValues ids(planned);
+  unsigned index = 0;
+  for (Operation &op : planned.getBody().front()) {
+    if (!isStep(op))
+      continue;
+    StepDesc step;
+    step.firstResult = ids.id(op.getResult(0));
+    if (auto plan = dyn_cast<block_plan::AttentionOp>(op)) {
+      step.kind = StepDesc::Attention;
+      step.attention = describeAttention(plan, planned, index++, ids, levels);
+    } else if (auto pool = dyn_cast<PoolOp>(op)) {
+      step.kind = StepDesc::Pool;
+      step.inputs = {ids.id(pool.getSource())};
+      step.block = cast<PooledType>(pool.getResult().getType()).getBlock();
+    } else {
+      auto merge = cast<MergeOp>(op);
+      step.kind = StepDesc::Merge;
+      for (auto [out, lse] : llvm::zip_equal(merge.getOuts(), merge.getLses()))
+        step.inputs.insert(step.inputs.end(), {ids.id(out), ids.id(lse)});
+    }
+    kernel.steps.push_back(std::move(step));
+  }
+  auto results = planned.getBody().front().getTerminator()->getOperands();
+  for (auto [output, result] : llvm::zip_equal(kernel.outputs, results))
+    output.value = ids.id(result);
+  kernel.valueCount = ids.count();
+  return success();
+}

@@ -1,0 +1,150 @@
+//===- Lower.cpp - pass pipelines -----------------------------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/BlockPlan/BlockPlan.h"
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Transforms/Passes.h"
+#include "sparse_attn/Conversion/Passes.h"
+#include "sparse_attn/Pipelines/Pipelines.h"
+#include "sparse_attn/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+void sparse_attn::registerDialects(DialectRegistry &registry) {
+  registry.insert<SparseAttnDialect, block_plan::BlockPlanDialect, arith::ArithDialect,
+                  func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
+                  memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
+                  vector::VectorDialect>();
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+}
+
+//===----------------------------------------------------------------------===//
+// Pipelines
+//===----------------------------------------------------------------------===//
+
+void sparse_attn::buildPlanPipeline(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass()); // the identities of the mask algebra
+  manager.addPass(createCSEPass());           // a mask written twice is one mask
+  manager.addPass(createPlanBlocksPass());
+  manager.addPass(createCanonicalizerPass()); // p0 == p1 in predicates
+  manager.addPass(createCSEPass());
+  manager.addPass(createCanonicalizerPass()); // what CSE has made equal
+}
+
+void sparse_attn::buildKernelPipeline(OpPassManager &manager, const CPULevel &level) {
+  ConvertPlanToKernelPassOptions options;
+  options.level = level.name.str();
+  manager.addPass(createConvertPlanToKernelPass(options));
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void sparse_attn::buildClassifierPipeline(OpPassManager &manager) {
+  manager.addPass(createConvertPlanToClassifierPass());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+namespace {
+/// math.log, math.tanh, ... as polynomials: upstream has the patterns, and a test
+/// pass only.
+struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandMath)
+  StringRef getArgument() const override { return "sparse-attn-expand-math"; }
+  StringRef getDescription() const override {
+    return "approximate transcendental functions by polynomials";
+  }
+  void runOnOperation() override {
+    RewritePatternSet patterns(&getContext());
+    populateMathPolynomialApproximationPatterns(patterns);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      signalPassFailure();
+  }
+};
+} // namespace
+
+void sparse_attn::buildLLVMPipeline(OpPassManager &manager) {
+  manager.addPass(std::make_unique<ExpandMath>());
+  manager.addPass(arith::createArithExpandOpsPass()); // floordivsi and the like
+  manager.addPass(memref::createExpandStridedMetadataPass());
+  manager.addPass(createConvertVectorToLLVMPass());
+  manager.addPass(createSCFToControlFlowPass());
+  manager.addPass(createFinalizeMemRefToLLVMConversionPass());
+  manager.addPass(createConvertMathToLLVMPass());
+  manager.addPass(createArithToLLVMConversionPass());
+  manager.addPass(createConvertFuncToLLVMPass());
+  manager.addPass(createConvertControlFlowToLLVMPass());
+  manager.addPass(createReconcileUnrealizedCastsPass());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+static LogicalResult run(ModuleOp module, function_ref<void(OpPassManager &)> build) {
+  PassManager manager(module.getContext(), module.getOperationName());
+  build(manager);
+  return manager.run(module);
+}
+
+LogicalResult sparse_attn::lowerToPlan(ModuleOp module) {
+  return run(module, buildPlanPipeline);
+}
+LogicalResult sparse_attn::lowerToKernel(ModuleOp module, const CPULevel &level) {
+  return run(module, [&](OpPassManager &manager) { buildKernelPipeline(manager, level); });
+}
+LogicalResult sparse_attn::lowerToClassifier(ModuleOp module) {
+  return run(module, buildClassifierPipeline);
+}
+LogicalResult sparse_attn::lowerToLLVM(ModuleOp module) {
+  return run(module, buildLLVMPipeline);
+}
+
+//===----------------------------------------------------------------------===//
+// Registration
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct KernelPipelineOptions : PassPipelineOptions<KernelPipelineOptions> {
+  Option<std::string> level{*this, "level", llvm::cl::desc("Instruction level"),
+                            llvm::cl::init("avx512")};
+};
+} // namespace
+
+void sparse_attn::registerPasses() {
+  registerTransformsPasses();
+  registerSparseAttnTransformsPasses();
+  registerSparseAttnConversionPasses();
+  PassRegistration<ExpandMath>();
+  PassPipelineRegistration<>("sparse-attn-to-plan", "Masks to block plans",
+                             buildPlanPipeline);
+  PassPipelineRegistration<KernelPipelineOptions>(
+      "sparse-attn-to-kernel", "Masks to the kernels of one instruction level",
+      [](OpPassManager &manager, const KernelPipelineOptions &options) {
+        buildPlanPipeline(manager);
+        ConvertPlanToKernelPassOptions pass;
+        pass.level = options.level;
+        manager.addPass(createConvertPlanToKernelPass(pass));
+        manager.addPass(createCanonicalizerPass());
+        manager.addPass(createCSEPass());
+      });
+  PassPipelineRegistration<>("sparse-attn-to-llvm",
+                             "Kernels (vector, scf, memref) to the llvm dialect",
+                             buildLLVMPipeline);
+}

@@ -1,0 +1,29 @@
+//===- X86.cpp - the instruction levels of x86-64 -------------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparse_attn/Target/CPULevel.h"
+#include "sparse_attn/abi.h"
+
+using namespace sparse_attn;
+
+// A fused multiply-add takes 4 cycles and two start in each, so 8 accumulators
+// hide its latency; more reuse each load further.
+//   avx2:   16 registers: 4 x 2 accumulators, 2 of B, 1 broadcast
+//   avx512: 32 registers: 8 x 2 accumulators, 2 of B, broadcasts from memory
+static const CPULevel kLevels[] = {
+    {SA_LEVEL_AVX2, "avx2", "x86-64-v3", "", 8, 4, 2},
+    {SA_LEVEL_AVX512, "avx512", "x86-64-v4", "-prefer-256-bit", 16, 8, 2},
+};
+
+llvm::ArrayRef<CPULevel> sparse_attn::getX86Levels() { return kLevels; }
+
+const CPULevel *sparse_attn::findLevel(llvm::StringRef name) {
+  for (const CPULevel &level : kLevels)
+    if (level.name == name)
+      return &level;
+  return nullptr;
+}

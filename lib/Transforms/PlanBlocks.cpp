@@ -1,0 +1,308 @@
+//===- PlanBlocks.cpp - masks become block plans --------------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// sparse_attn.attention -> block_plan.attention
+//
+//   mask        --buildTileClass over a rectangle-->   region classify
+//   mask        --buildTileClass over one pair---->    region predicate
+//   modifiers   --buildScore---------------------->    region modify
+//
+// No op kind is named here: the mask and modifier interfaces answer everything.
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "sparse_attn/Transforms/Passes.h"
+#include "llvm/ADT/SetVector.h"
+#include <functional>
+
+using namespace mlir;
+using namespace sparse_attn;
+
+namespace sparse_attn {
+#define GEN_PASS_DEF_PLANBLOCKSPASS
+#include "sparse_attn/Transforms/Passes.h.inc"
+} // namespace sparse_attn
+
+//===----------------------------------------------------------------------===//
+// What a mask and the modifiers need
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Layout operands, checks and tables of one attention, in a stable order.
+struct Needs {
+  llvm::SetVector<Value> layout;
+  SmallVector<Attribute> checks, tables;
+  llvm::DenseMap<Operation *, int64_t> tableOf;
+  bool perBatch = false, perHead = false;
+  std::optional<int64_t> hopTable;
+  Binding binding = Binding::Compile;
+
+  Attribute describe(int32_t kind, ArrayRef<Value> inputs, ArrayRef<int64_t> parameters,
+                     Operation *op) {
+    SmallVector<int64_t> indices;
+    for (Value input : inputs) {
+      if (input)
+        layout.insert(input);
+      indices.push_back(input ? llvm::find(layout, input) - layout.begin() : -1);
+    }
+    StringRef name = op->getName().stripDialect();
+    return block_plan::NeedAttr::get(op->getContext(), kind, indices, parameters,
+                                     StringAttr::get(op->getContext(), name));
+  }
+
+  /// Masks and modifiers ask for the same things.
+  template <typename OpInterface> void add(OpInterface op) {
+    for (const PlanCheck &check : op.getPlanChecks())
+      checks.push_back(describe(check.kind, check.inputs, check.parameters, op));
+    if (std::optional<PlanTable> table = op.getPlanTable()) {
+      tableOf[op] = tables.size();
+      tables.push_back(describe(table->kind, table->inputs, table->parameters, op));
+    }
+  }
+};
+} // namespace
+
+/// The mask ops that `mask` is built from, operands first.
+static void collectMasks(Value mask, llvm::SetVector<Operation *> &ops) {
+  Operation *op = mask.getDefiningOp();
+  if (ops.contains(op))
+    return;
+  for (Value operand : op->getOperands())
+    if (isa<MaskType>(operand.getType()))
+      collectMasks(operand, ops);
+  ops.insert(op);
+}
+
+static Needs computeNeeds(AttentionOp attention) {
+  Needs needs;
+  needs.binding = getBinding(attention.getMask());
+  llvm::SetVector<Operation *> masks;
+  collectMasks(attention.getMask(), masks);
+  for (Operation *op : masks) {
+    auto mask = cast<MaskOpInterface>(op);
+    needs.add(mask);
+    needs.perBatch |= mask.isPerBatch();
+    needs.perHead |= mask.isPerHead();
+    for (Value operand : op->getOperands())
+      if (!isa<MaskType>(operand.getType()))
+        needs.layout.insert(operand);
+  }
+  for (Value value : attention.getModifiers()) {
+    auto modifier = cast<ModifierOpInterface>(value.getDefiningOp());
+    needs.add(modifier);
+    auto table = needs.tableOf.find(modifier);
+    if (table == needs.tableOf.end())
+      continue;
+    // Distances come from the plan, one table for a kernel.
+    needs.hopTable = table->second;
+    needs.binding = std::max(needs.binding, Binding::Plan);
+    needs.perBatch = true;
+  }
+  return needs;
+}
+
+//===----------------------------------------------------------------------===//
+// Builders into the regions
+//===----------------------------------------------------------------------===//
+
+/// tensor[index], with i32 indices.
+static Value buildExtract(OpBuilder &builder, Location loc, Value tensor, ValueRange index) {
+  SmallVector<Value> indices;
+  for (Value i : index)
+    indices.push_back(
+        arith::IndexCastOp::create(builder, loc, builder.getIndexType(), i).getResult());
+  return tensor::ExtractOp::create(builder, loc, tensor, indices);
+}
+
+namespace {
+class PlanTileBuilder final : public TileBuilder {
+public:
+  PlanTileBuilder(OpBuilder &builder, Location loc, const Needs &needs)
+      : TileBuilder(builder, loc), needs(needs) {}
+
+  Value keys() override { return size(block_plan::PlanSize::Keys); }
+  Value heads() override { return size(block_plan::PlanSize::Heads); }
+  Value load(Value tensor, ValueRange index) override {
+    return buildExtract(builder, loc, tensor, index);
+  }
+  TileClass callHelper(StringRef symbol, ValueRange arguments) override {
+    return call(symbol, arguments, IntegerAttr());
+  }
+  TileClass callTableHelper(StringRef symbol, Operation *op, ValueRange arguments) override {
+    return call(symbol, arguments, builder.getI64IntegerAttr(needs.tableOf.lookup(op)));
+  }
+
+private:
+  Value size(block_plan::PlanSize what) {
+    return block_plan::SizeOp::create(builder, loc, builder.getI32Type(), what);
+  }
+  TileClass call(StringRef symbol, ValueRange arguments, IntegerAttr table) {
+    SmallVector<Value> present;
+    SmallVector<int64_t> absent;
+    for (auto [index, argument] : llvm::enumerate(arguments))
+      if (argument)
+        present.push_back(argument);
+      else
+        absent.push_back(index);
+    Value answer = block_plan::HelperOp::create(
+        builder, loc, builder.getI32Type(), builder.getStringAttr(symbol), present,
+        builder.getDenseI64ArrayAttr(absent), table);
+    return {ne(answer, constant(0)), eq(answer, constant(1))};
+  }
+
+  const Needs &needs;
+};
+
+class PlanScoreBuilder final : public ScoreBuilder {
+public:
+  using ScoreBuilder::ScoreBuilder;
+  Value load(Value tensor, ValueRange index) override {
+    return buildExtract(builder, loc, tensor, index);
+  }
+  Value size(Value tensor, unsigned axis) override {
+    Value dim = tensor::DimOp::create(builder, loc, tensor, axis);
+    return arith::IndexCastOp::create(builder, loc, builder.getI32Type(), dim);
+  }
+};
+} // namespace
+
+/// The position of key `j`: itself, or the last token of a pooled key, as the
+/// semantics define it: min((j + 1) * block, n) - 1.
+static Value buildKeyPosition(TileBuilder &b, Value j, int64_t block) {
+  if (block == 0)
+    return j;
+  return b.sub(b.min(b.mul(b.add(j, 1), block), b.keys()), 1);
+}
+
+/// The mask, and what modifiers exclude.
+static TileClass buildClass(TileBuilder &b, AttentionOp attention) {
+  TileClass result = b.classOf(attention.getMask());
+  for (Value value : attention.getModifiers()) {
+    auto modifier = cast<ModifierOpInterface>(value.getDefiningOp());
+    if (std::optional<TileClass> kept = modifier.buildTileClass(b))
+      result = b.intersect(result, *kept);
+  }
+  return result;
+}
+
+static void buildClassify(Region &region, AttentionOp attention, const Needs &needs,
+                          OpBuilder builder) {
+  Location loc = attention.getLoc();
+  SmallVector<Type> types(6, builder.getI32Type());
+  Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(6, loc));
+  PlanTileBuilder b(builder, loc, needs);
+  int64_t pooled = attention.getKeyBlock();
+  b.b = block->getArgument(0), b.h = block->getArgument(1);
+  b.p0 = block->getArgument(2), b.p1 = block->getArgument(3);
+  b.j0 = buildKeyPosition(b, block->getArgument(4), pooled);
+  b.j1 = buildKeyPosition(b, block->getArgument(5), pooled);
+  TileClass result = buildClass(b, attention);
+  block_plan::YieldOp::create(builder, loc, ValueRange{result.may, result.must});
+}
+
+static void buildPredicate(Region &region, AttentionOp attention, const Needs &needs,
+                           OpBuilder builder) {
+  Location loc = attention.getLoc();
+  SmallVector<Type> types(4, builder.getI32Type());
+  Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(4, loc));
+  PlanTileBuilder b(builder, loc, needs);
+  b.b = block->getArgument(0), b.h = block->getArgument(1);
+  b.p0 = b.p1 = block->getArgument(2);
+  b.j0 = b.j1 = buildKeyPosition(b, block->getArgument(3), attention.getKeyBlock());
+  // A single pair is decided: may == must.
+  block_plan::YieldOp::create(builder, loc, ValueRange{buildClass(b, attention).must});
+}
+
+static void buildModify(Region &region, AttentionOp attention, OpBuilder builder) {
+  Location loc = attention.getLoc();
+  Type f32 = builder.getF32Type(), i32 = builder.getI32Type();
+  SmallVector<Type> types = {f32, f32, i32, i32, i32, i32, i32};
+  Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(7, loc));
+  PlanScoreBuilder b(builder, loc);
+  b.hops = block->getArgument(1);
+  b.b = block->getArgument(2), b.h = block->getArgument(3);
+  b.i = block->getArgument(4), b.p = block->getArgument(5), b.j = block->getArgument(6);
+  Value score = block->getArgument(0);
+  for (Value value : attention.getModifiers())
+    score = cast<ModifierOpInterface>(value.getDefiningOp()).buildScore(score, b);
+  block_plan::YieldOp::create(builder, loc, ValueRange{score});
+}
+
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
+
+/// Says why this attention cannot be planned yet, if so.
+static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
+  if (needs.binding == Binding::Run)
+    return op.emitOpError("has a mask that depends on the values of Q and K, which block "
+                          "plans do not take yet");
+  unsigned hopTables = llvm::count_if(op.getModifiers(), [&](Value value) {
+    return needs.tableOf.contains(value.getDefiningOp());
+  });
+  if (hopTables > 1)
+    return op.emitOpError("has ") << hopTables << " modifiers that need hop distances; "
+                                  << "merge them into one";
+  if (op.getKeyBlock() && !op.getModifiers().empty())
+    return op.emitOpError("has score modifiers on pooled keys, whose positions are "
+                          "blocks; apply modifiers to token keys only");
+  return success();
+}
+
+static LogicalResult planAttention(AttentionOp op, int64_t tileRows, int64_t tileKeys) {
+  Needs needs = computeNeeds(op);
+  if (failed(checkPlannable(op, needs)))
+    return failure();
+  OpBuilder builder(op);
+  bool compile = needs.binding == Binding::Compile;
+  auto plan = block_plan::AttentionOp::create(
+      builder, op.getLoc(), op.getOut().getType(), op.getLse().getType(), op.getQ(),
+      op.getK(), op.getV(), op.getKvLen(), op.getQLen(), op.getQOffset(), op.getSinks(),
+      needs.layout.getArrayRef(),
+      compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
+      llvm::APFloat(op.getScaleOrDefault()), ArrayRef<int64_t>({tileRows, tileKeys}), op.getKeyBlock(), needs.perBatch,
+      needs.perHead, builder.getArrayAttr(needs.checks), builder.getArrayAttr(needs.tables),
+      needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
+  buildClassify(plan.getClassify(), op, needs, builder);
+  if (compile)
+    buildPredicate(plan.getPredicate(), op, needs, builder);
+  if (!op.getModifiers().empty())
+    buildModify(plan.getModify(), op, builder);
+  op.replaceAllUsesWith(plan);
+  op.erase();
+  return success();
+}
+
+/// Masks and modifiers are values without effects: erases those that nothing uses.
+static void eraseUnusedMasks(ModuleOp module) {
+  SmallVector<Operation *> ops;
+  module.walk([&](Operation *op) {
+    if (isa<MaskOpInterface, ModifierOpInterface>(op))
+      ops.push_back(op);
+  });
+  for (Operation *op : llvm::reverse(ops))
+    if (op->use_empty())
+      op->erase();
+}
+
+namespace {
+struct PlanBlocks : sparse_attn::impl::PlanBlocksPassBase<PlanBlocks> {
+  using PlanBlocksPassBase::PlanBlocksPassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<AttentionOp> attentions;
+    module.walk([&](AttentionOp op) { attentions.push_back(op); });
+    for (AttentionOp op : attentions)
+      if (failed(planAttention(op, tileRows, tileKeys)))
+        return signalPassFailure();
+    eraseUnusedMasks(module);
+  }
+};
+} // namespace
