@@ -126,7 +126,8 @@ typedef struct sa_table {
 enum {
   SA_CHECK_OFFSETS = 1, /* inputs: [B?, S+1]; starts >= 0, never decreases, ends <= N */
   SA_CHECK_LENGTH = 2,  /* inputs: [B]; parameters: {axis}: 0 <= x <= M (0) or N (1) */
-  SA_CHECK_INDEX = 3,   /* inputs: [B?, g]; parameters: {bound}: 0 <= x < N (0); -1 = padding */
+  SA_CHECK_INDEX = 3,   /* inputs: [B?, g]; parameters: {bound}: 0 <= x < N (0); -1 = padding.
+                         * The plan's copy becomes ascending. */
   SA_CHECK_BSR = 4,     /* inputs: indptr, indices, bits?; parameters: R, C */
   SA_CHECK_GRAPH = 5,   /* inputs as SA_TABLE_REACH */
   SA_CHECK_HEADS = 6    /* parameters: {heads}: H must be this */
@@ -156,7 +157,7 @@ typedef struct sa_attention {
   int32_t table_count, check_count;
   const sa_table *tables;
   const sa_check *checks;
-  sa_classify_fn classify;
+  sa_classify_fn classify; /* NULL: every pair is kept */
   int32_t level_count;
   int32_t reserved;
   const sa_level *levels;
@@ -179,8 +180,8 @@ typedef struct sa_tensor {
   int32_t layout; /* 1: operand of plan_create */
   int32_t rank;
   int32_t type_code, type_bits; /* as DLDataType, lanes = 1 */
-  int64_t dims[4]; /* -1 where free */
-  /* Which run-time size an axis must have: 0 free, 1 B, 2 H, 3 Hkv, 4 M, 5 N, 6 odd,
+  int64_t dims[4]; /* [0, rank), not padded; -1 where free */
+  /* Which run-time size an axis must have: 0 free, 1 B, 2 H, 3 Hkv, 4 M, 5 N,
    * 16 + x: either 1 or x. */
   int32_t axis[4];
   int32_t value;  /* value id: its index for an input; any for an output */
@@ -208,11 +209,13 @@ struct sparse_attn_library {
 /*===--- Helpers that generated classifiers call --------------------------===*
  * All return a tile class (0, 1, 2) and follow sa_classify_fn.              */
 
-/* segments: offsets [.., B?, S+1]. */
+/* segments: offsets [.., B?, S+1]. A token before the first or from the last
+ * offset on is in no segment, and neither sees nor is seen. */
 SPARSE_ATTN_API int32_t sa_classify_segments(const sa_view *offsets, int32_t b,
                                              int32_t p0, int32_t p1, int32_t j0, int32_t j1);
 
-/* global: index [.., B?, g]; entries of -1 are padding. */
+/* global: index [.., B?, g], ascending (SA_CHECK_INDEX sorts); entries of -1 are
+ * padding. */
 SPARSE_ATTN_API int32_t sa_classify_global(const sa_view *index, int32_t b,
                                            int32_t p0, int32_t p1, int32_t j0, int32_t j1);
 
@@ -224,7 +227,8 @@ SPARSE_ATTN_API int32_t sa_classify_block_mask(const sa_view *indptr, const sa_v
                                                int32_t p0, int32_t p1, int32_t j0, int32_t j1);
 
 /* random_blocks: `count` of the ceil(keys / block) key blocks, drawn for query
- * block p / block by Philox 4x32-10 (docs/semantics.md, sections 3 and 6). */
+ * block floor(p / block) by Philox 4x32-10 (docs/semantics.md, sections 3 and 6;
+ * src/random_blocks.c has the drawing). */
 SPARSE_ATTN_API int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
                                                   int32_t plane, int32_t keys, int32_t p0,
                                                   int32_t p1, int32_t j0, int32_t j1);

@@ -1,0 +1,150 @@
+/*===- inspect.c - looking into a plan ------------------------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "internal.h"
+
+static sparse_attn_status find_attention(const sparse_attn_plan *plan, size_t index,
+                                         const sa_plan_attention **attention) {
+  if (!plan)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "plan is null");
+  if (index >= (size_t)plan->attention_count)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "kernel '%s' has no attention %zu, only %d", plan->kernel->name, index,
+                   (int)plan->attention_count);
+  *attention = &plan->attentions[index];
+  return SPARSE_ATTN_OK;
+}
+
+/* Whether `value` is in [0, limit). */
+static sparse_attn_status check_index(const sparse_attn_plan *plan, const char *name,
+                                      int64_t value, int64_t limit) {
+  if (value >= 0 && value < limit)
+    return SPARSE_ATTN_OK;
+  return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                 "kernel '%s': %s is %lld, expected less than %lld", plan->kernel->name,
+                 name, (long long)value, (long long)limit);
+}
+
+static sparse_attn_status check_plane(const sparse_attn_plan *plan, int64_t b,
+                                      int64_t h) {
+  sparse_attn_status status = check_index(plan, "b", b, plan->shape.batch);
+  return status ? status : check_index(plan, "h", h, plan->shape.heads);
+}
+
+size_t sparse_attn_plan_attention_count(const sparse_attn_plan *plan) {
+  return plan ? (size_t)plan->attention_count : 0;
+}
+
+sparse_attn_status sparse_attn_plan_grid(const sparse_attn_plan *plan, size_t index,
+                                         sparse_attn_grid *grid) {
+  const sa_plan_attention *attention = NULL;
+  sparse_attn_status status = find_attention(plan, index, &attention);
+  if (status)
+    return status;
+  if (!grid)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "grid is null");
+  grid->batch = plan->shape.batch;
+  grid->heads = plan->shape.heads;
+  grid->queries = plan->shape.queries;
+  grid->keys = attention->key_capacity;
+  grid->tile_rows = attention->code->tile_rows;
+  grid->tile_keys = attention->code->tile_keys;
+  grid->plan_time = attention->code->binding == SA_BINDING_PLAN;
+  return SPARSE_ATTN_OK;
+}
+
+size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
+  if (!plan)
+    return 0;
+  const sparse_attn_kernel *kernel = plan->kernel;
+  size_t bytes = sizeof(*plan) + (size_t)kernel->value_count *
+                                     (sizeof(*plan->values) + sizeof(*plan->views));
+  for (int32_t i = 0; i < kernel->input_count; ++i) {
+    const sa_view *view = &plan->views[i];
+    if (view->data)
+      bytes += (size_t)(view->size[0] * view->size[1] * view->size[2] * view->size[3]) *
+               (size_t)plan->values[i].element_bytes;
+  }
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    const sa_plan_attention *attention = &plan->attentions[i];
+    bytes += sizeof(*attention) + attention->table.bytes;
+    if (attention->entries)
+      bytes += (size_t)plan->shape.batch * sizeof(*attention->entries);
+    for (int32_t t = 0; t < attention->code->table_count; ++t)
+      bytes += sizeof(void *) + ((const sa_reach *)attention->tables[t])->bytes;
+  }
+  return bytes;
+}
+
+/*===--- Visiting tiles ---------------------------------------------------===*/
+
+typedef struct visitor {
+  void (*visit)(void *context, int64_t first_tile, int64_t tiles,
+                sparse_attn_tile_class kind);
+  void *context;
+} visitor;
+
+static bool pass_on(void *context, int32_t first, int32_t tiles,
+                    sparse_attn_tile_class kind) {
+  const visitor *to = context;
+  to->visit(to->context, first, tiles, kind);
+  return true;
+}
+
+sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t index,
+                                          int64_t b, int64_t h, int64_t row_tile,
+                                          void (*visit)(void *context, int64_t first_tile,
+                                                        int64_t tiles,
+                                                        sparse_attn_tile_class kind),
+                                          void *context) {
+  const sa_plan_attention *attention = NULL;
+  sparse_attn_status status = find_attention(plan, index, &attention);
+  if (!status)
+    status = check_plane(plan, b, h);
+  if (!status)
+    status = check_index(plan, "row_tile", row_tile, attention->row_tiles);
+  if (status)
+    return status;
+  if (!visit)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "visit is null");
+  if (attention->code->binding != SA_BINDING_PLAN) {
+    sa_tile_query query = sa_plan_query(plan, attention, b, h, row_tile);
+    visitor to = {visit, context};
+    sa_enumerate_tiles(&query, pass_on, &to);
+    return SPARSE_ATTN_OK;
+  }
+  int64_t count;
+  const sa_run *runs = sa_table_list(attention, b, h, row_tile, &count);
+  for (int64_t i = 0; i < count; ++i)
+    visit(context, runs[i].first_tile, runs[i].tiles,
+          runs[i].mask == SA_RUN_FULL ? SPARSE_ATTN_TILE_FULL : SPARSE_ATTN_TILE_PARTIAL);
+  return SPARSE_ATTN_OK;
+}
+
+sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_t index,
+                                             int64_t b, int64_t h, int64_t p0, int64_t p1,
+                                             int64_t j0, int64_t j1,
+                                             sparse_attn_tile_class *kind) {
+  const sa_plan_attention *attention = NULL;
+  sparse_attn_status status = find_attention(plan, index, &attention);
+  if (!status)
+    status = check_plane(plan, b, h);
+  if (status)
+    return status;
+  if (!kind)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "kind is null");
+  if (p0 > p1 || p0 <= -SA_POSITION_LIMIT || p1 >= SA_POSITION_LIMIT || j0 > j1 ||
+      j0 < 0 || j1 >= SA_POSITION_LIMIT)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "positions [%lld, %lld] x keys [%lld, %lld] are no rectangle "
+                   "within -2^30 to 2^30 and 0 to 2^30",
+                   (long long)p0, (long long)p1, (long long)j0, (long long)j1);
+  sa_tile_query query = sa_plan_query(plan, attention, b, h, 0);
+  *kind = (sparse_attn_tile_class)sa_classify(&query, (int32_t)p0, (int32_t)p1,
+                                              (int32_t)j0, (int32_t)j1);
+  return SPARSE_ATTN_OK;
+}

@@ -1,0 +1,320 @@
+/*===- internal.h - what the runtime's files share ------------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * Layers, each of which uses those above it:
+ *
+ *   status, buffer, executor, level, philox     small services
+ *   tensor, program, operands, checks           what a caller or library gave
+ *   classify, random_blocks, reach              answers for generated classifiers
+ *   tiles, bits, table                          tiles of a query tile; plan tables
+ *   plan, inspect                               the plan
+ *   workspace, attend, pool, merge, run         a run
+ *
+ *===----------------------------------------------------------------------===*/
+#ifndef SPARSE_ATTN_RUNTIME_INTERNAL_H
+#define SPARSE_ATTN_RUNTIME_INTERNAL_H
+
+#include "sparse_attn/abi.h"
+
+#include <stdbool.h>
+
+/* Positions and key indices are i32 below this in magnitude, so that sums of
+ * two of them never overflow in generated code. */
+#define SA_POSITION_LIMIT (INT64_C(1) << 30)
+
+#define SA_ALIGNMENT 64
+
+/*===--- status.c ---------------------------------------------------------===*/
+
+/* Leaves the sentence for sparse_attn_last_error and returns `status`. */
+sparse_attn_status sa_fail(sparse_attn_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*===--- buffer.c: memory and arithmetic that can fail --------------------===*/
+
+/* Both return false where the result exceeds PTRDIFF_MAX. */
+bool sa_add(size_t a, size_t b, size_t *sum);
+bool sa_multiply(size_t a, size_t b, size_t *product);
+
+/* `bytes` rounded up to SA_ALIGNMENT. */
+bool sa_align(size_t bytes, size_t *aligned);
+
+/* malloc and calloc of count * size bytes, at least one. NULL on overflow. */
+void *sa_allocate(size_t count, size_t size);
+void *sa_allocate_zeroed(size_t count, size_t size);
+
+/* A growing array. Zero-initialise; free `data`. */
+typedef struct sa_buffer {
+  char *data;
+  size_t size, capacity; /* bytes */
+} sa_buffer;
+
+/* Room for `bytes` more at the end, or NULL. */
+void *sa_buffer_extend(sa_buffer *buffer, size_t bytes);
+
+/* Sorts ascending; `scratch` has room for `count`. Allocates nothing. */
+void sa_sort(uint64_t *values, size_t count, uint64_t *scratch);
+
+static inline int64_t sa_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t sa_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t sa_ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+/*===--- executor.c -------------------------------------------------------===*/
+
+/* Checks `options` and gives the number of workers it asks for. */
+sparse_attn_status sa_worker_count(const sparse_attn_options *options, int *workers);
+
+/* Calls work(argument, w) for w in [0, min(workers, tasks)). */
+void sa_parallel(const sparse_attn_options *options, int workers, int64_t tasks,
+                 void (*work)(void *argument, int worker), void *argument);
+
+/*===--- level.c ----------------------------------------------------------===*/
+
+/* The level of `attention` to run here. */
+sparse_attn_status sa_select_level(const sparse_attn_kernel *kernel,
+                                   const sa_attention *attention, const sa_level **level);
+
+/*===--- philox.c ---------------------------------------------------------===*/
+
+/* Philox 4x32-10: replaces `counter` by its random words. */
+void sa_philox(uint32_t counter[4], uint64_t key);
+
+/*===--- tensor.c ---------------------------------------------------------===*/
+
+/* Size of the axis that `code` (sa_tensor::axis without the 16) names. */
+int64_t sa_axis_size(const sparse_attn_shape *shape, int32_t code);
+
+/* Checks `tensor` against `spec` and makes its view. */
+sparse_attn_status sa_bind_tensor(const sparse_attn_kernel *kernel, const sa_tensor *spec,
+                                  bool output, const DLTensor *tensor,
+                                  const sparse_attn_shape *shape, sa_view *view);
+
+/* A contiguous view of `data`. */
+sa_view sa_contiguous_view(void *data, const int64_t size[4]);
+
+/* Checks that `count` tensors were given for the inputs with this `layout`. */
+sparse_attn_status sa_check_input_count(const sparse_attn_kernel *kernel, int32_t layout,
+                                        const void *list, size_t count);
+
+static inline void *sa_at(const sa_view *view, size_t element_bytes, int64_t i0,
+                          int64_t i1, int64_t i2, int64_t i3) {
+  return (char *)view->data + (i0 * view->stride[0] + i1 * view->stride[1] +
+                               i2 * view->stride[2] + i3 * view->stride[3]) *
+                                  (int64_t)element_bytes;
+}
+
+/*===--- program.c --------------------------------------------------------===*/
+
+/* What the runtime derives of a value (an input or a step's result). */
+typedef struct sa_value {
+  int64_t size[4];
+  int32_t element_bytes;
+  int32_t output; /* index of the output that is this value, or -1 */
+  int32_t pool;   /* index of the pool step that made it, or -1 */
+  int32_t made;   /* 1: by a step */
+} sa_value;
+
+struct sa_plan_attention;
+
+/* Checks the steps of plan->kernel for plan->shape; fills plan->values and
+ * plan->attentions (code, level and sizes). */
+sparse_attn_status sa_check_program(sparse_attn_plan *plan);
+
+/*===--- reach_build.c, reach.c -------------------------------------------===*/
+
+/* A table for SA_TABLE_REACH. Every node that owns a chunk has a slot: the
+ * tokens that it reaches, as sorted intervals. This structure is read by
+ * sa_classify_reach of another library when that library was loaded through
+ * sparse_attn_library_open, so a change raises SPARSE_ATTN_ABI_VERSION. */
+typedef struct sa_reach_batch {
+  int32_t chunk_count;  /* chunks that hold a token */
+  const int32_t *start; /* [chunk_count + 1] first token of each */
+  const int32_t *slot;  /* [chunk_count] */
+} sa_reach_batch;
+
+typedef struct sa_reach {
+  int64_t batch_count; /* 1: all entries alike */
+  const sa_reach_batch *batches;
+  const int64_t *slot_begin; /* [slots + 1] into interval_* */
+  const int32_t *interval_first, *interval_end;
+  /* The same split where the distance changes; NULL unless wanted. */
+  const int64_t *hop_begin;
+  const int32_t *hop_first, *hop_end;
+  const uint16_t *hop_distance;
+  size_t bytes;
+} sa_reach;
+
+sparse_attn_status sa_reach_create(const sparse_attn_kernel *kernel,
+                                   const sa_table *table, const sa_view *values,
+                                   sa_reach **reach);
+void sa_reach_destroy(sa_reach *reach);
+
+/* Distances of positions [p0, p0 + rows) to keys [j0, j0 + keys) into a tile
+ * with `tile_keys` columns; 0xffff where unreachable and past `keys`. */
+void sa_reach_hops(const sa_reach *reach, int32_t b, int32_t p0, int32_t rows, int32_t j0,
+                   int32_t keys, int32_t tile_keys, uint16_t *tile);
+
+/*===--- tiles.c, bits.c --------------------------------------------------===*/
+
+/* The real rows of one query tile and the keys it may see. */
+typedef struct sa_tile_query {
+  sa_classify_fn classify; /* NULL: every pair is kept */
+  sa_mask_context context;
+  int32_t b, h;
+  int32_t p0, p1; /* p0 > p1: no row */
+  int32_t keys;
+  int32_t tile_keys;
+} sa_tile_query;
+
+static inline int32_t sa_classify(const sa_tile_query *query, int32_t p0, int32_t p1,
+                                  int32_t j0, int32_t j1) {
+  return query->classify
+             ? query->classify(&query->context, query->b, query->h, p0, p1, j0, j1)
+             : SPARSE_ATTN_TILE_FULL;
+}
+
+/* Takes one run of tiles of one kind; returns false to stop. */
+typedef bool (*sa_tile_sink)(void *context, int32_t first, int32_t tiles,
+                             sparse_attn_tile_class kind);
+
+/* Gives the kept tiles of `query` to `sink`, ascending, neighbours of one kind
+ * as one run. Returns false where the sink stopped it. */
+bool sa_enumerate_tiles(const sa_tile_query *query, sa_tile_sink sink, void *context);
+
+/* Fills the zeroed bit tile of key tile `tile`, and says what it holds: FULL is
+ * every pair of a whole tile. */
+sparse_attn_tile_class sa_fill_bits(const sa_tile_query *query, int32_t tile,
+                                    uint8_t *bits);
+
+/*===--- plan.c, table.c --------------------------------------------------===*/
+
+/* What one batch entry of an attention covers. */
+typedef struct sa_entry {
+  int32_t tokens;         /* n */
+  int32_t keys;           /* n, or its pooled keys */
+  int32_t rows;           /* m */
+  int32_t first_position; /* p of row 0 */
+} sa_entry;
+
+/* The kept tiles of a plan-time mask. List (b, h, t) holds the runs of query
+ * tile t; b and h are 0 where all entries or heads are alike. */
+typedef struct sa_tile_table {
+  int64_t batches, heads;
+  int64_t *list_begin; /* [batches * heads * row_tiles + 1] into runs */
+  sa_run *runs;
+  uint8_t *bits;
+  uint16_t *hops;
+  /* Sections are (b, kv_head): the lists that read the same keys. */
+  int64_t kv_heads;        /* 1 where heads is 1 */
+  uint8_t *visited;        /* [sections][key_tiles]: some list of it reads the tile */
+  uint32_t *section_order; /* longest list first */
+  uint32_t *list_order;    /* [sections][lists]: tile * group + head, longest first */
+  size_t bytes;
+} sa_tile_table;
+
+typedef struct sa_plan_attention {
+  const sa_attention *code;
+  const sa_level *level;
+  int64_t row_tiles, key_tiles, key_capacity; /* of the whole shape */
+  bool pooled;
+  sa_entry entry;    /* of every batch entry, if entries is NULL */
+  sa_entry *entries; /* [B] */
+  void **tables;     /* [code->table_count] sa_reach */
+  sa_tile_table table;
+} sa_plan_attention;
+
+struct sparse_attn_plan {
+  const sparse_attn_kernel *kernel;
+  sparse_attn_shape shape;
+  sa_value *values;
+  sa_view *views; /* by value id: copies of the layout operands */
+  sa_plan_attention *attentions;
+  int32_t attention_count;
+  bool empty; /* no output has an element */
+};
+
+static inline sa_entry sa_plan_entry(const sa_plan_attention *attention, int64_t b) {
+  return attention->entries ? attention->entries[b] : attention->entry;
+}
+
+/* Rows of `entry` in query tile `row_tile`: 0 where all are padding. */
+static inline int32_t sa_tile_row_count(const sa_plan_attention *attention,
+                                        sa_entry entry, int64_t row_tile) {
+  int64_t first = row_tile * attention->code->tile_rows;
+  return (int32_t)sa_max(0, sa_min(attention->code->tile_rows, entry.rows - first));
+}
+
+/* The query that lists the tiles of a query tile. */
+sa_tile_query sa_plan_query(const sparse_attn_plan *plan,
+                            const sa_plan_attention *attention, int64_t b, int64_t h,
+                            int64_t row_tile);
+
+/* Builds attention->table. */
+sparse_attn_status sa_table_create(const sparse_attn_plan *plan,
+                                   sa_plan_attention *attention,
+                                   const sparse_attn_options *options, int workers);
+void sa_table_destroy(sa_tile_table *table);
+
+/* Runs of query tile `row_tile` of plane (b, h). */
+static inline const sa_run *sa_table_list(const sa_plan_attention *attention, int64_t b,
+                                          int64_t h, int64_t row_tile, int64_t *count) {
+  const sa_tile_table *table = &attention->table;
+  int64_t list =
+      ((table->batches > 1 ? b : 0) * table->heads + (table->heads > 1 ? h : 0)) *
+          attention->row_tiles +
+      row_tile;
+  *count = table->list_begin[list + 1] - table->list_begin[list];
+  return table->runs + table->list_begin[list];
+}
+
+/*===--- operands.c, checks.c ---------------------------------------------===*/
+
+/* Copies the layout operands into plan->views. */
+sparse_attn_status sa_copy_operands(sparse_attn_plan *plan, const DLTensor *const *layout,
+                                    size_t layout_count);
+
+/* Reads kv_len, q_len and q_offset. */
+sparse_attn_status sa_read_lengths(sparse_attn_plan *plan, sa_plan_attention *attention);
+
+/* Does the checks that the operands of `attention` ask for. */
+sparse_attn_status sa_check_operands(sparse_attn_plan *plan,
+                                     const sa_attention *attention);
+
+/*===--- workspace.c, attend.c, pool.c, merge.c, run.c --------------------===*/
+
+/* Where things lie in an aligned workspace. */
+typedef struct sa_workspace {
+  size_t values;  /* plan->kernel->value_count views; temporaries follow */
+  size_t packed;  /* tiles of the step that runs */
+  size_t workers; /* scratch, then the run list, of each worker */
+  size_t scratch_bytes, worker_bytes;
+  size_t bytes; /* with room for aligning the caller's pointer */
+} sa_workspace;
+
+/* Lays out a workspace for `workers`; fills the views of temporaries from
+ * `base` if `views` is not NULL. */
+sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan, int workers,
+                                     char *base, sa_view *views, sa_workspace *workspace);
+
+/* Bytes between the packed tiles of two (b, kv_head). */
+size_t sa_packed_plane_bytes(const sa_plan_attention *attention);
+
+/* A run in progress. */
+typedef struct sa_run_state {
+  const sparse_attn_plan *plan;
+  const sparse_attn_options *options;
+  int workers;
+  char *base;
+  sa_workspace workspace;
+  sa_view *values;
+} sa_run_state;
+
+void sa_run_attention(const sa_run_state *state, const sa_plan_attention *attention);
+void sa_run_pool(const sa_run_state *state, const sa_step *step);
+void sa_run_merge(const sa_run_state *state, const sa_step *step);
+
+#endif /* SPARSE_ATTN_RUNTIME_INTERNAL_H */

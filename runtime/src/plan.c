@@ -1,0 +1,191 @@
+/*===- plan.c - making and destroying plans -------------------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "internal.h"
+
+#include <stdlib.h>
+
+static sparse_attn_status check_shape(const sparse_attn_kernel *kernel,
+                                      const sparse_attn_shape *shape) {
+  const struct {
+    const char *name;
+    int64_t size;
+  } sizes[] = {{"B", shape->batch},
+               {"H", shape->heads},
+               {"Hkv", shape->kv_heads},
+               {"M", shape->queries},
+               {"N", shape->keys}};
+  for (int i = 0; i < 5; ++i)
+    if (sizes[i].size < 0)
+      return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                     "kernel '%s': %s is %lld, expected at least 0", kernel->name,
+                     sizes[i].name, (long long)sizes[i].size);
+  for (int i = 3; i < 5; ++i)
+    if (sizes[i].size >= SA_POSITION_LIMIT)
+      return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                     "kernel '%s': %s is %lld, expected less than 2^30", kernel->name,
+                     sizes[i].name, (long long)sizes[i].size);
+  if (shape->kv_heads ? shape->heads % shape->kv_heads : shape->heads)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "kernel '%s': H = %lld is not a multiple of Hkv = %lld", kernel->name,
+                   (long long)shape->heads, (long long)shape->kv_heads);
+  size_t planes;
+  if (!sa_multiply((size_t)shape->batch, (size_t)shape->heads, &planes) ||
+      planes > INT32_MAX || shape->batch > INT32_MAX || shape->heads > INT32_MAX ||
+      shape->kv_heads > INT32_MAX)
+    return sa_fail(SPARSE_ATTN_OVERFLOW,
+                   "kernel '%s': B = %lld times H = %lld does not fit 31 bits",
+                   kernel->name, (long long)shape->batch, (long long)shape->heads);
+  return SPARSE_ATTN_OK;
+}
+
+sa_tile_query sa_plan_query(const sparse_attn_plan *plan,
+                            const sa_plan_attention *attention, int64_t b, int64_t h,
+                            int64_t row_tile) {
+  const sa_attention *code = attention->code;
+  sa_entry entry = sa_plan_entry(attention, b);
+  int32_t rows = sa_tile_row_count(attention, entry, row_tile);
+  sa_tile_query query;
+  query.classify = code->classify;
+  query.context.values = plan->views;
+  query.context.tables = (const void *const *)attention->tables;
+  query.context.keys = entry.tokens;
+  query.context.heads = (int32_t)plan->shape.heads;
+  query.b = (int32_t)b;
+  query.h = (int32_t)h;
+  query.p0 = (int32_t)(entry.first_position + row_tile * code->tile_rows);
+  query.p1 = query.p0 + rows - 1;
+  query.keys = entry.keys;
+  query.tile_keys = code->tile_keys;
+  return query;
+}
+
+static bool is_reach_well_formed(const sparse_attn_plan *plan, const sa_table *table) {
+  if (table->kind != SA_TABLE_REACH || table->input_count != 4 ||
+      table->parameter_count != 3)
+    return false;
+  for (int32_t i = 0; i < 4; ++i)
+    if (table->inputs[i] < 0 || table->inputs[i] >= plan->kernel->input_count ||
+        !plan->kernel->inputs[table->inputs[i]].layout)
+      return false;
+  return true;
+}
+
+static sparse_attn_status build_tables(const sparse_attn_plan *plan,
+                                       sa_plan_attention *attention) {
+  const sa_attention *code = attention->code;
+  if (code->table_count == 0)
+    return SPARSE_ATTN_OK;
+  attention->tables =
+      sa_allocate_zeroed((size_t)code->table_count, sizeof(*attention->tables));
+  if (!attention->tables)
+    return sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory for a plan",
+                   plan->kernel->name);
+  for (int32_t i = 0; i < code->table_count; ++i) {
+    if (!is_reach_well_formed(plan, &code->tables[i]))
+      return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                     "kernel '%s' is malformed: this runtime does not know its "
+                     "table %d; compile it again",
+                     plan->kernel->name, (int)i);
+    sa_reach *reach;
+    sparse_attn_status status =
+        sa_reach_create(plan->kernel, &code->tables[i], plan->views, &reach);
+    if (status)
+      return status;
+    attention->tables[i] = reach;
+  }
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status plan_attention(sparse_attn_plan *plan,
+                                         sa_plan_attention *attention,
+                                         const sparse_attn_options *options,
+                                         int workers) {
+  sparse_attn_status status = sa_check_operands(plan, attention->code);
+  if (!status)
+    status = sa_read_lengths(plan, attention);
+  if (!status)
+    status = build_tables(plan, attention);
+  if (!status && attention->code->binding == SA_BINDING_PLAN)
+    status = sa_table_create(plan, attention, options, workers);
+  return status;
+}
+
+static sparse_attn_status allocate_plan(const sparse_attn_kernel *kernel,
+                                        const sparse_attn_shape *shape,
+                                        sparse_attn_plan **result) {
+  int32_t attentions = 0;
+  for (int32_t i = 0; i < kernel->step_count; ++i)
+    attentions += kernel->steps[i].kind == SA_STEP_ATTENTION;
+  sparse_attn_plan *plan = sa_allocate_zeroed(1, sizeof(*plan));
+  *result = plan;
+  if (plan) {
+    size_t values = (size_t)sa_max(kernel->value_count, 0);
+    plan->kernel = kernel;
+    plan->shape = *shape;
+    plan->attention_count = attentions;
+    plan->values = sa_allocate_zeroed(values, sizeof(*plan->values));
+    plan->views = sa_allocate_zeroed(values, sizeof(*plan->views));
+    plan->attentions = sa_allocate_zeroed((size_t)attentions, sizeof(*plan->attentions));
+  }
+  if (!plan || !plan->values || !plan->views || !plan->attentions)
+    return sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory for a plan",
+                   kernel->name);
+  return SPARSE_ATTN_OK;
+}
+
+sparse_attn_status
+sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shape *shape,
+                        const DLTensor *const *layout, size_t layout_count,
+                        const sparse_attn_options *options, sparse_attn_plan **result) {
+  if (!result)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "plan is null");
+  *result = NULL;
+  if (!kernel || !shape)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "%s is null",
+                   kernel ? "shape" : "kernel");
+  int workers;
+  sparse_attn_status status = sa_worker_count(options, &workers);
+  if (!status)
+    status = check_shape(kernel, shape);
+  if (status)
+    return status;
+
+  sparse_attn_plan *plan;
+  status = allocate_plan(kernel, shape, &plan);
+  if (!status)
+    status = sa_check_program(plan);
+  if (!status)
+    status = sa_copy_operands(plan, layout, layout_count);
+  for (int32_t i = 0; !status && i < plan->attention_count; ++i)
+    status = plan_attention(plan, &plan->attentions[i], options, workers);
+  if (status) {
+    sparse_attn_plan_destroy(plan);
+    return status;
+  }
+  *result = plan;
+  return SPARSE_ATTN_OK;
+}
+
+void sparse_attn_plan_destroy(sparse_attn_plan *plan) {
+  if (!plan)
+    return;
+  for (int32_t i = 0; plan->views && i < plan->kernel->value_count; ++i)
+    free(plan->views[i].allocated);
+  for (int32_t i = 0; plan->attentions && i < plan->attention_count; ++i) {
+    sa_plan_attention *attention = &plan->attentions[i];
+    free(attention->entries);
+    for (int32_t t = 0; attention->tables && t < attention->code->table_count; ++t)
+      sa_reach_destroy(attention->tables[t]);
+    free(attention->tables);
+    sa_table_destroy(&attention->table);
+  }
+  free(plan->attentions);
+  free(plan->views);
+  free(plan->values);
+  free(plan);
+}

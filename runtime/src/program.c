@@ -1,0 +1,243 @@
+/*===- program.c - checks the steps of a kernel against a shape -----------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "internal.h"
+
+#include <string.h>
+
+/* Malformed: what the compiler never writes. Its users cannot do anything about
+ * it but compile again. */
+static sparse_attn_status malformed(const sparse_attn_kernel *kernel, const char *what) {
+  return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                 "kernel '%s' is malformed: %s; compile it again", kernel->name, what);
+}
+
+static void set_size(sa_value *value, int64_t s0, int64_t s1, int64_t s2, int64_t s3) {
+  value->size[0] = s0;
+  value->size[1] = s1;
+  value->size[2] = s2;
+  value->size[3] = s3;
+  value->element_bytes = 4; /* states and means are f32 */
+  value->made = 1;
+}
+
+static bool is_value(const sparse_attn_plan *plan, int32_t id) {
+  return id >= 0 && id < plan->kernel->value_count &&
+         (id < plan->kernel->input_count || plan->values[id].made);
+}
+
+static bool is_absent_or_input(const sparse_attn_plan *plan, int32_t id, int32_t layout) {
+  return id == -1 || (id >= 0 && id < plan->kernel->input_count &&
+                      plan->kernel->inputs[id].layout == layout);
+}
+
+/* Results of step `step` are values [first, first + count). */
+static bool are_fresh(const sparse_attn_plan *plan, int32_t first, int32_t count) {
+  if (first < plan->kernel->input_count || first > plan->kernel->value_count - count)
+    return false;
+  for (int32_t i = 0; i < count; ++i)
+    if (plan->values[first + i].made)
+      return false;
+  return true;
+}
+
+static sparse_attn_status check_keys(sparse_attn_plan *plan,
+                                     sa_plan_attention *attention) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  const sa_attention *code = attention->code;
+  const sa_value *k = &plan->values[code->k], *v = &plan->values[code->v];
+  attention->pooled = code->key_block > 0;
+  if (k->made != attention->pooled || v->made != attention->pooled)
+    return malformed(kernel, "its keys are neither an input nor pooled");
+  if ((k->pool >= 0) != attention->pooled || (v->pool >= 0) != attention->pooled)
+    return malformed(kernel, "pooled keys and values must be used together");
+  if (!attention->pooled)
+    return SPARSE_ATTN_OK;
+  if (kernel->steps[k->pool].block != code->key_block ||
+      kernel->steps[v->pool].block != code->key_block)
+    return malformed(kernel, "keys and values are pooled by different blocks");
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step *step,
+                                          sa_plan_attention *attention) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  const sparse_attn_shape *shape = &plan->shape;
+  const sa_attention *code = step->attention;
+  if (!code || code->head_dim <= 0 || code->value_dim <= 0 || code->tile_rows <= 0 ||
+      code->tile_keys <= 0 || code->tile_keys % 8)
+    return malformed(kernel, "an attention has no code or no tile size");
+  if (code->q < 0 || code->q >= kernel->input_count || !is_value(plan, code->k) ||
+      !is_value(plan, code->v) || !is_absent_or_input(plan, code->kv_len, 1) ||
+      !is_absent_or_input(plan, code->q_len, 1) ||
+      !is_absent_or_input(plan, code->q_offset, 1) ||
+      !is_absent_or_input(plan, code->sinks, 0))
+    return malformed(kernel, "an attention names a tensor that is not there");
+  if (!are_fresh(plan, step->first_result, 2) || code->out != step->first_result ||
+      (code->lse != step->first_result + 1 && code->lse != -1))
+    return malformed(kernel, "an attention's results are misnumbered");
+  attention->code = code;
+  sparse_attn_status status = check_keys(plan, attention);
+  if (status)
+    return status;
+  status = sa_select_level(kernel, code, &attention->level);
+  if (status)
+    return status;
+
+  sa_value *results = &plan->values[step->first_result];
+  set_size(&results[0], shape->batch, shape->heads, shape->queries, code->value_dim);
+  if (code->lse >= 0)
+    set_size(&results[1], 1, shape->batch, shape->heads, shape->queries);
+
+  attention->key_capacity =
+      attention->pooled ? sa_ceil_div(shape->keys, code->key_block) : shape->keys;
+  attention->row_tiles = sa_ceil_div(shape->queries, code->tile_rows);
+  attention->key_tiles = sa_ceil_div(attention->key_capacity, code->tile_keys);
+  if (attention->level->scratch_bytes < 0 || attention->level->packed_bytes < 0 ||
+      attention->level->packed_bytes % SA_ALIGNMENT)
+    return malformed(kernel, "a level has no size for its scratch or packed tiles");
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status check_pool(sparse_attn_plan *plan, const sa_step *step,
+                                     int32_t index) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  const sparse_attn_shape *shape = &plan->shape;
+  if (step->input_count != 1 || step->block <= 0 || step->inputs[0] < 0 ||
+      step->inputs[0] >= kernel->input_count ||
+      kernel->inputs[step->inputs[0]].rank != 4 ||
+      kernel->inputs[step->inputs[0]].dims[3] <= 0)
+    return malformed(kernel, "a pool must have one input of the kernel");
+  if (!are_fresh(plan, step->first_result, 1))
+    return malformed(kernel, "a pool's result is misnumbered");
+  sa_value *result = &plan->values[step->first_result];
+  set_size(result, shape->batch, shape->kv_heads, sa_ceil_div(shape->keys, step->block),
+           kernel->inputs[step->inputs[0]].dims[3]);
+  result->pool = index;
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status check_merge(sparse_attn_plan *plan, const sa_step *step) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  if (step->input_count < 2 || step->input_count % 2)
+    return malformed(kernel, "a merge needs pairs of O and LSE");
+  for (int32_t i = 0; i < step->input_count; ++i) {
+    int32_t id = step->inputs[i];
+    if (!is_value(plan, id) || !plan->values[id].made ||
+        memcmp(plan->values[id].size, plan->values[step->inputs[i % 2]].size,
+               sizeof(plan->values[id].size)))
+      return malformed(kernel, "a merge's inputs are not states of one shape");
+  }
+  const int64_t *out = plan->values[step->inputs[0]].size;
+  const int64_t *lse = plan->values[step->inputs[1]].size;
+  if (out[0] != lse[1] || out[1] != lse[2] || out[2] != lse[3])
+    return malformed(kernel, "a merge's O and LSE have different rows");
+  if (!are_fresh(plan, step->first_result, 2))
+    return malformed(kernel, "a merge's results are misnumbered");
+  for (int32_t i = 0; i < 2; ++i) {
+    sa_value *result = &plan->values[step->first_result + i];
+    const int64_t *size = plan->values[step->inputs[i]].size;
+    set_size(result, size[0], size[1], size[2], size[3]);
+  }
+  return SPARSE_ATTN_OK;
+}
+
+/* A pooled value has one length: that of the attentions which read it. */
+static sparse_attn_status check_pool_lengths(const sparse_attn_plan *plan) {
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    const sa_attention *a = plan->attentions[i].code;
+    for (int32_t j = 0; j < i; ++j) {
+      const sa_attention *b = plan->attentions[j].code;
+      bool share = plan->attentions[i].pooled &&
+                   (a->k == b->k || a->k == b->v || a->v == b->k || a->v == b->v);
+      if (share && a->kv_len != b->kv_len)
+        return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                       "kernel '%s': attentions with different kv_len share a "
+                       "pool; give each its own",
+                       plan->kernel->name);
+    }
+  }
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status check_outputs(sparse_attn_plan *plan) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  plan->empty = true;
+  for (int32_t i = 0; i < kernel->output_count; ++i) {
+    const sa_tensor *output = &kernel->outputs[i];
+    if (output->value < 0 || output->value >= kernel->value_count)
+      return malformed(kernel, "an output names a value that is not there");
+    sa_value *value = &plan->values[output->value];
+    if (output->value < kernel->input_count)
+      return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                     "kernel '%s': output '%s' is an input; use that tensor "
+                     "instead",
+                     kernel->name, output->name);
+    if (value->output >= 0)
+      return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                     "kernel '%s': outputs '%s' and '%s' are the same value; "
+                     "return it once",
+                     kernel->name, kernel->outputs[value->output].name, output->name);
+    if (!value->made || output->type_bits != 8 * value->element_bytes)
+      return malformed(kernel, "an output is not the result of a step");
+    value->output = i;
+    if (value->size[0] && value->size[1] && value->size[2] && value->size[3])
+      plan->empty = false;
+  }
+  return SPARSE_ATTN_OK;
+}
+
+/* All later arithmetic on sizes relies on these products. */
+static sparse_attn_status check_sizes(const sparse_attn_plan *plan) {
+  for (int32_t i = 0; i < plan->kernel->value_count; ++i) {
+    const sa_value *value = &plan->values[i];
+    size_t bytes = (size_t)value->element_bytes;
+    bool fits = true, empty = false;
+    for (int axis = 0; axis < 4; ++axis)
+      empty = empty || value->size[axis] == 0;
+    for (int axis = 0; !empty && axis < 4; ++axis)
+      fits = fits && sa_multiply(bytes, (size_t)value->size[axis], &bytes);
+    if (!fits)
+      return sa_fail(SPARSE_ATTN_OVERFLOW,
+                     "kernel '%s': a result of the sizes B = %lld, H = %lld, Hkv "
+                     "= %lld, M = %lld, N = %lld does not fit the address space",
+                     plan->kernel->name, (long long)plan->shape.batch,
+                     (long long)plan->shape.heads, (long long)plan->shape.kv_heads,
+                     (long long)plan->shape.queries, (long long)plan->shape.keys);
+  }
+  return SPARSE_ATTN_OK;
+}
+
+sparse_attn_status sa_check_program(sparse_attn_plan *plan) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  if (kernel->value_count < kernel->input_count)
+    return malformed(kernel, "it has fewer values than inputs");
+  for (int32_t i = 0; i < kernel->value_count; ++i) {
+    plan->values[i].pool = plan->values[i].output = -1;
+    if (i < kernel->input_count)
+      plan->values[i].element_bytes = kernel->inputs[i].type_bits / 8;
+  }
+  sa_plan_attention *attention = plan->attentions;
+  for (int32_t i = 0; i < kernel->step_count; ++i) {
+    const sa_step *step = &kernel->steps[i];
+    sparse_attn_status status;
+    if (step->kind == SA_STEP_ATTENTION)
+      status = check_attention(plan, step, attention++);
+    else if (step->kind == SA_STEP_POOL)
+      status = check_pool(plan, step, i);
+    else if (step->kind == SA_STEP_MERGE)
+      status = check_merge(plan, step);
+    else
+      status = malformed(kernel, "it has a step of an unknown kind");
+    if (status)
+      return status;
+  }
+  sparse_attn_status status = check_pool_lengths(plan);
+  if (!status)
+    status = check_outputs(plan);
+  return status ? status : check_sizes(plan);
+}

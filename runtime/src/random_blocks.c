@@ -1,0 +1,146 @@
+/*===- random_blocks.c - the key blocks drawn for a query block -----------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * With total = ceil(keys / block) key blocks, all are drawn where total <= count.
+ * Else Floyd's algorithm draws `count` distinct ones: for i = 0 .. count - 1 and
+ * t = total - count + i,
+ *
+ *   r = mulhi32(philox(key = seed, counter = (plane, query_block, i, 0))[0], t + 1)
+ *
+ * is drawn, or t where r was drawn before. query_block is floor(p / block) as u32.
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "internal.h"
+#include "search.h"
+
+#include <string.h>
+
+enum {
+  kEmpty = SPARSE_ATTN_TILE_EMPTY,
+  kFull = SPARSE_ATTN_TILE_FULL,
+  kPartial = SPARSE_ATTN_TILE_PARTIAL
+};
+
+/* Which draws: everything but the query block. */
+typedef struct draw_key {
+  int64_t seed;
+  int32_t plane, total, count;
+  uint32_t query_block;
+} draw_key;
+
+static int32_t draw(const draw_key *key, int32_t i) {
+  uint32_t words[4] = {(uint32_t)key->plane, key->query_block, (uint32_t)i, 0};
+  sa_philox(words, (uint64_t)key->seed);
+  uint64_t bound = (uint64_t)(key->total - key->count + i) + 1;
+  return (int32_t)(words[0] * bound >> 32);
+}
+
+/*===--- Few draws: kept sorted -------------------------------------------===*/
+
+/* A tile asks for the same one or two query blocks some hundred times, so that
+ * each thread keeps the last few draws. */
+enum { kMostKept = 128, kKeptSets = 4 };
+
+typedef struct draw_set {
+  draw_key key;
+  bool valid;
+  int32_t blocks[kMostKept]; /* ascending */
+} draw_set;
+
+static _Thread_local draw_set kept_sets[kKeptSets];
+
+static void insert(int32_t *blocks, int32_t size, int64_t at, int32_t block) {
+  memmove(blocks + at + 1, blocks + at, (size_t)(size - at) * sizeof(*blocks));
+  blocks[at] = block;
+}
+
+static void draw_all(draw_set *set) {
+  const draw_key *key = &set->key;
+  for (int32_t i = 0; i < key->count; ++i) {
+    int32_t block = draw(key, i);
+    int64_t at = sa_count_below(set->blocks, i, block);
+    if (at < i && set->blocks[at] == block)
+      insert(set->blocks, i, i, key->total - key->count + i); /* the largest */
+    else
+      insert(set->blocks, i, at, block);
+  }
+}
+
+static bool is_same(const draw_key *a, const draw_key *b) {
+  return a->query_block == b->query_block && a->plane == b->plane &&
+         a->total == b->total && a->count == b->count && a->seed == b->seed;
+}
+
+/* Class of key blocks [first, last]. */
+static int32_t classify_kept(const draw_key *key, int32_t first, int32_t last) {
+  draw_set *set = &kept_sets[key->query_block % kKeptSets];
+  if (!set->valid || !is_same(&set->key, key)) {
+    set->key = *key;
+    draw_all(set);
+    set->valid = true;
+  }
+  int64_t begin = sa_count_below(set->blocks, key->count, first);
+  int64_t hits = sa_count_up_to(set->blocks + begin, key->count - begin, last);
+  if (!hits)
+    return kEmpty;
+  return hits == (int64_t)last - first + 1 ? kFull : kPartial;
+}
+
+/*===--- Many draws: nothing kept -----------------------------------------===*/
+
+/* Whether `block` is drawn. It is if some r equals it; else only if it is the t
+ * of a draw whose r was drawn before, which is the same question again. */
+static bool is_drawn(const draw_key *key, int32_t block) {
+  int32_t draws = key->count;
+  for (;;) {
+    for (int32_t i = 0; i < draws; ++i)
+      if (draw(key, i) == block)
+        return true;
+    int32_t i = block - (key->total - key->count);
+    if (i < 0 || i >= draws)
+      return false;
+    block = draw(key, i);
+    draws = i;
+  }
+}
+
+/*===--- The classifier ---------------------------------------------------===*/
+
+/* More query blocks than a tile has rows: only asked about whole key columns,
+ * where "not known" is good enough. */
+enum { kMostQueryBlocks = 64 };
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
+                                  int32_t plane, int32_t keys, int32_t p0, int32_t p1,
+                                  int32_t j0, int32_t j1) {
+  int32_t total = (int32_t)sa_ceil_div(keys, block);
+  if (count <= 0 || total <= 0)
+    return kEmpty;
+  if (total <= count)
+    return kFull;
+  int64_t first_query = floor_div(p0, block), last_query = floor_div(p1, block);
+  if (last_query - first_query > kMostQueryBlocks)
+    return kPartial;
+  int32_t first = j0 / block, last = j1 / block;
+  bool any = false, all = true;
+  for (int64_t q = first_query; q <= last_query && !(any && !all); ++q) {
+    draw_key key = {seed, plane, total, count, (uint32_t)q};
+    int32_t kind;
+    if (count <= kMostKept)
+      kind = classify_kept(&key, first, last);
+    else if (first == last)
+      kind = is_drawn(&key, first) ? kFull : kEmpty;
+    else
+      kind = kPartial;
+    any = any || kind != kEmpty;
+    all = all && kind == kFull;
+  }
+  return !any ? kEmpty : all ? kFull : kPartial;
+}

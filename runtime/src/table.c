@@ -1,0 +1,358 @@
+/*===- table.c - the tile lists of a plan-time mask -----------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * Workers take pieces (some neighbouring lists) and fill each piece's own buffers;
+ * the pieces are then joined in order. So the table does not depend on the number
+ * of workers, and its memory is proportional to the tiles kept.
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "internal.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*===--- Filling ----------------------------------------------------------===*/
+
+typedef struct piece {
+  sa_buffer runs, bits, hops;
+} piece;
+
+typedef struct building {
+  const sparse_attn_plan *plan;
+  const sa_plan_attention *attention;
+  const sa_reach *distances;     /* for hop tiles, or NULL */
+  size_t bits_bytes, hops_bytes; /* of a tile; no hop tiles: 0 */
+  int64_t *list_begin;           /* [list + 1]: runs of the list */
+  int64_t lists, lists_per_piece, pieces_count;
+  piece *pieces;
+  _Atomic int64_t next;
+  _Atomic int failed; /* a sparse_attn_status */
+} building;
+
+/* One list being filled. */
+typedef struct list_filling {
+  building *build;
+  piece *piece;
+  const sa_tile_query *query;
+  int64_t runs;
+} list_filling;
+
+/* Bit and hop tiles are numbered by i32 in a run. */
+static bool fits_i32(size_t bytes, size_t tile_bytes) {
+  return bytes / tile_bytes < INT32_MAX;
+}
+
+static bool fail(building *build, sparse_attn_status status) {
+  atomic_store_explicit(&build->failed, status, memory_order_relaxed);
+  return false;
+}
+
+static bool append_hops(list_filling *fill, int32_t first, int32_t tiles) {
+  building *build = fill->build;
+  const sa_tile_query *query = fill->query;
+  for (int32_t tile = first; tile < first + tiles; ++tile) {
+    uint16_t *room = sa_buffer_extend(&fill->piece->hops, build->hops_bytes);
+    if (!room)
+      return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
+    int32_t rows = query->p1 - query->p0 + 1;
+    int64_t j0 = (int64_t)tile * query->tile_keys;
+    sa_reach_hops(build->distances, query->b, query->p0, rows, (int32_t)j0,
+                  (int32_t)sa_min(query->keys - j0, query->tile_keys), query->tile_keys,
+                  room);
+    size_t filled = (size_t)rows * (size_t)query->tile_keys * sizeof(*room);
+    memset((char *)room + filled, 0xff, build->hops_bytes - filled);
+  }
+  return true;
+}
+
+/* Appends tiles of one kind; `mask` as in sa_run. */
+static bool append_run(list_filling *fill, int32_t first, int32_t tiles, int32_t mask) {
+  building *build = fill->build;
+  piece *piece = fill->piece;
+  sa_run *last = fill->runs > 0
+                     ? (sa_run *)(piece->runs.data + piece->runs.size - sizeof(*last))
+                     : NULL;
+  if (last && last->first_tile + last->tiles == first &&
+      (last->mask >= 0) == (mask >= 0)) {
+    last->tiles += tiles;
+  } else {
+    if (build->distances && !fits_i32(piece->hops.size, build->hops_bytes))
+      return fail(build, SPARSE_ATTN_OVERFLOW);
+    sa_run *run = sa_buffer_extend(&piece->runs, sizeof(*run));
+    if (!run)
+      return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
+    run->first_tile = first;
+    run->tiles = tiles;
+    run->mask = mask;
+    run->hops = build->distances ? (int32_t)(piece->hops.size / build->hops_bytes) : -1;
+    ++fill->runs;
+  }
+  return !build->distances || append_hops(fill, first, tiles);
+}
+
+/* A tile that the classifier could not decide: asks for its pairs. */
+static bool append_partial(list_filling *fill, int32_t tile) {
+  building *build = fill->build;
+  sa_buffer *bits = &fill->piece->bits;
+  if (!fits_i32(bits->size, build->bits_bytes))
+    return fail(build, SPARSE_ATTN_OVERFLOW);
+  int32_t mask = (int32_t)(bits->size / build->bits_bytes);
+  uint8_t *room = sa_buffer_extend(bits, build->bits_bytes);
+  if (!room)
+    return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
+  memset(room, 0, build->bits_bytes);
+  sparse_attn_tile_class kind = sa_fill_bits(fill->query, tile, room);
+  if (kind == SPARSE_ATTN_TILE_PARTIAL)
+    return append_run(fill, tile, 1, mask);
+  bits->size -= build->bits_bytes;
+  return kind == SPARSE_ATTN_TILE_EMPTY || append_run(fill, tile, 1, SA_RUN_FULL);
+}
+
+static bool take_tiles(void *context, int32_t first, int32_t tiles,
+                       sparse_attn_tile_class kind) {
+  list_filling *fill = context;
+  if (kind == SPARSE_ATTN_TILE_FULL)
+    return append_run(fill, first, tiles, SA_RUN_FULL);
+  for (int32_t tile = first; tile < first + tiles; ++tile)
+    if (!append_partial(fill, tile))
+      return false;
+  return true;
+}
+
+static bool fill_list(building *build, piece *piece, int64_t list) {
+  const sa_tile_table *table = &build->attention->table;
+  int64_t row_tiles = build->attention->row_tiles;
+  int64_t plane = list / row_tiles;
+  sa_tile_query query = sa_plan_query(build->plan, build->attention, plane / table->heads,
+                                      plane % table->heads, list % row_tiles);
+  list_filling fill = {build, piece, &query, 0};
+  if (!sa_enumerate_tiles(&query, take_tiles, &fill))
+    return false;
+  build->list_begin[list + 1] = fill.runs;
+  return true;
+}
+
+static void fill_pieces(void *argument, int worker) {
+  building *build = argument;
+  (void)worker;
+  for (;;) {
+    int64_t index = atomic_fetch_add_explicit(&build->next, 1, memory_order_relaxed);
+    if (index >= build->pieces_count ||
+        atomic_load_explicit(&build->failed, memory_order_relaxed))
+      return;
+    int64_t first = index * build->lists_per_piece;
+    int64_t end = sa_min(first + build->lists_per_piece, build->lists);
+    for (int64_t list = first; list < end; ++list)
+      if (!fill_list(build, &build->pieces[index], list))
+        return;
+  }
+}
+
+/*===--- Joining ----------------------------------------------------------===*/
+
+/* Moves what the pieces hold to the end of the table's arrays; masks and hops
+ * are renumbered. */
+static sparse_attn_status join_pieces(building *build, sa_tile_table *table) {
+  size_t runs = 0, bits = 0, hops = 0;
+  for (int64_t i = 0; i < build->pieces_count; ++i) {
+    const piece *piece = &build->pieces[i];
+    if (!sa_add(runs, piece->runs.size, &runs) ||
+        !sa_add(bits, piece->bits.size, &bits) || !sa_add(hops, piece->hops.size, &hops))
+      return SPARSE_ATTN_OVERFLOW;
+  }
+  if (!fits_i32(bits, build->bits_bytes) || (hops && !fits_i32(hops, build->hops_bytes)))
+    return SPARSE_ATTN_OVERFLOW;
+  table->runs = sa_allocate(1, runs);
+  table->bits = sa_allocate(1, bits);
+  table->hops = sa_allocate(1, hops);
+  if (!table->runs || !table->bits || !table->hops)
+    return SPARSE_ATTN_OUT_OF_MEMORY;
+  table->bytes += runs + bits + hops;
+
+  sa_run *next_run = table->runs;
+  int32_t next_mask = 0, next_hops = 0;
+  for (int64_t i = 0; i < build->pieces_count; ++i) {
+    piece *piece = &build->pieces[i];
+    size_t count = piece->runs.size / sizeof(sa_run);
+    for (size_t r = 0; r < count; ++r) {
+      *next_run = ((const sa_run *)piece->runs.data)[r];
+      if (next_run->mask >= 0)
+        next_run->mask += next_mask;
+      if (next_run->hops >= 0)
+        next_run->hops += next_hops;
+      ++next_run;
+    }
+    if (piece->bits.size)
+      memcpy(table->bits + (size_t)next_mask * build->bits_bytes, piece->bits.data,
+             piece->bits.size);
+    next_mask += (int32_t)(piece->bits.size / build->bits_bytes);
+    if (piece->hops.size) {
+      memcpy((char *)table->hops + (size_t)next_hops * build->hops_bytes,
+             piece->hops.data, piece->hops.size);
+      next_hops += (int32_t)(piece->hops.size / build->hops_bytes);
+    }
+    free(piece->runs.data);
+    free(piece->bits.data);
+    free(piece->hops.data);
+    memset(piece, 0, sizeof(*piece));
+  }
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status fill_table(building *build, sa_tile_table *table,
+                                     const sparse_attn_options *options, int workers) {
+  /* Enough pieces to balance, few enough that their buffers are not small. */
+  build->lists_per_piece = sa_max(1, sa_min(64, build->lists / ((int64_t)workers * 8)));
+  build->pieces_count = sa_ceil_div(build->lists, build->lists_per_piece);
+  build->pieces = sa_allocate_zeroed((size_t)build->pieces_count, sizeof(*build->pieces));
+  if (!build->pieces)
+    return SPARSE_ATTN_OUT_OF_MEMORY;
+  sa_parallel(options, workers, build->pieces_count, fill_pieces, build);
+  sparse_attn_status status = (sparse_attn_status)atomic_load(&build->failed);
+  if (!status)
+    status = join_pieces(build, table);
+  for (int64_t i = 0; i < build->pieces_count; ++i) {
+    free(build->pieces[i].runs.data);
+    free(build->pieces[i].bits.data);
+    free(build->pieces[i].hops.data);
+  }
+  free(build->pieces);
+  return status;
+}
+
+/*===--- Order and visited tiles ------------------------------------------===*/
+
+/* Sorts `count` indices by size, largest first, equal ones by index. */
+static void order_by_size(uint64_t *keys, size_t count, uint32_t *order) {
+  for (size_t i = 0; i < count; ++i)
+    keys[i] = (UINT64_C(0xffffffff) - keys[i]) << 32 | i;
+  sa_sort(keys, count, keys + count);
+  for (size_t i = 0; i < count; ++i)
+    order[i] = (uint32_t)keys[i];
+}
+
+/* Fills list_order and visited of one section; returns its longest list. */
+static uint64_t order_section(const sa_plan_attention *attention, sa_tile_table *table,
+                              int64_t section, int64_t group, uint64_t *keys) {
+  int64_t b = section / table->kv_heads;
+  int64_t first_head = section % table->kv_heads * group;
+  int64_t row_tiles = attention->row_tiles;
+  uint8_t *visited = table->visited + section * attention->key_tiles;
+  uint64_t longest = 0;
+  for (int64_t i = 0; i < group * row_tiles; ++i) {
+    int64_t count;
+    const sa_run *runs =
+        sa_table_list(attention, b, first_head + i % group, i / group, &count);
+    keys[i] = 0;
+    for (int64_t r = 0; r < count; ++r) {
+      keys[i] += (uint64_t)runs[r].tiles;
+      memset(visited + runs[r].first_tile, 1, (size_t)runs[r].tiles);
+    }
+    longest = keys[i] > longest ? keys[i] : longest;
+  }
+  order_by_size(keys, (size_t)(group * row_tiles),
+                table->list_order + section * group * row_tiles);
+  return longest;
+}
+
+static sparse_attn_status order_table(const sparse_attn_plan *plan,
+                                      sa_plan_attention *attention) {
+  sa_tile_table *table = &attention->table;
+  bool by_head = table->heads > 1;
+  table->kv_heads = by_head ? plan->shape.kv_heads : 1;
+  int64_t group = by_head ? plan->shape.heads / plan->shape.kv_heads : 1;
+  size_t sections = (size_t)(table->batches * table->kv_heads);
+  size_t lists = (size_t)(group * attention->row_tiles);
+  size_t tiles = (size_t)attention->key_tiles, keys_count;
+  if (lists > UINT32_MAX || sections > UINT32_MAX ||
+      !sa_multiply(sections > lists ? sections : lists, 2, &keys_count))
+    return SPARSE_ATTN_OVERFLOW;
+  uint64_t *keys = sa_allocate(keys_count, sizeof(*keys));
+  uint64_t *longest = sa_allocate(sections, 2 * sizeof(*longest));
+  size_t visited_bytes;
+  table->visited = sa_multiply(sections, tiles, &visited_bytes)
+                       ? sa_allocate_zeroed(1, visited_bytes)
+                       : NULL;
+  table->list_order = sa_allocate(sections * lists, sizeof(uint32_t));
+  table->section_order = sa_allocate(sections, sizeof(uint32_t));
+  sparse_attn_status status = SPARSE_ATTN_OUT_OF_MEMORY;
+  if (keys && longest && table->visited && table->list_order && table->section_order) {
+    for (size_t s = 0; s < sections; ++s)
+      longest[s] = order_section(attention, table, (int64_t)s, group, keys);
+    order_by_size(longest, sections, table->section_order);
+    table->bytes += visited_bytes + sections * (lists + 1) * sizeof(uint32_t);
+    status = SPARSE_ATTN_OK;
+  }
+  free(keys);
+  free(longest);
+  return status;
+}
+
+/*===--- The table --------------------------------------------------------===*/
+
+static sparse_attn_status build_table(const sparse_attn_plan *plan,
+                                      sa_plan_attention *attention,
+                                      const sparse_attn_options *options, int workers) {
+  const sa_attention *code = attention->code;
+  sa_tile_table *table = &attention->table;
+  /* Lengths that differ move the positions, whatever the mask reads. */
+  table->batches = code->per_batch || attention->entries ? plan->shape.batch : 1;
+  table->heads = code->per_head ? plan->shape.heads : 1;
+  if (plan->shape.batch == 0 || plan->shape.heads == 0)
+    table->batches = 0;
+
+  building build = {.plan = plan, .attention = attention};
+  size_t lists;
+  if (!sa_multiply((size_t)table->batches, (size_t)table->heads, &lists) ||
+      !sa_multiply(lists, (size_t)attention->row_tiles, &lists))
+    return SPARSE_ATTN_OVERFLOW;
+  build.lists = (int64_t)lists;
+  if (code->hop_table >= 0 && code->hop_table < code->table_count)
+    build.distances = attention->tables[code->hop_table];
+  size_t pairs = (size_t)code->tile_rows * (size_t)code->tile_keys;
+  build.bits_bytes = pairs / 8;
+  build.hops_bytes = pairs * sizeof(uint16_t);
+  table->list_begin = sa_allocate_zeroed(lists + 1, sizeof(int64_t));
+  if (!table->list_begin)
+    return SPARSE_ATTN_OUT_OF_MEMORY;
+  table->bytes = (lists + 1) * sizeof(int64_t);
+  build.list_begin = table->list_begin;
+
+  sparse_attn_status status = fill_table(&build, table, options, workers);
+  if (status)
+    return status;
+  for (size_t i = 0; i < lists; ++i)
+    table->list_begin[i + 1] += table->list_begin[i];
+  return order_table(plan, attention);
+}
+
+sparse_attn_status sa_table_create(const sparse_attn_plan *plan,
+                                   sa_plan_attention *attention,
+                                   const sparse_attn_options *options, int workers) {
+  sparse_attn_status status = build_table(plan, attention, options, workers);
+  if (status == SPARSE_ATTN_OUT_OF_MEMORY)
+    return sa_fail(status, "kernel '%s': no memory for the tiles of a plan",
+                   plan->kernel->name);
+  if (status == SPARSE_ATTN_OVERFLOW)
+    return sa_fail(status,
+                   "kernel '%s': the plan would have more tiles than fit it; "
+                   "plan fewer batch entries or heads at a time",
+                   plan->kernel->name);
+  return status;
+}
+
+void sa_table_destroy(sa_tile_table *table) {
+  free(table->list_begin);
+  free(table->runs);
+  free(table->bits);
+  free(table->hops);
+  free(table->visited);
+  free(table->section_order);
+  free(table->list_order);
+}

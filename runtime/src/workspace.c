@@ -1,0 +1,121 @@
+/*===- workspace.c - where things lie in a workspace ----------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ *   views of all values | temporaries | packed tiles | worker 0: scratch, run list | 1 ..
+ *
+ * Everything is aligned to SA_ALIGNMENT. Steps run one after another, so that they
+ * share the packed tiles and the workers' rooms: the largest need counts.
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "internal.h"
+
+/* Takes `bytes` at the end of the workspace. */
+static bool place(size_t bytes, size_t *end, size_t *offset) {
+  *offset = *end;
+  return sa_add(*end, bytes, end) && sa_align(*end, end);
+}
+
+static bool place_temporaries(const sparse_attn_plan *plan, char *base, sa_view *views,
+                              size_t *end) {
+  for (int32_t i = plan->kernel->input_count; i < plan->kernel->value_count; ++i) {
+    const sa_value *value = &plan->values[i];
+    if (!value->made || value->output >= 0)
+      continue;
+    size_t bytes = (size_t)value->element_bytes, offset;
+    for (int axis = 0; axis < 4; ++axis)
+      if (!sa_multiply(bytes, (size_t)value->size[axis], &bytes))
+        return false;
+    if (!place(bytes, end, &offset))
+      return false;
+    if (views)
+      views[i] = sa_contiguous_view(base + offset, value->size);
+  }
+  return true;
+}
+
+/* Bytes of the packed tiles of one (b, kv_head). */
+static bool packed_plane_bytes(const sa_plan_attention *attention, size_t *bytes) {
+  return sa_multiply((size_t)attention->key_tiles, (size_t)attention->level->packed_bytes,
+                     bytes);
+}
+
+size_t sa_packed_plane_bytes(const sa_plan_attention *attention) {
+  size_t bytes = 0;
+  packed_plane_bytes(attention, &bytes); /* checked by sa_plan_workspace */
+  return bytes;
+}
+
+static bool packed_bytes(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                         size_t *bytes) {
+  return packed_plane_bytes(attention, bytes) &&
+         sa_multiply(*bytes, (size_t)plan->shape.batch, bytes) &&
+         sa_multiply(*bytes, (size_t)plan->shape.kv_heads, bytes);
+}
+
+/* A list of compile-time tiles has at most one run for every key tile. */
+static bool run_list_bytes(const sa_plan_attention *attention, size_t *bytes) {
+  *bytes = 0;
+  return attention->code->binding == SA_BINDING_PLAN ||
+         (sa_multiply((size_t)attention->key_tiles, sizeof(sa_run), bytes) &&
+          sa_align(*bytes, bytes));
+}
+
+static bool lay_out(const sparse_attn_plan *plan, int workers, char *base, sa_view *views,
+                    sa_workspace *workspace) {
+  size_t end = 0, packed = 0, scratch = 0, lists = 0;
+  if (!sa_multiply((size_t)plan->kernel->value_count, sizeof(sa_view), &end) ||
+      !sa_align(end, &end) || !place_temporaries(plan, base, views, &end))
+    return false;
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    const sa_plan_attention *attention = &plan->attentions[i];
+    size_t own_packed, own_scratch, own_list;
+    if (!packed_bytes(plan, attention, &own_packed) ||
+        !sa_align((size_t)attention->level->scratch_bytes, &own_scratch) ||
+        !run_list_bytes(attention, &own_list))
+      return false;
+    packed = packed > own_packed ? packed : own_packed;
+    scratch = scratch > own_scratch ? scratch : own_scratch;
+    lists = lists > own_list ? lists : own_list;
+  }
+  workspace->values = 0;
+  workspace->scratch_bytes = scratch;
+  return place(packed, &end, &workspace->packed) &&
+         sa_add(scratch, lists, &workspace->worker_bytes) &&
+         sa_multiply(workspace->worker_bytes, (size_t)workers, &lists) &&
+         place(lists, &end, &workspace->workers) &&
+         sa_add(end, SA_ALIGNMENT - 1, &workspace->bytes);
+}
+
+sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan, int workers,
+                                     char *base, sa_view *views,
+                                     sa_workspace *workspace) {
+  if (lay_out(plan, workers, base, views, workspace))
+    return SPARSE_ATTN_OK;
+  return sa_fail(SPARSE_ATTN_OVERFLOW,
+                 "kernel '%s': the workspace of B = %lld, Hkv = %lld, N = %lld "
+                 "and %d threads does not fit the address space",
+                 plan->kernel->name, (long long)plan->shape.batch,
+                 (long long)plan->shape.kv_heads, (long long)plan->shape.keys, workers);
+}
+
+sparse_attn_status sparse_attn_workspace_size(const sparse_attn_plan *plan,
+                                              const sparse_attn_options *options,
+                                              size_t *bytes) {
+  if (!plan || !bytes)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "%s is null", plan ? "bytes" : "plan");
+  *bytes = 0;
+  int workers;
+  sparse_attn_status status = sa_worker_count(options, &workers);
+  if (status || plan->empty)
+    return status;
+  sa_workspace workspace;
+  status = sa_plan_workspace(plan, workers, NULL, NULL, &workspace);
+  if (!status)
+    *bytes = workspace.bytes;
+  return status;
+}

@@ -1,0 +1,438 @@
+//===- MockKernel.cpp - kernels written by hand to the ABI ----------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "MockKernel.h"
+
+#include "gtest/gtest.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+using namespace mock;
+
+//===----------------------------------------------------------------------===//
+// Tensors
+//===----------------------------------------------------------------------===//
+
+static int64_t product(const std::vector<int64_t> &shape) {
+  int64_t count = 1;
+  for (int64_t size : shape)
+    count *= size;
+  return count;
+}
+
+void Tensor::finish(uint8_t code, uint8_t bits, void *data) {
+  strides.assign(shape.size(), 1);
+  for (int axis = static_cast<int>(shape.size()) - 2; axis >= 0; --axis)
+    strides[axis] = strides[axis + 1] * shape[axis + 1];
+  dl.data = data;
+  dl.device = {kDLCPU, 0};
+  dl.ndim = static_cast<int>(shape.size());
+  dl.dtype = {code, bits, 1};
+  dl.shape = shape.data();
+  dl.strides = strides.data();
+}
+
+std::unique_ptr<Tensor> Tensor::random(std::vector<int64_t> shape, unsigned seed) {
+  auto tensor = filled(std::move(shape), 0);
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<float> value(-1, 1);
+  for (float &x : tensor->floats)
+    x = value(engine);
+  return tensor;
+}
+
+std::unique_ptr<Tensor> Tensor::filled(std::vector<int64_t> shape, float value) {
+  auto tensor = std::make_unique<Tensor>();
+  tensor->shape = std::move(shape);
+  tensor->floats.assign(product(tensor->shape), value);
+  tensor->finish(kDLFloat, 32, tensor->floats.data());
+  return tensor;
+}
+
+std::unique_ptr<Tensor> Tensor::of(std::vector<int64_t> shape,
+                                   std::vector<int32_t> values) {
+  auto tensor = std::make_unique<Tensor>();
+  tensor->shape = std::move(shape);
+  tensor->ints = std::move(values);
+  EXPECT_EQ(product(tensor->shape), static_cast<int64_t>(tensor->ints.size()));
+  tensor->finish(kDLInt, 32, tensor->ints.data());
+  return tensor;
+}
+
+std::unique_ptr<Tensor> Tensor::of(std::vector<int64_t> shape,
+                                   std::vector<uint8_t> values) {
+  auto tensor = std::make_unique<Tensor>();
+  tensor->shape = std::move(shape);
+  tensor->bytes = std::move(values);
+  EXPECT_EQ(product(tensor->shape), static_cast<int64_t>(tensor->bytes.size()));
+  tensor->finish(kDLUInt, 8, tensor->bytes.data());
+  return tensor;
+}
+
+//===----------------------------------------------------------------------===//
+// Generated code, as loops
+//===----------------------------------------------------------------------===//
+
+static float *at(const sa_view &view, int64_t i0, int64_t i1, int64_t i2, int64_t i3) {
+  return static_cast<float *>(view.data) + i0 * view.stride[0] + i1 * view.stride[1] +
+         i2 * view.stride[2] + i3 * view.stride[3];
+}
+
+static int64_t packedFloats(const sa_attention &code) {
+  return static_cast<int64_t>(code.tile_keys) * (code.head_dim + code.value_dim);
+}
+
+static void pack(const Attention &attention, const sa_pack_args *args) {
+  const sa_attention &code = attention.code;
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(args->packed) % 64, 0u);
+  auto *to = static_cast<float *>(args->packed);
+  int width = code.head_dim + code.value_dim;
+  std::fill_n(to, packedFloats(code), 0.f);
+  for (int64_t j = 0; j < args->keys; ++j)
+    for (int d = 0; d < width; ++d) {
+      bool isKey = d < code.head_dim;
+      const sa_view &from = args->values[isKey ? code.k : code.v];
+      to[j * width + d] = *at(from, args->b, args->kv_head, args->first_key + j,
+                              isKey ? d : d - code.head_dim);
+    }
+}
+
+/// Whether row r keeps column c of tile `tile` of a run, and at what distance.
+static bool isKept(const Attention &attention, const sa_attend_args *args,
+                   const sa_run &run, int tile, int64_t r, int64_t c, int &hops) {
+  const sa_attention &code = attention.code;
+  int64_t j = (static_cast<int64_t>(run.first_tile) + tile) * code.tile_keys + c;
+  hops = 0;
+  if (run.hops >= 0)
+    hops = args->hops[((static_cast<int64_t>(run.hops) + tile) * code.tile_rows + r) *
+                          code.tile_keys +
+                      c];
+  if (run.mask == SA_RUN_PREDICATE)
+    return j < args->keys &&
+           attention.predicate(args->b, args->h, args->first_position + r, j,
+                               args->tokens);
+  if (run.mask == SA_RUN_FULL) {
+    EXPECT_LT(j, args->keys) << "a full tile crosses the last key";
+    return j < args->keys;
+  }
+  const uint8_t *bits =
+      args->bits + ((static_cast<int64_t>(run.mask) + tile) * code.tile_rows + r) *
+                       (code.tile_keys / 8);
+  bool kept = bits[c / 8] >> (c % 8) & 1;
+  EXPECT_TRUE(!kept || j < args->keys) << "a bit is set past the last key";
+  return kept && j < args->keys;
+}
+
+static void attendRow(const Attention &attention, const sa_attend_args *args, int64_t r) {
+  const sa_attention &code = attention.code;
+  const sa_view *values = args->values;
+  const auto *packed = static_cast<const float *>(args->packed);
+  int64_t i = args->first_row + r;
+  int width = code.head_dim + code.value_dim;
+  std::vector<double> scores;
+  std::vector<const float *> rows;
+  for (int64_t n = 0; n < args->run_count; ++n) {
+    const sa_run &run = args->runs[n];
+    for (int t = 0; t < run.tiles; ++t) {
+      const float *tile = packed + (run.first_tile + t) * packedFloats(code);
+      for (int c = 0; c < code.tile_keys; ++c) {
+        int hops;
+        if (!isKept(attention, args, run, t, r, c, hops))
+          continue;
+        double s = 0;
+        for (int d = 0; d < code.head_dim; ++d)
+          s += double(*at(values[code.q], args->b, args->h, i, d)) * tile[c * width + d];
+        scores.push_back(s / std::sqrt(double(code.head_dim)) - 0.25 * hops);
+        rows.push_back(tile + c * width + code.head_dim);
+      }
+    }
+  }
+  double sink = code.sinks >= 0 ? *at(values[code.sinks], 0, 0, 0, args->h)
+                                : -std::numeric_limits<double>::infinity();
+  double largest = sink;
+  for (double s : scores)
+    largest = std::max(largest, s);
+  double sum = std::isinf(sink) ? 0 : std::exp(sink - largest);
+  for (double s : scores)
+    sum += std::exp(s - largest);
+  for (int d = 0; d < code.value_dim; ++d) {
+    double o = 0;
+    for (size_t n = 0; n < scores.size(); ++n)
+      o += std::exp(scores[n] - largest) * rows[n][d];
+    *at(values[code.out], args->b, args->h, i, d) = float(scores.empty() ? 0 : o / sum);
+  }
+  if (code.lse >= 0)
+    *at(values[code.lse], 0, args->b, args->h, i) = float(
+        sum == 0 ? -std::numeric_limits<double>::infinity() : largest + std::log(sum));
+}
+
+static void attend(const Attention &attention, const sa_attend_args *args) {
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(args->scratch) % 64, 0u);
+  // Scratch belongs to one worker: what is written stays while the call runs.
+  auto *mark = static_cast<int64_t *>(args->scratch);
+  *mark = args->first_row * 1000 + args->h;
+  EXPECT_GT(args->rows, 0);
+  EXPECT_LE(args->rows, attention.code.tile_rows);
+  for (int64_t r = 0; r < args->rows; ++r)
+    attendRow(attention, args, r);
+  EXPECT_EQ(*mark, args->first_row * 1000 + args->h);
+}
+
+/// Generated functions have no closure: a slot stands for one attention.
+static constexpr int kSlots = 4;
+static Attention *slots[kSlots];
+
+template <int Slot> struct SlotFunctions {
+  static void pack(const sa_pack_args *args) { ::pack(*slots[Slot], args); }
+  static void attend(const sa_attend_args *args) { ::attend(*slots[Slot], args); }
+  static int32_t classify(const sa_mask_context *context, int32_t b, int32_t h,
+                          int32_t p0, int32_t p1, int32_t j0, int32_t j1) {
+    return slots[Slot]->classify(context, b, h, p0, p1, j0, j1);
+  }
+};
+
+static const sa_pack_fn packs[] = {SlotFunctions<0>::pack, SlotFunctions<1>::pack,
+                                   SlotFunctions<2>::pack, SlotFunctions<3>::pack};
+static const sa_attend_fn attends[] = {SlotFunctions<0>::attend, SlotFunctions<1>::attend,
+                                       SlotFunctions<2>::attend,
+                                       SlotFunctions<3>::attend};
+static const sa_classify_fn classifiers[] = {
+    SlotFunctions<0>::classify, SlotFunctions<1>::classify, SlotFunctions<2>::classify,
+    SlotFunctions<3>::classify};
+
+Attention::~Attention() {
+  if (slot >= 0)
+    slots[slot] = nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Descriptors
+//===----------------------------------------------------------------------===//
+
+Kernel::Kernel(std::string name) : name(std::move(name)) {}
+
+const int32_t *Kernel::keep(std::vector<int32_t> values) {
+  lists.push_back(std::move(values));
+  return lists.back().data();
+}
+
+static sa_tensor makeTensor(const char *name, const std::vector<int32_t> &axis,
+                            const std::vector<int64_t> &dims, int value) {
+  sa_tensor tensor{};
+  tensor.name = name;
+  tensor.rank = static_cast<int32_t>(axis.size());
+  tensor.value = value;
+  for (int i = 0; i < 4; ++i) {
+    tensor.dims[i] = i < static_cast<int>(dims.size()) ? dims[i] : -1;
+    tensor.axis[i] = i < tensor.rank ? axis[i] : 0;
+  }
+  return tensor;
+}
+
+int Kernel::input(const char *name, std::vector<int32_t> axis, bool layout,
+                  std::vector<int64_t> dims, int code, int bits) {
+  sa_tensor tensor = makeTensor(name, axis, dims, nextValue);
+  tensor.layout = layout;
+  tensor.type_code = code;
+  tensor.type_bits = bits;
+  inputs.push_back(tensor);
+  return nextValue++;
+}
+
+void Kernel::addQKV(int d, int dv) {
+  floats("q", {1, 2, 4, 0}, {-1, -1, -1, d});
+  floats("k", {1, 3, 5, 0}, {-1, -1, -1, d});
+  floats("v", {1, 3, 5, 0}, {-1, -1, -1, dv});
+}
+
+Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predicate,
+                             int k, int v) {
+  Attention &result = attentions.emplace_back();
+  while (slots[++result.slot]) {
+    if (result.slot + 1 == kSlots) {
+      ADD_FAILURE() << "too many mock attentions at once";
+      abort();
+    }
+  }
+  slots[result.slot] = &result;
+  result.classify = std::move(classify);
+  result.predicate = std::move(predicate);
+
+  sa_attention &code = result.code;
+  code.head_dim = d;
+  code.value_dim = dv;
+  code.tile_rows = kTileRows;
+  code.tile_keys = kTileKeys;
+  code.q = 0;
+  code.k = k;
+  code.v = v;
+  code.kv_len = code.q_len = code.q_offset = code.sinks = code.hop_table = -1;
+  code.out = nextValue++;
+  code.lse = nextValue++;
+  code.classify = result.classify ? classifiers[result.slot] : nullptr;
+  for (int level : {SA_LEVEL_AVX2, SA_LEVEL_AVX512})
+    result.levels.push_back({level, 0, level == SA_LEVEL_AVX2 ? "avx2" : "avx512", 64,
+                             (packedFloats(code) * 4 + 63) / 64 * 64, packs[result.slot],
+                             attends[result.slot]});
+  sa_step step{};
+  step.kind = SA_STEP_ATTENTION;
+  step.first_result = code.out;
+  step.attention = &code;
+  steps.push_back(step);
+  return result;
+}
+
+int Kernel::pool(int value, int block) {
+  sa_step step{};
+  step.kind = SA_STEP_POOL;
+  step.input_count = 1;
+  step.inputs = keep({value});
+  step.first_result = nextValue;
+  step.block = block;
+  steps.push_back(step);
+  return nextValue++;
+}
+
+void Kernel::merge(std::vector<int32_t> states) {
+  sa_step step{};
+  step.kind = SA_STEP_MERGE;
+  step.input_count = static_cast<int32_t>(states.size());
+  step.inputs = keep(std::move(states));
+  step.first_result = nextValue;
+  steps.push_back(step);
+  nextValue += 2;
+}
+
+void Kernel::output(const char *name, int value, std::vector<int32_t> axis, int lastDim) {
+  std::vector<int64_t> dims(axis.size(), -1);
+  dims.back() = lastDim;
+  sa_tensor tensor = makeTensor(name, axis, dims, value);
+  tensor.type_code = kDLFloat;
+  tensor.type_bits = 32;
+  outputs.push_back(tensor);
+}
+
+void Kernel::outputState(int dv) {
+  output("o", nextValue - 2, {1, 2, 4, 0}, dv);
+  output("lse", nextValue - 1, {1, 2, 4});
+}
+
+sa_check Kernel::makeCheck(int kind, std::vector<int32_t> ids,
+                           std::vector<int64_t> values, const char *op) {
+  parameters.push_back(std::move(values));
+  sa_check check{};
+  check.kind = kind;
+  check.input_count = static_cast<int32_t>(ids.size());
+  check.inputs = keep(std::move(ids));
+  check.parameter_count = static_cast<int32_t>(parameters.back().size());
+  check.parameters = parameters.back().data();
+  check.op = op;
+  return check;
+}
+
+sa_table Kernel::makeReach(std::vector<int32_t> ids, int64_t maxHops, bool directed,
+                           bool distances) {
+  parameters.push_back({maxHops, directed, distances});
+  sa_table table{};
+  table.kind = SA_TABLE_REACH;
+  table.input_count = static_cast<int32_t>(ids.size());
+  table.inputs = keep(std::move(ids));
+  table.parameter_count = 3;
+  table.parameters = parameters.back().data();
+  return table;
+}
+
+const sparse_attn_kernel *Kernel::get() {
+  for (Attention &attention : attentions) {
+    sa_attention &code = attention.code;
+    code.check_count = static_cast<int32_t>(attention.checks.size());
+    code.checks = attention.checks.data();
+    code.table_count = static_cast<int32_t>(attention.tables.size());
+    code.tables = attention.tables.data();
+    code.level_count = static_cast<int32_t>(attention.levels.size());
+    code.levels = attention.levels.data();
+  }
+  kernel.name = name.c_str();
+  kernel.input_count = static_cast<int32_t>(inputs.size());
+  kernel.inputs = inputs.data();
+  kernel.output_count = static_cast<int32_t>(outputs.size());
+  kernel.outputs = outputs.data();
+  kernel.value_count = nextValue;
+  kernel.step_count = static_cast<int32_t>(steps.size());
+  kernel.steps = steps.data();
+  return &kernel;
+}
+
+//===----------------------------------------------------------------------===//
+// Masks
+//===----------------------------------------------------------------------===//
+
+Classifier mock::exhaustive(Predicate predicate) {
+  return [predicate](const sa_mask_context *context, int b, int h, int p0, int p1, int j0,
+                     int j1) {
+    bool any = false, all = true;
+    for (int p = p0; p <= p1; ++p)
+      for (int j = j0; j <= j1; ++j) {
+        bool kept = predicate(b, h, p, j, context->keys);
+        any = any || kept;
+        all = all && kept;
+      }
+    return !any ? 0 : all ? 1 : 2;
+  };
+}
+
+Predicate mock::all() {
+  return [](int, int, int, int, int) { return true; };
+}
+
+Predicate mock::causal() {
+  return [](int, int, int p, int j, int) { return j <= p; };
+}
+
+int mock::classifyCausal(int p0, int p1, int j0, int j1) {
+  return j1 <= p0 ? 1 : j0 > p1 ? 0 : 2;
+}
+
+//===----------------------------------------------------------------------===//
+// Plans and runs
+//===----------------------------------------------------------------------===//
+
+static std::vector<DLTensor *> pointers(const std::vector<Tensor *> &tensors) {
+  std::vector<DLTensor *> result;
+  for (Tensor *tensor : tensors)
+    result.push_back(tensor ? &tensor->dl : nullptr);
+  return result;
+}
+
+Plan mock::makePlan(const sparse_attn_kernel *kernel, sparse_attn_shape shape,
+                    const std::vector<Tensor *> &layout,
+                    const sparse_attn_options *options) {
+  sparse_attn_plan *plan = nullptr;
+  std::vector<DLTensor *> list = pointers(layout);
+  sparse_attn_status status =
+      sparse_attn_plan_create(kernel, &shape, list.data(), list.size(), options, &plan);
+  EXPECT_EQ(status, SPARSE_ATTN_OK) << sparse_attn_last_error();
+  return Plan(plan);
+}
+
+sparse_attn_status mock::run(const sparse_attn_plan *plan,
+                             const std::vector<Tensor *> &inputs,
+                             const std::vector<Tensor *> &outputs,
+                             const sparse_attn_options *options) {
+  size_t bytes = 0;
+  sparse_attn_status status = sparse_attn_workspace_size(plan, options, &bytes);
+  if (status)
+    return status;
+  // Odd on purpose: the run aligns what it is given.
+  std::vector<uint8_t> memory(bytes + 1, 0xff);
+  std::vector<DLTensor *> in = pointers(inputs), out = pointers(outputs);
+  return sparse_attn_run(plan, in.data(), in.size(), out.data(), out.size(),
+                         memory.data() + 1, bytes, options);
+}
