@@ -67,3 +67,16 @@ function(sparse_attn_python_test name script)
   set_tests_properties("python/${name}" PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 900
     ENVIRONMENT_MODIFICATION "PATH=path_list_prepend:${PROJECT_BINARY_DIR}/bin")
 endfunction()
+
+# sparse_attn_page_test(PAGE)
+#
+# Executes the blocks of a Markdown page, in a copy of the tree.
+function(sparse_attn_page_test page)
+  string(MAKE_C_IDENTIFIER "${page}" copy)
+  add_test(NAME "docs/${page}"
+           COMMAND "${SPARSE_ATTN_PYTHON}" "${PROJECT_SOURCE_DIR}/test/DocsTest/run.py"
+                   --source "${PROJECT_SOURCE_DIR}"
+                   --copy "${PROJECT_BINARY_DIR}/test/pages/${copy}" "${page}")
+  set_tests_properties("docs/${page}" PROPERTIES LABELS full TIMEOUT 900
+    ENVIRONMENT_MODIFICATION "PATH=path_list_prepend:${PROJECT_BINARY_DIR}/bin")
+endfunction()
