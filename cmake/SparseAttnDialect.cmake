@@ -33,11 +33,13 @@ function(sparse_attn_dialect folder td namespace)
 endfunction()
 
 # sparse_attn_passes(NAME FOLDER): FOLDER/Passes.td -> FOLDER/Passes.h.inc in the
-# build tree, as target <NAME>IncGen.
+# build tree, as target <NAME>IncGen, and the page of the passes for ./dev docs.
 function(sparse_attn_passes name folder)
   set(LLVM_TARGET_DEFINITIONS "${PROJECT_SOURCE_DIR}/${folder}/Passes.td")
   file(RELATIVE_PATH out "${CMAKE_CURRENT_BINARY_DIR}" "${PROJECT_BINARY_DIR}/${folder}")
   file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/${folder}")
   mlir_tablegen(${out}/Passes.h.inc -gen-pass-decls -name=${name})
   add_public_tablegen_target(${name}IncGen)
+  mlir_tablegen(${name}Passes.md -gen-pass-doc)
+  sparse_attn_page(${name}PassesDoc "${CMAKE_CURRENT_BINARY_DIR}/${name}Passes.md")
 endfunction()

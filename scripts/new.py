@@ -8,7 +8,7 @@
 """./dev new mask|pass|target NAME
 
 Fills the templates of scripts/templates with NAME and puts them where the
-recipes of CONTRIBUTING.md want them. What it writes compiles; the notes marked
+recipes of CONTRIBUTING.md want them. What it writes compiles (a target once its level has a number); the notes marked
 for you say what to replace.
 """
 import argparse

@@ -10,7 +10,7 @@
   ```bash   runs, in a copy of the tree, with the built tools first in PATH;
             each block starts in the top folder, and blocks share the copy
   ```mlir   goes through sparse-attn-opt; a block without a function is wrapped
-            in one, whose arguments are the values that the block leaves undefined
+            in one, which supplies the values that the block leaves undefined
   ```text   is not executed
 
 A comment on the line before a block says more about it:
@@ -105,19 +105,35 @@ MISTYPED = re.compile(
 )
 
 
+# Masks and modifiers come from ops and from nowhere else.
+MAKERS = {
+    "!sparse_attn.mask": "sparse_attn.causal",
+    "!sparse_attn.modifier": "sparse_attn.softcap cap = 30.0",
+}
+
+
+def wrap_in_function(text, supplied):
+    """Makes a function of statements; `supplied` maps a value to its type."""
+    arguments, statements = [], []
+    for name, type_ in supplied.items():
+        if type_ in MAKERS:
+            statements.append(f"{name} = {MAKERS[type_]}\n")
+        else:
+            arguments.append(f"{name}: {type_}")
+    body = "".join(statements) + text
+    return f"func.func @example({', '.join(arguments)}) {{\n{body}return\n}}\n"
+
+
 def check_mlir(text):
     """Sends a block through sparse-attn-opt; returns what is wrong, or None.
 
-    A block of statements becomes the body of a function. Its undefined values
-    become arguments: masks first, then whatever type the parser asks for.
+    A block of statements becomes the body of a function. The values that it leaves
+    undefined get the types that the parser asks for, one message at a time.
     """
-    wrap = "func.func" not in text and "module" not in text
-    arguments = {}
+    is_module = "func.func" in text or "module" in text
+    supplied = {}
     for _ in range(64):
-        source = text
-        if wrap:
-            listed = ", ".join(f"{name}: {type_}" for name, type_ in arguments.items())
-            source = f"func.func @example({listed}) {{\n{text}\nreturn\n}}\n"
+        source = text if is_module else wrap_in_function(text, supplied)
         process = subprocess.run(
             ["sparse-attn-opt", "--verify-roundtrip", "-"],
             input=source,
@@ -128,11 +144,12 @@ def check_mlir(text):
         if process.returncode == 0:
             return None
         message = process.stderr
-        if wrap and (match := MISTYPED.search(message)) and match[1] in arguments:
-            arguments[match[1]] = match[2]
-        elif wrap and (match := UNDEFINED.search(message)):
-            line = source.split("\n")[int(match[1]) - 1]
-            arguments[VALUE.match(line, int(match[2]) - 1)[0]] = "!sparse_attn.mask"
+        mistyped, undefined = MISTYPED.search(message), UNDEFINED.search(message)
+        if mistyped and supplied.get(mistyped[1]) == "none":
+            supplied[mistyped[1]] = mistyped[2]
+        elif undefined and not is_module:
+            line = source.split("\n")[int(undefined[1]) - 1]
+            supplied[VALUE.match(line, int(undefined[2]) - 1)[0]] = "none"
         else:
             return f"{message}\nfrom:\n{source}"
     return f"no types were found for the undefined values\nfrom:\n{text}"
