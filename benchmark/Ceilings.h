@@ -1,0 +1,21 @@
+//===- Ceilings.h - what the machine can do at most ------------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_BENCHMARK_CEILINGS_H
+#define SPARSE_ATTN_BENCHMARK_CEILINGS_H
+
+namespace sparse_attn_bench {
+
+/// f32 fused multiply-adds of all of `threads` cores at once, in FLOP/s (two for
+/// each lane), over about `seconds`.
+double measureFma(int threads, double seconds);
+
+/// Streaming read of all of `threads` cores at once, in bytes/s.
+double measureRead(int threads, double seconds);
+
+} // namespace sparse_attn_bench
+
+#endif // SPARSE_ATTN_BENCHMARK_CEILINGS_H

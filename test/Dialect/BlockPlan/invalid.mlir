@@ -1,0 +1,68 @@
+// RUN: sparse-attn-opt %s -split-input-file -verify-diagnostics
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c1(%q: !qkv, %k: !qkv, %v: !qkv) {
+  // expected-error @+1 {{tile must be [rows >= 1, keys >= 8 and a multiple of 8]}}
+  %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 12>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
+!q3 = tensor<?x?x64xf32>
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c2(%q: !q3, %k: !qkv, %v: !qkv) {
+  // expected-error @+1 {{q, k and v must be rank-4 tensors}}
+  %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !q3, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c3(%q: !qkv, %k: !qkv, %v: !qkv) {
+  // expected-error @+1 {{needs a predicate with compile binding, and none with plan binding}}
+  %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding compile>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c4(%q: !qkv, %k: !qkv, %v: !qkv) {
+  // expected-error @+1 {{region 'classify' must yield 'i1', 'i1'}}
+  %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+    %t = arith.constant true
+    block_plan.yield %t : i1
+  } predicate {
+  } modify {
+  }
+  return
+}
