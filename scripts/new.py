@@ -34,7 +34,7 @@ FILES = {
 
 # kind -> insertions: template or text, path, the line (a pattern) to put it before.
 INSERTIONS = {
-    "mask": [("Op.td", "dialect/SparseAttn/MaskOps.td", r"#endif\b")],
+    "mask": [("Op.td", "dialect/SparseAttn/PositionalPatternOps.td", r"#endif\b")],
     "pass": [
         ("Pass.td", "include/sparse_attn/Transforms/Passes.td", r"#endif\b"),
         ("  @CAMEL@.cpp\n", "lib/Transforms/CMakeLists.txt", r"  LINK\b"),
@@ -53,7 +53,7 @@ NEXT = {
     "mask": """\
 Next:
   1. docs/semantics.md, section 3: the row that says what it means
-  2. dialect/SparseAttn/MaskOps.td: parameters, picture, constraints
+  2. dialect/SparseAttn/PositionalPatternOps.td: parameters, picture, constraints
   3. dialect/SparseAttn/@CAMEL@.cpp: verify, evaluate, buildTileClass
   4. the two tests, one function for each constraint, and the independent
      reference in test/reference

@@ -45,8 +45,9 @@ ArrayRef<TensorSpec> PrefixOp::getTensorSpecs() {
 // segments
 //===----------------------------------------------------------------------===//
 
-std::vector<int64_t> sparse_attn::computeSegments(Value offsets, int64_t b,
-                                                  Evaluator &evaluator) {
+// The segment of every token below the last offset, -1 before the first one.
+static std::vector<int64_t> computeSegments(Value offsets, int64_t b,
+                                            Evaluator &evaluator) {
   std::vector<int64_t> segments;
   for (int64_t s = 0, count = evaluator.shape(offsets)[1] - 1; s < count; ++s) {
     int64_t begin = evaluator.integer(offsets, {b, s});
@@ -62,8 +63,11 @@ std::vector<int64_t> sparse_attn::computeSegments(Value offsets, int64_t b,
 double SegmentsOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   const auto &segments = evaluator.derived<std::vector<int64_t>>(
       *this, pair.b, [&] { return computeSegments(getOffsets(), pair.b, evaluator); });
-  int64_t segment = segmentOf(segments, pair.p);
-  return segment >= 0 && segment == segmentOf(segments, pair.j);
+  auto segmentOf = [&](int64_t token) {
+    bool inside = token >= 0 && token < static_cast<int64_t>(segments.size());
+    return inside ? segments[token] : -1;
+  };
+  return segmentOf(pair.p) >= 0 && segmentOf(pair.p) == segmentOf(pair.j);
 }
 
 TileClass SegmentsOp::buildTileClass(TileBuilder &builder) {
@@ -114,20 +118,30 @@ LogicalResult BlockMaskOp::verify() {
   return success();
 }
 
+// Axes of batch entries and heads broadcast where they have size 1.
+static int64_t broadcast(Value tensor, unsigned axis, int64_t index,
+                         Evaluator &evaluator) {
+  return evaluator.shape(tensor)[axis] == 1 ? 0 : index;
+}
+
 double BlockMaskOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   int64_t rows = getRows(), columns = getColumns();
   int64_t row = llvm::divideFloorSigned(pair.p, rows), column = pair.j / columns;
   if (row < 0 || row + 1 >= evaluator.shape(getIndptr())[2])
     return 0;
-  int64_t begin = evaluator.integer(getIndptr(), {pair.b, pair.h, row});
-  int64_t end = evaluator.integer(getIndptr(), {pair.b, pair.h, row + 1});
+  auto load = [&](Value tensor, int64_t index) {
+    return evaluator.integer(tensor, {broadcast(tensor, 0, pair.b, evaluator),
+                                      broadcast(tensor, 1, pair.h, evaluator), index});
+  };
+  int64_t begin = load(getIndptr(), row), end = load(getIndptr(), row + 1);
   for (int64_t block = begin; block < end; ++block) {
-    if (evaluator.integer(getIndices(), {pair.b, pair.h, block}) != column)
+    if (load(getIndices(), block) != column)
       continue;
     if (!getBits())
       return 1;
     int64_t key = pair.j % columns;
-    int64_t byte = evaluator.integer(getBits(), {pair.b, block, pair.p % rows, key / 8});
+    int64_t b = broadcast(getBits(), 0, pair.b, evaluator);
+    int64_t byte = evaluator.integer(getBits(), {b, block, pair.p % rows, key / 8});
     return byte >> (key % 8) & 1;
   }
   return 0;

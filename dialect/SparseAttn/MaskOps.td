@@ -1,4 +1,4 @@
-//===- MaskOps.td - the algebra and the patterns ------------*- tablegen -*-===//
+//===- MaskOps.td - the mask algebra and custom masks --------*- tablegen -*-===//
 //
 // Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -23,11 +23,52 @@ class SparseAttn_AlgebraOp<string mnemonic, list<Trait> traits = []>
 
 def SparseAttn_AllOp : SparseAttn_PatternOp<"all"> {
   let summary = "keep every pair";
+  let description = [{
+    ```
+    keep(p, j)  <=>  true
+    ```
+
+    The neutral element of `intersect`. Attention with it is dense attention.
+
+    ```
+    j      0 1 2
+    p = 0  x x x
+    p = 1  x x x
+    p = 2  x x x
+    ```
+
+    ```mlir
+    %m = sparse_attn.all
+    ```
+
+    Constraints: none; there is no parameter.
+  }];
   let assemblyFormat = "attr-dict";
 }
 
 def SparseAttn_NoneOp : SparseAttn_PatternOp<"none"> {
   let summary = "keep no pair";
+  let description = [{
+    ```
+    keep(p, j)  <=>  false
+    ```
+
+    The neutral element of `union`. Every row of its attention is 0, with LSE
+    -infinity.
+
+    ```
+    j      0 1 2
+    p = 0  . . .
+    p = 1  . . .
+    p = 2  . . .
+    ```
+
+    ```mlir
+    %m = sparse_attn.none
+    ```
+
+    Constraints: none; there is no parameter.
+  }];
   let assemblyFormat = "attr-dict";
 }
 
@@ -74,93 +115,7 @@ def SparseAttn_PerHeadOp : SparseAttn_Op<"per_head", [Pure, InferTypeOpAdaptor,
   let hasCanonicalizer = 1;
 }
 
-//===--- Patterns of the position -----------------------------------------===//
-
-def SparseAttn_CausalOp : SparseAttn_PatternOp<"causal"> {
-  let summary = "keep keys at or before the query";
-  let assemblyFormat = "attr-dict";
-}
-
-def SparseAttn_WindowOp : SparseAttn_PatternOp<"window"> {
-  let summary = "keep keys at most `left` before and `right` after the query";
-  let arguments = (ins OptionalAttr<I64Attr>:$left, OptionalAttr<I64Attr>:$right);
-  let assemblyFormat = "(`left` `=` $left^)? (`right` `=` $right^)? attr-dict";
-  let hasVerifier = 1;
-  let hasCanonicalizer = 1;
-}
-
-def SparseAttn_DilatedOp : SparseAttn_PatternOp<"dilated"> {
-  let summary = "keep every `rate`-th key of a window, counted from the query";
-  let arguments = (ins OptionalAttr<I64Attr>:$left, OptionalAttr<I64Attr>:$right, I64Attr:$rate);
-  let assemblyFormat = "(`left` `=` $left^)? (`right` `=` $right^)? `rate` `=` $rate attr-dict";
-  let hasVerifier = 1;
-  let hasCanonicalizer = 1;
-}
-
-def SparseAttn_SinkOp : SparseAttn_PatternOp<"sink"> {
-  let summary = "keep the first `size` keys";
-  let arguments = (ins I64Attr:$size);
-  let assemblyFormat = "`size` `=` $size attr-dict";
-  let hasVerifier = 1;
-  let hasCanonicalizer = 1;
-}
-
-def SparseAttn_PrefixOp : SparseAttn_PatternOp<"prefix",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
-  let summary = "keep the first `length[b]` keys";
-  let arguments = (ins 1DTensorOf<[I32]>:$length);
-  let assemblyFormat = "$length `:` type($length) attr-dict";
-}
-
-def SparseAttn_GlobalOp : SparseAttn_PatternOp<"global",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
-  let summary = "keep a pair where the query or the key is global";
-  let arguments = (ins OptionalAttr<DenseI64ArrayAttr>:$positions, OptionalAttr<I64Attr>:$stride,
-                       Optional<2DTensorOf<[I32]>>:$index);
-  let assemblyFormat = [{
-    (`positions` `=` $positions^)? (`stride` `=` $stride^)?
-    (`index` `(` $index^ `:` type($index) `)`)? attr-dict
-  }];
-  let hasVerifier = 1;
-}
-
-def SparseAttn_StridedOp : SparseAttn_PatternOp<"strided"> {
-  let summary = "keep keys at a multiple of `stride` from the query";
-  let arguments = (ins I64Attr:$stride);
-  let assemblyFormat = "`stride` `=` $stride attr-dict";
-  let hasVerifier = 1;
-  let hasCanonicalizer = 1;
-}
-
-def SparseAttn_FixedOp : SparseAttn_PatternOp<"fixed"> {
-  let summary = "keep the last `columns` keys of every `stride`";
-  let arguments = (ins I64Attr:$stride, I64Attr:$columns);
-  let assemblyFormat = "`stride` `=` $stride `columns` `=` $columns attr-dict";
-  let hasVerifier = 1;
-  let hasCanonicalizer = 1;
-}
-
-def SparseAttn_BlockDiagonalOp : SparseAttn_PatternOp<"block_diagonal"> {
-  let summary = "keep keys of the query's block of `size` positions";
-  let arguments = (ins I64Attr:$size);
-  let assemblyFormat = "`size` `=` $size attr-dict";
-  let hasVerifier = 1;
-}
-
-def SparseAttn_DilatedSegmentOp : SparseAttn_PatternOp<"dilated_segment", ["isPerHead"]> {
-  let summary = "keep every `rate`-th pair of a segment, shifted by head (LongNet)";
-  let arguments = (ins I64Attr:$segment, I64Attr:$rate, OptionalAttr<I64Attr>:$offset);
-  let assemblyFormat = "`segment` `=` $segment `rate` `=` $rate (`offset` `=` $offset^)? attr-dict";
-  let hasVerifier = 1;
-}
-
-def SparseAttn_NeighborhoodOp : SparseAttn_PatternOp<"neighborhood"> {
-  let summary = "keep neighbours on a grid, windows shifted inside it (NATTEN)";
-  let arguments = (ins DenseI64ArrayAttr:$grid, DenseI64ArrayAttr:$radius,
-                       OptionalAttr<DenseI64ArrayAttr>:$dilation);
-  let assemblyFormat = "`grid` `=` $grid `radius` `=` $radius (`dilation` `=` $dilation^)? attr-dict";
-  let hasVerifier = 1;
-}
+//===--- Custom -----------------------------------------------------------===//
 
 def SparseAttn_CustomOp : SparseAttn_PatternOp<"custom",
     ["getOwnBinding", "isPerHead", "isPerBatch"], [RecursiveMemoryEffects]> {
@@ -168,50 +123,6 @@ def SparseAttn_CustomOp : SparseAttn_PatternOp<"custom",
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$body attr-dict";
   let hasRegionVerifier = 1;
-}
-
-//===--- Patterns of the layout -------------------------------------------===//
-
-def SparseAttn_RandomBlocksOp : SparseAttn_PatternOp<"random_blocks",
-    ["getOwnBinding", "isPerHead", "isPerBatch"]> {
-  let summary = "keep `count` random key blocks for each query block (BigBird)";
-  let arguments = (ins I64Attr:$block, I64Attr:$count, I64Attr:$seed);
-  let assemblyFormat = "`block` `=` $block `count` `=` $count `seed` `=` $seed attr-dict";
-  let hasVerifier = 1;
-}
-
-def SparseAttn_BlockMaskOp : SparseAttn_PatternOp<"block_mask",
-    ["getOwnBinding", "isPerHead", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
-  let summary = "keep the blocks that block-sparse rows list";
-  let arguments = (ins 3DTensorOf<[I32]>:$indptr, 3DTensorOf<[I32]>:$indices,
-                       Optional<4DTensorOf<[I8]>>:$bits, I64Attr:$rows, I64Attr:$columns);
-  let assemblyFormat = [{
-    $indptr `,` $indices (`bits` `(` $bits^ `:` type($bits) `)`)?
-    `block` `=` $rows `x` $columns `:` type($indptr) `,` type($indices) attr-dict
-  }];
-  let hasVerifier = 1;
-}
-
-def SparseAttn_SegmentsOp : SparseAttn_PatternOp<"segments",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
-  let summary = "keep keys of the query's segment (packed documents)";
-  let arguments = (ins 2DTensorOf<[I32]>:$offsets);
-  let assemblyFormat = "$offsets `:` type($offsets) attr-dict";
-}
-
-def SparseAttn_GraphHopOp : SparseAttn_PatternOp<"graph_hop",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getPlanTable", "getTensorSpecs"]> {
-  let summary = "keep keys whose node is at most `max_hops` edges away";
-  let arguments = (ins 2DTensorOf<[I32]>:$offsets, 2DTensorOf<[I32]>:$chunk_node,
-                       1DTensorOf<[I32]>:$indptr, 1DTensorOf<[I32]>:$indices,
-                       OptionalAttr<I64Attr>:$max_hops,
-                       DefaultValuedAttr<BoolAttr, "false">:$directed);
-  let assemblyFormat = [{
-    $offsets `,` $chunk_node `,` $indptr `,` $indices (`max_hops` `=` $max_hops^)?
-    (`directed` `=` $directed^)?
-    `:` type($offsets) `,` type($chunk_node) `,` type($indptr) `,` type($indices) attr-dict
-  }];
-  let hasVerifier = 1;
 }
 
 #endif // SPARSE_ATTN_MASK_OPS_TD

@@ -10,7 +10,6 @@
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/MathExtras.h"
-#include <optional>
 #include <vector>
 
 namespace sparse_attn {
@@ -27,43 +26,6 @@ mlir::LogicalResult verifyParameter(mlir::Operation *op, const llvm::Twine &name
 inline bool variesAlong(mlir::Value tensor, unsigned axis) {
   return llvm::cast<mlir::ShapedType>(tensor.getType()).getDimSize(axis) != 1;
 }
-
-/// The segment of every token below the last offset of offsets[b, s + 1], -1 for
-/// the tokens before the first offset.
-std::vector<int64_t> computeSegments(mlir::Value offsets, int64_t b,
-                                     Evaluator &evaluator);
-
-/// The entry of `segments` for a position, -1 outside.
-inline int64_t segmentOf(const std::vector<int64_t> &segments, int64_t position) {
-  bool inside = position >= 0 && position < static_cast<int64_t>(segments.size());
-  return inside ? segments[position] : -1;
-}
-
-//===--- Graphs -----------------------------------------------------------===//
-
-/// The operands of graph_hop and hop_decay.
-struct GraphOperands {
-  mlir::Value offsets, chunkNode, indptr, indices;
-  bool directed;
-};
-
-/// Edges on a shortest path from the node of p to the node of j; nothing where
-/// there is no path. A token outside every chunk reaches only itself.
-std::optional<int64_t> computeHopDistance(mlir::Operation *op, const GraphOperands &graph,
-                                          const Pair &pair, Evaluator &evaluator);
-
-/// Checks that `chunk_node` has one entry for each chunk of `offsets`.
-mlir::LogicalResult verifyGraphShape(mlir::Operation *op, const GraphOperands &graph);
-
-/// What a plan checks about the operands of a graph.
-llvm::SmallVector<PlanCheck> getGraphChecks(const GraphOperands &graph);
-
-/// The table of reachable nodes; `maxHops` absent means unbounded.
-PlanTable getReachTable(const GraphOperands &graph, std::optional<int64_t> maxHops,
-                        bool wantDistances);
-
-/// The tensor operands of graph_hop and hop_decay.
-llvm::ArrayRef<TensorSpec> getGraphTensorSpecs();
 
 //===--- Random numbers ---------------------------------------------------===//
 

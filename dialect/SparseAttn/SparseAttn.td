@@ -9,6 +9,8 @@
 #define SPARSE_ATTN_TD
 
 include "dialect/SparseAttn/MaskOps.td"
+include "dialect/SparseAttn/PositionalPatternOps.td"
+include "dialect/SparseAttn/LayoutPatternOps.td"
 include "dialect/SparseAttn/ModifierOps.td"
 include "dialect/SparseAttn/AttentionOps.td"
 
