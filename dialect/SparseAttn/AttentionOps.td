@@ -62,7 +62,8 @@ def SparseAttn_MergeOp : SparseAttn_Op<"merge", [Pure, SameVariadicOperandSize]>
   let arguments = (ins Variadic<SparseAttn_Data>:$outs, Variadic<3DTensorOf<[F32]>>:$lses);
   let results = (outs SparseAttn_Data:$out, 3DTensorOf<[F32]>:$lse);
   let assemblyFormat = [{
-    $outs `lse` $lses attr-dict `:` type($outs) `,` type($lses) `->` type($out) `,` type($lse)
+    $outs `lse` $lses custom<StateTypes>(ref($outs), type($outs), type($lses), type($out),
+                                         type($lse)) attr-dict
   }];
   let hasVerifier = 1;
 }

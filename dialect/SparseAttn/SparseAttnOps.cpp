@@ -62,5 +62,23 @@ static void printMaskTypePair(OpAsmPrinter &printer, Operation *, Type lhs, Type
     printer << ": " << lhs << ", " << rhs;
 }
 
+/// The states of a merge have the types of its results, which are written once:
+/// `: tensor<?x?x?x64xf32>, tensor<?x?x?xf32>`.
+static ParseResult parseStateTypes(OpAsmParser &parser, UnresolvedOperands outs,
+                                   SmallVectorImpl<Type> &outTypes,
+                                   SmallVectorImpl<Type> &lseTypes, Type &out,
+                                   Type &lse) {
+  if (parser.parseColonType(out) || parser.parseComma() || parser.parseType(lse))
+    return failure();
+  outTypes.assign(outs.size(), out);
+  lseTypes.assign(outs.size(), lse);
+  return success();
+}
+
+static void printStateTypes(OpAsmPrinter &printer, Operation *, OperandRange, TypeRange,
+                            TypeRange, Type out, Type lse) {
+  printer << ": " << out << ", " << lse;
+}
+
 #define GET_OP_CLASSES
 #include "dialect/SparseAttn/SparseAttnOps.cpp.inc"
