@@ -16,38 +16,38 @@
 using namespace llvm;
 using namespace sparse_attn;
 
-unsigned sparse_attn::getElementBytes(ElementType type) {
+unsigned sparse_attn::getElementBytes(ElementKind type) {
   switch (type) {
-  case ElementType::F64:
-  case ElementType::I64:
+  case ElementKind::F64:
+  case ElementKind::I64:
     return 8;
-  case ElementType::F32:
-  case ElementType::I32:
+  case ElementKind::F32:
+  case ElementKind::I32:
     return 4;
-  case ElementType::F16:
+  case ElementKind::F16:
     return 2;
-  case ElementType::I8:
-  case ElementType::U8:
+  case ElementKind::I8:
+  case ElementKind::U8:
     return 1;
   }
   llvm_unreachable("unknown element type");
 }
 
-StringRef sparse_attn::getElementName(ElementType type) {
+StringRef sparse_attn::getElementName(ElementKind type) {
   switch (type) {
-  case ElementType::F64:
+  case ElementKind::F64:
     return "f64";
-  case ElementType::F32:
+  case ElementKind::F32:
     return "f32";
-  case ElementType::F16:
+  case ElementKind::F16:
     return "f16";
-  case ElementType::I64:
+  case ElementKind::I64:
     return "i64";
-  case ElementType::I32:
+  case ElementKind::I32:
     return "i32";
-  case ElementType::I8:
+  case ElementKind::I8:
     return "i8";
-  case ElementType::U8:
+  case ElementKind::U8:
     return "u8";
   }
   llvm_unreachable("unknown element type");
@@ -74,7 +74,7 @@ std::string sparse_attn::formatShape(ArrayRef<int64_t> shape) {
 
 void Array::Free::operator()(void *pointer) const { std::free(pointer); }
 
-Expected<Array> Array::create(ElementType type, ArrayRef<int64_t> shape) {
+Expected<Array> Array::create(ElementKind type, ArrayRef<int64_t> shape) {
   std::optional<int64_t> count = countElements(shape);
   int64_t bytes = 0;
   if (!count || MulOverflow<int64_t>(*count, getElementBytes(type), bytes) ||
@@ -98,20 +98,20 @@ Expected<Array> Array::create(ElementType type, ArrayRef<int64_t> shape) {
 
 double Array::get(int64_t position) const {
   switch (elementType) {
-  case ElementType::F64:
+  case ElementKind::F64:
     return as<double>()[position];
-  case ElementType::F32:
+  case ElementKind::F32:
     return as<float>()[position];
-  case ElementType::F16:
+  case ElementKind::F16:
     return APFloat(APFloat::IEEEhalf(), APInt(16, as<uint16_t>()[position]))
         .convertToDouble();
-  case ElementType::I64:
+  case ElementKind::I64:
     return static_cast<double>(as<int64_t>()[position]);
-  case ElementType::I32:
+  case ElementKind::I32:
     return as<int32_t>()[position];
-  case ElementType::I8:
+  case ElementKind::I8:
     return as<int8_t>()[position];
-  case ElementType::U8:
+  case ElementKind::U8:
     return as<uint8_t>()[position];
   }
   llvm_unreachable("unknown element type");
@@ -124,16 +124,16 @@ int64_t Array::position(ArrayRef<int64_t> index) const {
   return result;
 }
 
-Expected<Array> Array::convertTo(ElementType type) && {
+Expected<Array> Array::convertTo(ElementKind type) && {
   if (type == elementType)
     return std::move(*this);
-  bool bytes = (type == ElementType::I8 && elementType == ElementType::U8) ||
-               (type == ElementType::U8 && elementType == ElementType::I8);
+  bool bytes = (type == ElementKind::I8 && elementType == ElementKind::U8) ||
+               (type == ElementKind::U8 && elementType == ElementKind::I8);
   if (bytes) {
     elementType = type;
     return std::move(*this);
   }
-  if (type != ElementType::I32 || elementType != ElementType::I64)
+  if (type != ElementKind::I32 || elementType != ElementKind::I64)
     return createStringError("holds " + getElementName(elementType) + ", wants " +
                              getElementName(type));
   Expected<Array> result = create(type, sizes);

@@ -26,7 +26,7 @@ static constexpr StringLiteral kMagic("\x93NUMPY");
 namespace {
 
 struct Header {
-  ElementType type;
+  ElementKind type;
   bool fortranOrder;
   SmallVector<int64_t, 4> shape;
 };
@@ -101,12 +101,12 @@ Error HeaderParser::parseDescr(Header &header) {
     return malformed("'descr' is '" + *descr + "', not a dtype");
   struct Known {
     StringLiteral code;
-    ElementType type;
+    ElementKind type;
   };
   static constexpr Known kKnown[] = {
-      {"f8", ElementType::F64}, {"f4", ElementType::F32}, {"f2", ElementType::F16},
-      {"i8", ElementType::I64}, {"i4", ElementType::I32}, {"i1", ElementType::I8},
-      {"u1", ElementType::U8},  {"b1", ElementType::U8},
+      {"f8", ElementKind::F64}, {"f4", ElementKind::F32}, {"f2", ElementKind::F16},
+      {"i8", ElementKind::I64}, {"i4", ElementKind::I32}, {"i1", ElementKind::I8},
+      {"u1", ElementKind::U8},  {"b1", ElementKind::U8},
   };
   for (const Known &known : kKnown)
     if (code == known.code) {

@@ -18,11 +18,11 @@
 
 namespace sparse_attn {
 
-enum class ElementType : uint8_t { F64, F32, F16, I64, I32, I8, U8 };
+enum class ElementKind : uint8_t { F64, F32, F16, I64, I32, I8, U8 };
 
-unsigned getElementBytes(ElementType type);
+unsigned getElementBytes(ElementKind type);
 /// "f32", "i8", ...
-llvm::StringRef getElementName(ElementType type);
+llvm::StringRef getElementName(ElementKind type);
 
 /// The product of `shape`, nullopt where it is negative or does not fit an
 /// int64_t. An axis of size 0 makes it 0 whatever the others are.
@@ -37,9 +37,9 @@ public:
   Array() = default;
 
   /// Elements are zero. Fails where the array does not fit memory.
-  static llvm::Expected<Array> create(ElementType type, llvm::ArrayRef<int64_t> shape);
+  static llvm::Expected<Array> create(ElementKind type, llvm::ArrayRef<int64_t> shape);
 
-  ElementType type() const { return elementType; }
+  ElementKind type() const { return elementType; }
   llvm::ArrayRef<int64_t> shape() const { return sizes; }
   int64_t rank() const { return sizes.size(); }
   int64_t elements() const { return count; }
@@ -59,13 +59,13 @@ public:
   /// The same elements as `type`: itself where they have it, i64 to i32 where
   /// every value fits, and i8 to and from u8 bit for bit. Any other change of
   /// type could lose something and is an error.
-  llvm::Expected<Array> convertTo(ElementType type) &&;
+  llvm::Expected<Array> convertTo(ElementKind type) &&;
 
 private:
   struct Free {
     void operator()(void *pointer) const;
   };
-  ElementType elementType = ElementType::F32;
+  ElementKind elementType = ElementKind::F32;
   llvm::SmallVector<int64_t, 4> sizes;
   int64_t count = 0;
   std::unique_ptr<void, Free> buffer;

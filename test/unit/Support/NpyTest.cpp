@@ -52,7 +52,7 @@ TEST(Npy, ReadsEveryVersion) {
   for (char major : {1, 2, 3}) {
     Expected<Array> array = parseNpy(makeFile(kFloats, elements, major));
     ASSERT_TRUE(bool(array)) << toString(array.takeError());
-    EXPECT_EQ(array->type(), ElementType::F32);
+    EXPECT_EQ(array->type(), ElementKind::F32);
     EXPECT_EQ(array->shape(), (ArrayRef<int64_t>{2, 3}));
     for (int i = 0; i < 6; ++i)
       EXPECT_EQ(array->as<float>()[i], i);
@@ -62,16 +62,16 @@ TEST(Npy, ReadsEveryVersion) {
 TEST(Npy, ReadsEveryType) {
   struct Case {
     const char *descr;
-    ElementType type;
+    ElementKind type;
     std::string bytes;
   };
   Case cases[] = {
-      {"<f8", ElementType::F64, toBytes<double>({-3})},
-      {"<f4", ElementType::F32, toBytes<float>({-3})},
-      {"<f2", ElementType::F16, toBytes<uint16_t>({0xc200})},
-      {"<i8", ElementType::I64, toBytes<int64_t>({-3})},
-      {"<i4", ElementType::I32, toBytes<int32_t>({-3})},
-      {"|i1", ElementType::I8, toBytes<int8_t>({-3})},
+      {"<f8", ElementKind::F64, toBytes<double>({-3})},
+      {"<f4", ElementKind::F32, toBytes<float>({-3})},
+      {"<f2", ElementKind::F16, toBytes<uint16_t>({0xc200})},
+      {"<i8", ElementKind::I64, toBytes<int64_t>({-3})},
+      {"<i4", ElementKind::I32, toBytes<int32_t>({-3})},
+      {"|i1", ElementKind::I8, toBytes<int8_t>({-3})},
   };
   for (const Case &test : cases) {
     std::string dict = std::string("{'descr': '") + test.descr +
@@ -86,7 +86,7 @@ TEST(Npy, ReadsEveryType) {
         std::string("{'descr': '") + descr + "', 'fortran_order': False, 'shape': (1,)}";
     Expected<Array> array = parseNpy(makeFile(dict, "\x01"));
     ASSERT_TRUE(bool(array)) << toString(array.takeError());
-    EXPECT_EQ(array->type(), ElementType::U8);
+    EXPECT_EQ(array->type(), ElementKind::U8);
   }
 }
 
@@ -230,7 +230,7 @@ protected:
 
 TEST_F(NpyFile, RoundTrip) {
   for (auto shape : {SmallVector<int64_t>{}, {5}, {2, 3}, {2, 0, 4}, {1, 2, 3, 4}}) {
-    Expected<Array> array = Array::create(ElementType::I64, shape);
+    Expected<Array> array = Array::create(ElementKind::I64, shape);
     ASSERT_TRUE(bool(array));
     for (int64_t i = 0; i < array->elements(); ++i)
       array->as<int64_t>()[i] = i - 2;
@@ -263,7 +263,7 @@ TEST_F(NpyFile, ErrorsNameTheFile) {
 }
 
 TEST_F(NpyFile, AFailedWriteLeavesNothing) {
-  Expected<Array> array = Array::create(ElementType::F32, {1 << 10});
+  Expected<Array> array = Array::create(ElementKind::F32, {1 << 10});
   ASSERT_TRUE(bool(array));
   Error missing = writeNpy((folder + "/none/a.npy").str(), *array);
   EXPECT_EQ(
@@ -278,7 +278,7 @@ TEST_F(NpyFile, AFailedWriteLeavesNothing) {
 TEST(Npy, AFullDeviceIsAnError) {
   if (!sys::fs::exists("/dev/full"))
     GTEST_SKIP();
-  Expected<Array> array = Array::create(ElementType::F32, {1 << 10});
+  Expected<Array> array = Array::create(ElementKind::F32, {1 << 10});
   ASSERT_TRUE(bool(array));
   Error full = writeNpy("/dev/full", *array);
   EXPECT_EQ(toString(std::move(full)),
@@ -287,28 +287,28 @@ TEST(Npy, AFullDeviceIsAnError) {
 }
 
 TEST(Array, ConvertsWhatLosesNothing) {
-  Expected<Array> wide = Array::create(ElementType::I64, {2});
+  Expected<Array> wide = Array::create(ElementKind::I64, {2});
   ASSERT_TRUE(bool(wide));
   wide->as<int64_t>()[1] = -7;
-  Expected<Array> narrow = std::move(*wide).convertTo(ElementType::I32);
+  Expected<Array> narrow = std::move(*wide).convertTo(ElementKind::I32);
   ASSERT_TRUE(bool(narrow));
   EXPECT_EQ(narrow->as<int32_t>()[1], -7);
 
-  Expected<Array> big = Array::create(ElementType::I64, {1});
+  Expected<Array> big = Array::create(ElementKind::I64, {1});
   ASSERT_TRUE(bool(big));
   big->as<int64_t>()[0] = int64_t(1) << 31;
-  EXPECT_EQ(toString(std::move(*big).convertTo(ElementType::I32).takeError()),
+  EXPECT_EQ(toString(std::move(*big).convertTo(ElementKind::I32).takeError()),
             "holds 2147483648, which does not fit i32");
 
-  Expected<Array> doubles = Array::create(ElementType::F64, {1});
+  Expected<Array> doubles = Array::create(ElementKind::F64, {1});
   ASSERT_TRUE(bool(doubles));
-  EXPECT_EQ(toString(std::move(*doubles).convertTo(ElementType::F32).takeError()),
+  EXPECT_EQ(toString(std::move(*doubles).convertTo(ElementKind::F32).takeError()),
             "holds f64, wants f32");
 }
 
 TEST(Array, RefusesSizesThatOverflow) {
   Expected<Array> array =
-      Array::create(ElementType::F64, {int64_t(1) << 31, int64_t(1) << 31, 4});
+      Array::create(ElementKind::F64, {int64_t(1) << 31, int64_t(1) << 31, 4});
   ASSERT_FALSE(bool(array));
   EXPECT_EQ(
       toString(array.takeError()),

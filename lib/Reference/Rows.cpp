@@ -1,0 +1,202 @@
+//===- Rows.cpp - one row of attention, straight from the page ------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "ReferenceDetail.h"
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace sparse_attn;
+
+static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+//===----------------------------------------------------------------------===//
+// Values that masks and modifiers read
+//===----------------------------------------------------------------------===//
+
+class Reference::Worker::Values : public Evaluator {
+public:
+  Values(Worker &worker, const Inputs &inputs) : worker(worker), inputs(inputs) {}
+
+  double at(Value tensor, ArrayRef<int64_t> index) override {
+    const Array &array = worker.reference.valueOf(tensor);
+    int64_t position = 0;
+    for (auto [size, wanted] : llvm::zip_equal(array.shape(), index)) {
+      int64_t i = size == 1 ? 0 : wanted;
+      if (i < 0 || i >= size) {
+        worker.reason = "'" + worker.reference.nameOf(tensor) + "' of shape " +
+                        formatShape(array.shape()) + " is read at " + formatShape(index);
+        return 0;
+      }
+      position = position * size + i;
+    }
+    return array.get(position);
+  }
+  ArrayRef<int64_t> shape(Value tensor) override {
+    return worker.reference.valueOf(tensor).shape();
+  }
+  int64_t keys(int64_t b) override { return inputs.n[b]; }
+  int64_t heads() override { return worker.reference.heads(); }
+
+private:
+  Worker &worker;
+  const Inputs &inputs;
+};
+
+Reference::Worker::Worker(const Reference &reference) : reference(reference) {}
+Reference::Worker::~Worker() = default;
+
+Reference::Worker::Values &Reference::Worker::valuesOf(const Inputs &inputs) {
+  std::unique_ptr<Values> &slot = values[&inputs];
+  if (!slot)
+    slot = std::make_unique<Values>(*this, inputs);
+  return *slot;
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+std::vector<double> Reference::Worker::membership(const Inputs &inputs, Row row) {
+  std::vector<double> kept(inputs.k.shape()[2], 0);
+  if (row.i >= inputs.m[row.b])
+    return kept;
+  Values &values = valuesOf(inputs);
+  AttentionOp op = inputs.op;
+  Pair pair{row.b, row.h, row.i, row.i + inputs.shift[row.b], 0};
+  for (int64_t t = 0; t < inputs.keys(row.b); ++t) {
+    pair.j = inputs.position(row.b, t);
+    kept[t] = values.evaluate(op.getMask(), pair);
+  }
+  return kept;
+}
+
+/// w_j = exp(s_j) / pi_j; O = sum w_j v_j / (sum w_j + exp(sink)); LSE = log of
+/// the denominator. Every exponent is taken relative to the largest.
+RowState Reference::Worker::attend(const Inputs &inputs, Row row) {
+  AttentionOp op = inputs.op;
+  int64_t width = op.getHeadDim(), valueWidth = op.getValueDim();
+  RowState state{std::vector<double>(valueWidth, 0.0), -kInfinity};
+  if (row.i >= inputs.m[row.b])
+    return state;
+
+  int64_t group = reference.headCount / reference.kvHeadCount;
+  int64_t keyRows = inputs.k.shape()[2];
+  int64_t plane = row.b * reference.kvHeadCount + row.h / group;
+  const double *k = inputs.k.as<double>() + plane * keyRows * width;
+  const double *v = inputs.v.as<double>() + plane * keyRows * valueWidth;
+  std::vector<double> q(width);
+  for (int64_t d = 0; d < width; ++d)
+    q[d] = inputs.q->get(inputs.q->position({row.b, row.h, row.i, d}));
+
+  // A pair of probability 0, or whose score a modifier makes -inf, is not there:
+  // neither its key nor its value is read, whatever they hold.
+  struct Kept {
+    int64_t t;
+    double exponent; ///< s - log(pi)
+  };
+  std::vector<Kept> kept;
+  Values &values = valuesOf(inputs);
+  double scale = op.getScaleOrDefault();
+  double sink = inputs.sinks ? inputs.sinks->get(row.h) : -kInfinity;
+  double top = sink;
+  Pair pair{row.b, row.h, row.i, row.i + inputs.shift[row.b], 0};
+  for (int64_t t = 0; t < inputs.keys(row.b); ++t) {
+    pair.j = inputs.position(row.b, t);
+    double probability = values.evaluate(op.getMask(), pair);
+    if (probability <= 0)
+      continue;
+    double score = 0;
+    for (int64_t d = 0; d < width; ++d)
+      score += q[d] * k[t * width + d];
+    score *= scale;
+    for (Value modifier : op.getModifiers())
+      score = cast<ModifierOpInterface>(modifier.getDefiningOp())
+                  .evaluate(score, pair, values);
+    if (score == -kInfinity)
+      continue;
+    kept.push_back({t, score - std::log(probability)});
+    top = std::max(top, kept.back().exponent);
+  }
+  if (top == -kInfinity && kept.empty())
+    return state;
+
+  double total = std::exp(sink - top);
+  for (const Kept &pair : kept) {
+    double weight = std::exp(pair.exponent - top);
+    total += weight;
+    for (int64_t d = 0; d < valueWidth; ++d)
+      state.out[d] += weight * v[pair.t * valueWidth + d];
+  }
+  for (double &out : state.out)
+    out /= total;
+  // exp(inf) makes the denominator infinite and every quotient undefined.
+  state.lse = top == kInfinity ? kInfinity : top + std::log(total);
+  return state;
+}
+
+//===----------------------------------------------------------------------===//
+// Merge
+//===----------------------------------------------------------------------===//
+
+/// The row of an LSE.
+double Reference::Worker::elementOf(Value tensor, Row row) {
+  if (isa<BlockArgument>(tensor)) {
+    const Array &array = reference.valueOf(tensor);
+    return array.get(array.position({row.b, row.h, row.i}));
+  }
+  return stateOf(tensor.getDefiningOp(), row).lse;
+}
+
+/// LSE = logsumexp(LSE_k), O = sum exp(LSE_k - LSE) O_k; a state with LSE = -inf
+/// is neutral.
+RowState Reference::Worker::merge(MergeOp op, Row row) {
+  int64_t width = cast<RankedTensorType>(op.getOut().getType()).getDimSize(3);
+  RowState state{std::vector<double>(width, 0.0), -kInfinity};
+  SmallVector<double> lses;
+  double top = -kInfinity;
+  for (Value lse : op.getLses()) {
+    lses.push_back(elementOf(lse, row));
+    top = std::max(top, lses.back());
+  }
+  double total = 0;
+  for (double lse : lses)
+    total += lse == -kInfinity ? 0 : std::exp(lse - top);
+  if (total == 0)
+    return state;
+  state.lse = top == kInfinity ? kInfinity : top + std::log(total);
+  for (auto [lse, out] : llvm::zip_equal(lses, op.getOuts())) {
+    if (lse == -kInfinity)
+      continue;
+    double share = std::exp(lse - state.lse);
+    if (isa<BlockArgument>(out)) {
+      const Array &array = reference.valueOf(out);
+      for (int64_t d = 0; d < width; ++d)
+        state.out[d] += share * array.get(array.position({row.b, row.h, row.i, d}));
+    } else {
+      const RowState &part = stateOf(out.getDefiningOp(), row);
+      for (int64_t d = 0; d < width; ++d)
+        state.out[d] += share * part.out[d];
+    }
+  }
+  return state;
+}
+
+const RowState &Reference::Worker::stateOf(Operation *op, Row row) {
+  if (row.b != current.b || row.h != current.h || row.i != current.i) {
+    states.clear();
+    current = row;
+  }
+  auto known = states.find(op);
+  if (known != states.end())
+    return known->second;
+  // Computing may add other states: look the slot up afterwards.
+  auto merged = dyn_cast<MergeOp>(op);
+  RowState state =
+      merged ? merge(merged, row) : attend(*reference.inputsOf.lookup(op), row);
+  return states[op] = std::move(state);
+}
