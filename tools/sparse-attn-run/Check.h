@@ -1,0 +1,46 @@
+//===- Check.h - comparing outputs with the reference ----------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_TOOLS_RUN_CHECK_H
+#define SPARSE_ATTN_TOOLS_RUN_CHECK_H
+
+#include "sparse_attn/Support/Array.h"
+#include "llvm/ADT/StringMap.h"
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace sparse_attn::run {
+
+/// The bounds of docs/semantics.md, section 9, for f32.
+inline constexpr double kOutBound = 2e-6, kLseBound = 2e-5;
+
+struct CheckResult {
+  int64_t rows = 0, allRows = 0;
+  double outError = 0; ///< |O - ref| / |ref|, 2-norm over the checked rows
+  double lseError = 0; ///< largest |LSE - ref|
+  /// NaN compares as false.
+  bool passed() const { return outError <= kOutBound && lseError <= kLseBound; }
+};
+
+struct CheckRequest {
+  std::string source; ///< MLIR text
+  std::string kernel;
+  int64_t rows = 0; ///< 0: all, or a sample where there are more than 2^28 pairs
+  uint64_t seed = 0;
+  unsigned threads = 0;
+  std::function<void(int64_t done, int64_t total)> progress;
+};
+
+/// Computes rows in float64 and compares. `outputs` are those of the kernel, in
+/// order: rank 4 is an O, rank 3 an LSE.
+llvm::Expected<CheckResult> checkOutputs(const CheckRequest &request,
+                                         llvm::StringMap<Array> inputs,
+                                         llvm::ArrayRef<Array> outputs);
+
+} // namespace sparse_attn::run
+
+#endif // SPARSE_ATTN_TOOLS_RUN_CHECK_H

@@ -1,0 +1,127 @@
+//===- Options.cpp - the command line of sparse-attn-run ------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Options.h"
+#include "llvm/Support/CommandLine.h"
+
+using namespace llvm;
+using namespace sparse_attn;
+using namespace sparse_attn::run;
+
+/// "2,8,2,64,64" as sizes.
+static Expected<std::optional<RandomRequest>> parseRandom(StringRef text, uint64_t seed) {
+  if (text.empty())
+    return std::nullopt;
+  SmallVector<StringRef> parts;
+  text.split(parts, ',');
+  int64_t sizes[5];
+  bool good = parts.size() == 5;
+  for (size_t i = 0; good && i < 5; ++i)
+    good = !parts[i].trim().getAsInteger(10, sizes[i]) && sizes[i] >= 0;
+  if (!good)
+    return createStringError("--random takes five sizes B,H,Hkv,M,N, got '" + text + "'");
+  return RandomRequest{{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]}, seed};
+}
+
+static Error addFile(StringMap<std::string> &files, StringRef name, StringRef file) {
+  if (files.try_emplace(name, file).second)
+    return Error::success();
+  return createStringError("'" + name + "' is given twice");
+}
+
+Expected<Options> run::parseOptions(int argc, char **argv) {
+  // libLLVM has options of its own, among them another --threads.
+  cl::ResetCommandLineParser();
+  Options options;
+  cl::OptionCategory category("sparse-attn-run options");
+  cl::opt<std::string, true> library(cl::Positional, cl::desc("library.so"), cl::Required,
+                                     cl::location(options.library), cl::cat(category));
+  cl::opt<std::string, true> kernel("kernel", cl::value_desc("name"),
+                                    cl::desc("Kernel to run, if there are several"),
+                                    cl::location(options.kernel), cl::cat(category));
+  cl::opt<std::string> q("q", cl::value_desc("file.npy"),
+                         cl::desc("Q [B, H, M, D], the kernel's input 'q'"),
+                         cl::cat(category));
+  cl::opt<std::string> k("k", cl::value_desc("file.npy"),
+                         cl::desc("K [B, Hkv, N, D], the kernel's input 'k'"),
+                         cl::cat(category));
+  cl::opt<std::string> v("v", cl::value_desc("file.npy"),
+                         cl::desc("V [B, Hkv, N, Dv], the kernel's input 'v'"),
+                         cl::cat(category));
+  cl::list<std::string> operands("operand", cl::value_desc("name=file.npy"),
+                                 cl::desc("Any other input, by name"), cl::cat(category));
+  cl::opt<std::string, true> out("out", cl::value_desc("file.npy"),
+                                 cl::desc("Where to write O"), cl::location(options.out),
+                                 cl::cat(category));
+  cl::opt<std::string, true> lse("lse", cl::value_desc("file.npy"),
+                                 cl::desc("Where to write LSE"),
+                                 cl::location(options.lse), cl::cat(category));
+  cl::opt<std::string> random(
+      "random", cl::value_desc("B,H,Hkv,M,N"),
+      cl::desc("Draw the inputs that no file gives from a normal distribution; layout "
+               "operands always come from files"),
+      cl::cat(category));
+  cl::opt<uint64_t, true> seed("seed", cl::value_desc("number"),
+                               cl::desc("Seed of --random and of --check's sample"),
+                               cl::location(options.seed), cl::cat(category));
+  cl::opt<int64_t> check("check", cl::ValueOptional, cl::value_desc("rows"),
+                         cl::desc("Compare with the float64 reference: all rows, or a "
+                                  "random sample above 2^28 pairs or of the given size"),
+                         cl::cat(category));
+  cl::opt<int, true> repeat(
+      "repeat", cl::value_desc("n"),
+      cl::desc("Timed runs; with several, one before them warms up"),
+      cl::location(options.repeat), cl::cat(category));
+  cl::opt<int, true> threads("threads", cl::value_desc("n"),
+                             cl::desc("Threads, 0 for OpenMP's default"),
+                             cl::location(options.threads), cl::cat(category));
+  cl::opt<std::string, true> level("level", cl::value_desc("name"),
+                                   cl::desc("Instruction level, such as avx2; by default "
+                                            "the best that runs here"),
+                                   cl::location(options.level), cl::cat(category));
+  cl::opt<bool, true> tiles("tiles", cl::desc("Count full, partial and skipped tiles"),
+                            cl::location(options.tiles), cl::cat(category));
+  cl::opt<bool, true> list("list",
+                           cl::desc("List the library's kernels and their tensors"),
+                           cl::location(options.list), cl::cat(category));
+  cl::opt<bool, true> json("json", cl::desc("Print the result as one JSON object"),
+                           cl::location(options.json), cl::cat(category));
+  cl::opt<bool, true> progress("progress",
+                               cl::desc("Show progress even where stderr is no terminal"),
+                               cl::location(options.progress), cl::cat(category));
+  cl::ParseCommandLineOptions(argc, argv,
+                              "Runs a kernel of a library from sparse-attn-compile\n");
+
+  if (options.repeat < 1)
+    return createStringError("--repeat takes a number >= 1, got " +
+                             Twine(options.repeat));
+  if (options.threads < 0)
+    return createStringError("--threads takes a number >= 0, got " +
+                             Twine(options.threads));
+  if (check.getNumOccurrences()) {
+    if (check < 0)
+      return createStringError("--check takes a number of rows >= 1, got " +
+                               Twine(check.getValue()));
+    options.checkRows = check;
+  }
+  Expected<std::optional<RandomRequest>> request = parseRandom(random, options.seed);
+  if (!request)
+    return request.takeError();
+  options.random = *request;
+
+  for (auto [name, file] : {std::pair{"q", &q}, {"k", &k}, {"v", &v}})
+    if (!file->empty())
+      options.files[name] = *file;
+  for (StringRef operand : operands) {
+    auto [name, file] = operand.split('=');
+    if (name.empty() || file.empty())
+      return createStringError("--operand takes NAME=FILE, got '" + operand + "'");
+    if (Error error = addFile(options.files, name, file))
+      return error;
+  }
+  return options;
+}

@@ -1,0 +1,96 @@
+//===- Session.h - one kernel of a library on given arrays -----*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_TOOLS_RUN_SESSION_H
+#define SPARSE_ATTN_TOOLS_RUN_SESSION_H
+
+#include "sparse_attn/Support/Array.h"
+#include "sparse_attn/abi.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/JSON.h"
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace sparse_attn::run {
+
+/// A loaded library, closed at the end.
+class Library {
+public:
+  static llvm::Expected<Library> open(const std::string &path);
+
+  llvm::ArrayRef<sparse_attn_kernel> kernels() const {
+    return {handle->kernels, sparse_attn_kernel_count(handle.get())};
+  }
+  /// The kernel called `name`; where it is empty, the only one there is.
+  llvm::Expected<const sparse_attn_kernel *> find(llvm::StringRef name) const;
+  /// The MLIR text of a kernel, from the manifest.
+  llvm::Expected<std::string> source(const sparse_attn_kernel &kernel) const;
+
+private:
+  struct Close {
+    void operator()(const sparse_attn_library *library) const {
+      sparse_attn_library_close(library);
+    }
+  };
+  std::unique_ptr<const sparse_attn_library, Close> handle;
+};
+
+/// What the last failing call of the runtime said.
+llvm::Error runtimeError();
+
+/// "f32 [B, H, M, 64]"
+std::string describeTensor(const sa_tensor &tensor);
+
+/// Sizes that --random gives.
+struct RandomRequest {
+  sparse_attn_shape shape;
+  uint64_t seed;
+};
+
+/// The arrays of one kernel, by name. Inputs that no file gives are drawn where
+/// `random` says so; without it they are an error.
+llvm::Expected<llvm::StringMap<Array>>
+takeInputs(const sparse_attn_kernel &kernel, const llvm::StringMap<std::string> &files,
+           std::optional<RandomRequest> random);
+
+/// The sizes that the arrays of a kernel stand for.
+llvm::Expected<sparse_attn_shape> getShape(const sparse_attn_kernel &kernel,
+                                           const llvm::StringMap<Array> &arrays);
+
+struct TileCounts {
+  int64_t full = 0, partial = 0, all = 0;
+  int64_t skipped() const { return all - full - partial; }
+};
+
+/// Outputs and figures of a run.
+struct RunResult {
+  std::vector<Array> outputs; ///< in the kernel's order
+  std::string level;
+  double planSeconds = 0;
+  size_t planBytes = 0, workspaceBytes = 0;
+  std::vector<double> seconds; ///< one for each timed run
+  std::optional<TileCounts> tiles;
+};
+
+struct RunRequest {
+  int threads = 0;
+  int repeat = 1;
+  bool countTiles = false;
+  std::function<void(int64_t done, int64_t total)> progress;
+};
+
+/// Builds the plan and runs it. Outputs hold NaN before each run, so that what a
+/// kernel does not write is seen. With several runs a first one warms up.
+llvm::Expected<RunResult> runKernel(const sparse_attn_kernel &kernel,
+                                    const sparse_attn_shape &shape,
+                                    llvm::StringMap<Array> &arrays,
+                                    const RunRequest &request);
+
+} // namespace sparse_attn::run
+
+#endif // SPARSE_ATTN_TOOLS_RUN_SESSION_H

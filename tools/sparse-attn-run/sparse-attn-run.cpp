@@ -1,0 +1,154 @@
+//===- sparse-attn-run.cpp - run a kernel of a library on .npy files ------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Report.h"
+#include "sparse_attn/Support/Npy.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/raw_ostream.h"
+#include <chrono>
+#include <cstdlib>
+
+using namespace llvm;
+using namespace sparse_attn;
+using namespace sparse_attn::run;
+
+namespace {
+/// A line on stderr, rewritten at most ten times a second and removed at the
+/// end. Work that is done within half a second shows nothing. With --progress
+/// the line appears without a terminal too, and stays.
+class Progress {
+public:
+  Progress(StringRef what, const Options &options)
+      : what(what), stays(options.progress),
+        enabled(options.progress || sys::Process::StandardErrIsDisplayed()) {}
+  ~Progress() {
+    if (shown)
+      errs() << (stays ? "\n" : "\r\x1b[K");
+  }
+
+  void operator()(int64_t done, int64_t total) {
+    Clock::time_point now = Clock::now();
+    bool last = stays && done == total;
+    if (!enabled || total == 0 || (now < next && !last))
+      return;
+    next = now + std::chrono::milliseconds(100);
+    shown = true;
+    errs() << '\r' << what << ": " << 100 * done / total << " %";
+  }
+
+private:
+  using Clock = std::chrono::steady_clock;
+  StringRef what;
+  bool stays, enabled, shown = false;
+  Clock::time_point next = Clock::now() + std::chrono::milliseconds(500);
+};
+} // namespace
+
+/// The first output of a rank, null where there is none.
+static const Array *findOutput(const Report &report, int64_t rank) {
+  for (const Array &output : report.run.outputs)
+    if (output.rank() == rank)
+      return &output;
+  return nullptr;
+}
+
+static Error writeOutputs(const Report &report, const Options &options) {
+  struct Request {
+    StringRef option, file;
+    int64_t rank;
+  };
+  for (const Request &request :
+       {Request{"--out", options.out, 4}, Request{"--lse", options.lse, 3}}) {
+    if (request.file.empty())
+      continue;
+    const Array *output = findOutput(report, request.rank);
+    if (!output)
+      return createStringError("kernel '" + Twine(report.kernel->name) +
+                               "' has no output for " + request.option);
+    if (Error error = writeNpy(request.file, *output))
+      return error;
+  }
+  return Error::success();
+}
+
+static Expected<CheckResult> checkReport(const Report &report, const Library &library,
+                                         const Options &options,
+                                         StringMap<Array> inputs) {
+  Expected<std::string> source = library.source(*report.kernel);
+  if (!source)
+    return source.takeError();
+  Progress progress("checking", options);
+  CheckRequest request;
+  request.source = std::move(*source);
+  request.kernel = report.kernel->name;
+  request.rows = *options.checkRows;
+  request.seed = options.seed;
+  request.threads = options.threads;
+  request.progress = std::ref(progress);
+  return checkOutputs(request, std::move(inputs), report.run.outputs);
+}
+
+/// False where the check did not pass.
+static Expected<bool> runTool(const Options &options) {
+  // The runtime reads it when it chooses a level.
+  if (!options.level.empty() && setenv("SPARSE_ATTN_LEVEL", options.level.c_str(), 1))
+    return createStringError("no memory to set SPARSE_ATTN_LEVEL");
+  Expected<Library> library = Library::open(options.library);
+  if (!library)
+    return library.takeError();
+  if (options.list) {
+    printKernels(*library, options);
+    return true;
+  }
+
+  Expected<const sparse_attn_kernel *> kernel = library->find(options.kernel);
+  if (!kernel)
+    return kernel.takeError();
+  Expected<StringMap<Array>> arrays = takeInputs(**kernel, options.files, options.random);
+  if (!arrays)
+    return arrays.takeError();
+  Expected<sparse_attn_shape> shape = getShape(**kernel, *arrays);
+  if (!shape)
+    return shape.takeError();
+
+  Report report;
+  report.kernel = *kernel;
+  report.shape = *shape;
+  {
+    Progress progress("running", options);
+    Expected<RunResult> result =
+        runKernel(**kernel, *shape, *arrays,
+                  {options.threads, options.repeat, options.tiles, std::ref(progress)});
+    if (!result)
+      return result.takeError();
+    report.run = std::move(*result);
+  }
+  // Written before the check: a failed one is looked into with the outputs.
+  if (Error error = writeOutputs(report, options))
+    return error;
+  if (options.checkRows) {
+    Expected<CheckResult> check =
+        checkReport(report, *library, options, std::move(*arrays));
+    if (!check)
+      return check.takeError();
+    report.check = *check;
+  }
+  printReport(report, options);
+  return !report.check || report.check->passed();
+}
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  Expected<Options> options = parseOptions(argc, argv);
+  Expected<bool> passed = options ? runTool(*options) : options.takeError();
+  if (!passed) {
+    errs() << "sparse-attn-run: " << toString(passed.takeError()) << "\n";
+    return 1;
+  }
+  return *passed ? 0 : 1;
+}
