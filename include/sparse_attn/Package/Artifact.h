@@ -59,7 +59,7 @@ struct LevelDesc {
   int32_t level = 0;
   std::string name; ///< "avx2", "avx512"
   int64_t scratchBytes = 0;
-  int64_t packedBytes = 0; ///< of one key tile
+  int64_t packedBytes = 0;  ///< of one key tile
   std::string packSymbol;   ///< an sa_pack_fn
   std::string attendSymbol; ///< an sa_attend_fn
 };

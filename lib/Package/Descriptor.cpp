@@ -1,0 +1,270 @@
+//===- Descriptor.cpp - a library's constant data as an object file -------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// One function for each structure of runtime/include/sparse_attn/abi.h, its
+// fields in the order of that file. Structures are literal LLVM types with
+// natural alignment, which x86-64 lays out as C does; checkSize holds each one
+// against abi.h.
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparse_attn/Package/Package.h"
+#include "sparse_attn/abi.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/IR/Constants.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+
+using namespace sparse_attn;
+using llvm::Constant;
+using llvm::Error;
+using llvm::Expected;
+using llvm::StringRef;
+using Constants = llvm::SmallVector<Constant *>;
+
+namespace {
+class DescriptorBuilder {
+public:
+  explicit DescriptorBuilder(llvm::Module &module)
+      : module(module), context(module.getContext()),
+        pointerType(llvm::PointerType::getUnqual(context)) {}
+
+  void build(const CompiledLibrary &library, StringRef manifest, bool shared);
+
+private:
+  //===--- Pieces ---------------------------------------------------------===//
+
+  Constant *i32(int64_t value) {
+    return llvm::ConstantInt::getSigned(llvm::Type::getInt32Ty(context), value);
+  }
+  Constant *i64(int64_t value) {
+    return llvm::ConstantInt::getSigned(llvm::Type::getInt64Ty(context), value);
+  }
+  Constant *null() { return llvm::ConstantPointerNull::get(pointerType); }
+  Constant *string(StringRef text) {
+    Constant *&global = strings[text];
+    if (!global)
+      global = makePrivate(llvm::ConstantDataArray::getString(context, text));
+    return global;
+  }
+  /// A pointer to the elements, null where there are none.
+  Constant *pointTo(llvm::ArrayRef<Constant *> elements) {
+    if (elements.empty())
+      return null();
+    return makePrivate(arrayOf(elements));
+  }
+  template <typename T> Constant *pointTo(const std::vector<T> &numbers) {
+    Constants elements;
+    for (T number : numbers)
+      elements.push_back(sizeof(T) == 4 ? i32(number) : i64(number));
+    return pointTo(elements);
+  }
+  template <typename T, typename Build>
+  Constant *pointToEach(const std::vector<T> &items, Build build) {
+    return pointTo(llvm::to_vector(llvm::map_range(items, build)));
+  }
+  /// A generated function, defined by another object of the same library.
+  Constant *function(StringRef symbol) {
+    if (symbol.empty())
+      return null();
+    auto *type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), false);
+    auto *callee =
+        llvm::cast<llvm::Function>(module.getOrInsertFunction(symbol, type).getCallee());
+    callee->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    return callee;
+  }
+  Constant *arrayOf(llvm::ArrayRef<Constant *> elements) {
+    auto *type = llvm::ArrayType::get(elements.front()->getType(), elements.size());
+    return llvm::ConstantArray::get(type, elements);
+  }
+  /// A structure that must be as large as T of abi.h.
+  template <typename T> Constant *structure(llvm::ArrayRef<Constant *> fields) {
+    Constant *value = llvm::ConstantStruct::getAnon(context, fields);
+    assert(module.getDataLayout().getTypeAllocSize(value->getType()) == sizeof(T) &&
+           "the structure differs from the one in abi.h");
+    return value;
+  }
+  Constant *makePrivate(Constant *value) {
+    auto *global = new llvm::GlobalVariable(module, value->getType(), /*isConstant=*/true,
+                                            llvm::GlobalValue::PrivateLinkage, value, "");
+    global->setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
+    return global;
+  }
+
+  //===--- Structures -----------------------------------------------------===//
+
+  Constant *buildTensor(const TensorDesc &tensor);
+  Constant *buildTable(const TableDesc &table);
+  Constant *buildCheck(const CheckDesc &check);
+  Constant *buildLevel(const LevelDesc &level);
+  Constant *buildAttention(const AttentionDesc &attention);
+  Constant *buildStep(const StepDesc &step);
+  Constant *buildKernel(const CompiledKernel &kernel);
+  Constant *buildLibrary(const CompiledLibrary &library, StringRef manifest);
+
+  llvm::Module &module;
+  llvm::LLVMContext &context;
+  llvm::PointerType *pointerType;
+  llvm::StringMap<Constant *> strings;
+};
+} // namespace
+
+Constant *DescriptorBuilder::buildTensor(const TensorDesc &tensor) {
+  Constants dims, axes;
+  for (unsigned i = 0; i < 4; ++i) {
+    dims.push_back(i64(tensor.dims[i]));
+    axes.push_back(i32(tensor.axis[i]));
+  }
+  return structure<sa_tensor>({string(tensor.name), i32(tensor.layout), i32(tensor.rank),
+                               i32(tensor.typeCode), i32(tensor.typeBits), arrayOf(dims),
+                               arrayOf(axes), i32(tensor.value), i32(0)});
+}
+
+Constant *DescriptorBuilder::buildTable(const TableDesc &table) {
+  return structure<sa_table>({i32(table.kind), i32(table.inputs.size()),
+                              pointTo(table.inputs), i32(table.parameters.size()), i32(0),
+                              pointTo(table.parameters)});
+}
+
+Constant *DescriptorBuilder::buildCheck(const CheckDesc &check) {
+  return structure<sa_check>({i32(check.kind), i32(check.inputs.size()),
+                              pointTo(check.inputs), i32(check.parameters.size()), i32(0),
+                              pointTo(check.parameters), string(check.op)});
+}
+
+Constant *DescriptorBuilder::buildLevel(const LevelDesc &level) {
+  return structure<sa_level>({i32(level.level), i32(0), string(level.name),
+                              i64(level.scratchBytes), i64(level.packedBytes),
+                              function(level.packSymbol), function(level.attendSymbol)});
+}
+
+Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
+  Constants fields;
+  for (int32_t number : {a.headDim,
+                         a.valueDim,
+                         a.tileRows,
+                         a.tileKeys,
+                         a.binding,
+                         int32_t(a.perBatch),
+                         int32_t(a.perHead),
+                         a.keyBlock,
+                         a.q,
+                         a.k,
+                         a.v,
+                         a.kvLen,
+                         a.qLen,
+                         a.qOffset,
+                         a.sinks,
+                         a.out,
+                         a.lse,
+                         a.hopTable,
+                         int32_t(a.tables.size()),
+                         int32_t(a.checks.size())})
+    fields.push_back(i32(number));
+  fields.push_back(
+      pointToEach(a.tables, [&](const TableDesc &table) { return buildTable(table); }));
+  fields.push_back(
+      pointToEach(a.checks, [&](const CheckDesc &check) { return buildCheck(check); }));
+  fields.push_back(function(a.classifySymbol));
+  fields.push_back(i32(a.levels.size()));
+  fields.push_back(i32(0));
+  fields.push_back(
+      pointToEach(a.levels, [&](const LevelDesc &level) { return buildLevel(level); }));
+  return structure<sa_attention>(fields);
+}
+
+Constant *DescriptorBuilder::buildStep(const StepDesc &step) {
+  Constant *attention =
+      step.attention ? makePrivate(buildAttention(*step.attention)) : null();
+  return structure<sa_step>({i32(step.kind), i32(step.inputs.size()),
+                             pointTo(step.inputs), i32(step.firstResult), i32(step.block),
+                             attention});
+}
+
+Constant *DescriptorBuilder::buildKernel(const CompiledKernel &kernel) {
+  auto tensors = [&](const std::vector<TensorDesc> &list) {
+    return pointToEach(list,
+                       [&](const TensorDesc &tensor) { return buildTensor(tensor); });
+  };
+  return structure<sparse_attn_kernel>(
+      {string(kernel.name), i32(kernel.inputs.size()), i32(kernel.outputs.size()),
+       tensors(kernel.inputs), tensors(kernel.outputs), i32(kernel.valueCount),
+       i32(kernel.steps.size()),
+       pointToEach(kernel.steps, [&](const StepDesc &step) { return buildStep(step); })});
+}
+
+Constant *DescriptorBuilder::buildLibrary(const CompiledLibrary &library,
+                                          StringRef manifest) {
+  Constant *kernels = pointToEach(
+      library.kernels, [&](const CompiledKernel &kernel) { return buildKernel(kernel); });
+  return structure<sparse_attn_library>(
+      {i64(SA_LIBRARY_MAGIC), i32(SPARSE_ATTN_ABI_VERSION), i32(library.kernels.size()),
+       kernels, string(manifest)});
+}
+
+void DescriptorBuilder::build(const CompiledLibrary &library, StringRef manifest,
+                              bool shared) {
+  Constant *value = buildLibrary(library, manifest);
+  auto *descriptor = new llvm::GlobalVariable(
+      module, value->getType(), /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage,
+      value, library.name + "_library_descriptor");
+  if (shared)
+    llvm::GlobalAlias::create(SA_LIBRARY_SYMBOL, descriptor);
+  auto *accessor = llvm::Function::Create(llvm::FunctionType::get(pointerType, false),
+                                          llvm::GlobalValue::ExternalLinkage,
+                                          library.name + "_library", module);
+  llvm::IRBuilder<> builder(llvm::BasicBlock::Create(context, "", accessor));
+  builder.CreateRet(descriptor);
+}
+
+/// Compiles `module`, whose triple and data layout are those of `machine`.
+static Expected<llvm::SmallVector<char, 0>> compile(llvm::Module &module,
+                                                    llvm::TargetMachine &machine) {
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr,
+                                  llvm::CodeGenFileType::ObjectFile))
+    return llvm::createStringError("LLVM cannot write object files for " +
+                                   module.getTargetTriple().str());
+  passes.run(module);
+  return bytes;
+}
+
+Expected<ObjectFile> sparse_attn::buildDescriptor(const CompiledLibrary &library,
+                                                  StringRef manifest, bool shared) {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+
+  llvm::Triple triple("x86_64-unknown-linux-gnu");
+  std::string error;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return llvm::createStringError("this LLVM cannot compile for x86-64: " + error);
+  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
+      triple, "x86-64", "", llvm::TargetOptions(), llvm::Reloc::PIC_));
+
+  llvm::LLVMContext context;
+  llvm::Module module(library.name + ".descriptor", context);
+  module.setTargetTriple(triple);
+  module.setDataLayout(machine->createDataLayout());
+  module.setPICLevel(llvm::PICLevel::BigPIC);
+  DescriptorBuilder(module).build(library, manifest, shared);
+
+  Expected<llvm::SmallVector<char, 0>> bytes = compile(module, *machine);
+  if (!bytes)
+    return bytes.takeError();
+  return ObjectFile{library.name + ".descriptor.o", std::move(*bytes)};
+}
