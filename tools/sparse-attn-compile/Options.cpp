@@ -1,0 +1,259 @@
+//===- Options.cpp - the command line of sparse-attn-compile --------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Options.h"
+#include "sparse_attn/Package/Package.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Path.h"
+
+using namespace sparse_attn;
+using llvm::Error;
+using llvm::Expected;
+using llvm::StringRef;
+namespace cl = llvm::cl;
+
+//===----------------------------------------------------------------------===//
+// Declarations
+//===----------------------------------------------------------------------===//
+
+static constexpr StringRef kOverview = R"(Compiles attention masks to a CPU library.
+
+From a file that holds one or more kernels:
+  sparse-attn-compile pattern.mlir -o build
+From an expression:
+  sparse-attn-compile --pattern 'causal & (window(1023, 0) | sink(4))' \
+                      --head-dim 128 --name longctx -o build
+With layout operands, score modifiers and lengths of padded sequences:
+  sparse-attn-compile --pattern 'causal & segments(offsets)' --kv-len \
+                      --modifiers 'softcap(30.0), alibi(slopes)' \
+                      --head-dim 64 --name packed -o build
+
+Both write lib<name>.so, lib<name>.a, <name>.h and <name>.json into the folder.
+--emit prints an intermediate stage instead:
+  sparse-attn-compile pattern.mlir --emit=plan
+)";
+
+namespace {
+enum class Emit { Mlir, Plan, Kernel, Llvm, Asm, Obj, Library };
+enum class Target { CPU };
+} // namespace
+
+static cl::OptionCategory category("Options of sparse-attn-compile");
+static cl::OptionCategory patternCategory("Options that go with --pattern");
+
+static cl::opt<std::string> inputFile(cl::Positional, cl::desc("[pattern.mlir]"),
+                                      cl::cat(category));
+static cl::opt<std::string> output("o", cl::value_desc("path"), cl::cat(category),
+                                   cl::desc("folder of the library (default: .), or with "
+                                            "--emit the file (default: -)"));
+static cl::opt<Emit> emit(
+    "emit", cl::desc("what to write"), cl::init(Emit::Library), cl::cat(category),
+    cl::values(clEnumValN(Emit::Mlir, "mlir", "the kernel as written, in MLIR"),
+               clEnumValN(Emit::Plan, "plan", "the block-sparse plan"),
+               clEnumValN(Emit::Kernel, "kernel", "loops and vectors"),
+               clEnumValN(Emit::Llvm, "llvm", "LLVM IR, optimised"),
+               clEnumValN(Emit::Asm, "asm", "assembly"),
+               clEnumValN(Emit::Obj, "obj", "an object file"),
+               clEnumValN(Emit::Library, "library",
+                          "shared library, archive, header and manifest (default)")));
+static cl::opt<std::string>
+    name("name", cl::value_desc("name"), cl::cat(category),
+         cl::desc("name of the library (default: that of the file), and of the kernel "
+                  "with --pattern"));
+static cl::opt<std::string>
+    level("level", cl::value_desc("avx512|avx2|all"), cl::cat(category),
+          cl::desc("instruction level (default: all for a library, else the best)"));
+static cl::opt<Target>
+    target("target", cl::desc("what to compile for"), cl::init(Target::CPU),
+           cl::cat(category),
+           cl::values(clEnumValN(Target::CPU, "cpu", "x86-64 with AVX2 or AVX-512")));
+static cl::opt<std::string>
+    runtimeArchive("runtime-archive", cl::value_desc("file"), cl::cat(category),
+                   cl::desc("the runtime to put into the library (default: the "
+                            "libsparse_attn_runtime.a of this installation)"));
+static cl::opt<std::string>
+    linker("linker", cl::value_desc("program"), cl::cat(category),
+           cl::desc("linker of the shared library (default: ld.lld, else cc)"));
+static cl::opt<bool> printTime("time", cl::cat(category),
+                               cl::desc("print what each phase takes"));
+
+static cl::opt<std::string>
+    pattern("pattern", cl::value_desc("expression"), cl::cat(patternCategory),
+            cl::desc("a mask: names of patterns, | union, & intersection, - difference, "
+                     "~ complement"));
+static cl::opt<std::string>
+    modifiers("modifiers", cl::value_desc("list"), cl::cat(patternCategory),
+              cl::desc("score modifiers in order: 'softcap(30.0), alibi(slopes)'"));
+static cl::opt<int64_t> headDim("head-dim", cl::value_desc("D"), cl::cat(patternCategory),
+                                cl::desc("size of a query and of a key"));
+static cl::opt<int64_t> valueDim("value-dim", cl::value_desc("Dv"),
+                                 cl::cat(patternCategory),
+                                 cl::desc("size of a value (default: D)"));
+static cl::opt<ElementType>
+    dtype("dtype", cl::desc("type of Q, K, V and O"), cl::init(ElementType::F32),
+          cl::cat(patternCategory),
+          cl::values(clEnumValN(ElementType::F32, "f32", "32-bit floats (default)"),
+                     clEnumValN(ElementType::F16, "f16", "16-bit floats"),
+                     clEnumValN(ElementType::BF16, "bf16", "bfloat16")));
+static cl::opt<double> scale("scale", cl::value_desc("factor"), cl::cat(patternCategory),
+                             cl::desc("factor of the scores (default: 1 / sqrt(D))"));
+static cl::opt<bool> kvLen("kv-len", cl::cat(patternCategory),
+                           cl::desc("take the operand kv_len [B]"));
+static cl::opt<bool> qLen("q-len", cl::cat(patternCategory),
+                          cl::desc("take the operand q_len [B]"));
+static cl::opt<bool> qOffset("q-offset", cl::cat(patternCategory),
+                             cl::desc("take the operand q_offset [B]"));
+static cl::opt<bool> sinks("sinks", cl::cat(patternCategory),
+                           cl::desc("take the operand sinks [H]"));
+
+//===----------------------------------------------------------------------===//
+// Checks
+//===----------------------------------------------------------------------===//
+
+static Error makeError(const llvm::Twine &message) {
+  return llvm::createStringError(message);
+}
+
+static Expected<KernelSpec> makeSpec() {
+  if (!headDim.getNumOccurrences())
+    return makeError("--pattern needs --head-dim, the size of a query");
+  for (const cl::opt<int64_t> *size : {&headDim, &valueDim})
+    if (size->getNumOccurrences() && *size < 1)
+      return makeError("--" + size->ArgStr + " must be at least 1, got " +
+                       llvm::Twine(static_cast<int64_t>(*size)));
+  KernelSpec spec;
+  spec.pattern = pattern;
+  spec.modifiers = modifiers;
+  spec.headDim = headDim;
+  spec.valueDim = valueDim;
+  spec.elementType = dtype;
+  if (scale.getNumOccurrences())
+    spec.scale = scale;
+  spec.kvLen = kvLen;
+  spec.qLen = qLen;
+  spec.qOffset = qOffset;
+  spec.sinks = sinks;
+  return spec;
+}
+
+/// A file states itself what these options say for a pattern.
+static Error checkNoPatternOptions() {
+  for (const cl::Option *option :
+       std::initializer_list<const cl::Option *>{&modifiers, &headDim, &valueDim, &dtype,
+                                                 &scale, &kvLen, &qLen, &qOffset, &sinks})
+    if (option->getNumOccurrences())
+      return makeError("--" + option->ArgStr +
+                       " goes with --pattern; the kernels of a .mlir file say it "
+                       "themselves");
+  return Error::success();
+}
+
+static Error checkInput(Options &options) {
+  bool hasPattern = pattern.getNumOccurrences();
+  bool hasFile = inputFile.getNumOccurrences();
+  if (hasPattern && hasFile)
+    return makeError("give either a .mlir file or --pattern, not both");
+  if (!hasPattern && !hasFile)
+    return makeError("nothing to compile; give a .mlir file or --pattern (see --help)");
+  if (hasFile) {
+    options.inputFile = inputFile;
+    return checkNoPatternOptions();
+  }
+  Expected<KernelSpec> spec = makeSpec();
+  if (!spec)
+    return spec.takeError();
+  options.spec = std::move(*spec);
+  return Error::success();
+}
+
+static Error checkName(Options &options) {
+  bool given = name.getNumOccurrences();
+  std::string chosen = name;
+  if (!given)
+    chosen = options.spec ? "kernel" : llvm::sys::path::stem(options.inputFile).str();
+  if (!options.stage && !given && (options.spec || options.inputFile == "-"))
+    return makeError("name the library with --name");
+  if (!isValidName(chosen)) {
+    // What is printed needs no name.
+    if (options.stage && !given)
+      chosen = "kernel";
+    else
+      return makeError("'" + chosen +
+                       "' cannot name a library: use letters, digits and '_', beginning "
+                       "with a letter" +
+                       (given ? "" : "; choose one with --name"));
+  }
+  options.libraryName = chosen;
+  if (options.spec)
+    options.spec->name = chosen;
+  return Error::success();
+}
+
+static Error checkLevels(Options &options) {
+  llvm::ArrayRef<CPULevel> known = getX86Levels();
+  if (!level.getNumOccurrences() || level == "all") {
+    if (options.stage && level == "all")
+      return makeError("--level=all is for a library; choose one level to print");
+    if (options.stage)
+      options.levels = {&known.back()};
+    else
+      for (const CPULevel &each : known)
+        options.levels.push_back(&each);
+    return Error::success();
+  }
+  if (const CPULevel *found = findLevel(level)) {
+    options.levels = {found};
+    return Error::success();
+  }
+  llvm::SmallVector<StringRef> names;
+  for (const CPULevel &each : known)
+    names.push_back(each.name);
+  return makeError("unknown level '" + level + "'; there are " + llvm::join(names, ", ") +
+                   " and all");
+}
+
+static std::optional<Stage> getStage() {
+  switch (emit) {
+  case Emit::Mlir:
+    return Stage::Mlir;
+  case Emit::Plan:
+    return Stage::Plan;
+  case Emit::Kernel:
+    return Stage::Kernel;
+  case Emit::Llvm:
+    return Stage::Llvm;
+  case Emit::Asm:
+    return Stage::Asm;
+  case Emit::Obj:
+    return Stage::Obj;
+  case Emit::Library:
+    return std::nullopt;
+  }
+  llvm_unreachable("every kind of output is handled");
+}
+
+Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
+  cl::HideUnrelatedOptions({&category, &patternCategory});
+  cl::SetVersionPrinter([](llvm::raw_ostream &os) {
+    os << "sparse-attn-compile " SPARSE_ATTN_VERSION " with LLVM " LLVM_VERSION_STRING
+          "\n";
+  });
+  cl::ParseCommandLineOptions(argc, argv, kOverview);
+  Options options;
+  options.stage = getStage();
+  options.output = output;
+  if (options.output.empty())
+    options.output = options.stage ? "-" : ".";
+  options.runtimeArchive = runtimeArchive;
+  options.linker = linker;
+  options.time = printTime;
+  for (auto check : {checkInput, checkName, checkLevels})
+    if (Error error = check(options))
+      return error;
+  return options;
+}

@@ -1,0 +1,36 @@
+//===- Options.h - the command line of sparse-attn-compile -----*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_TOOLS_COMPILE_OPTIONS_H
+#define SPARSE_ATTN_TOOLS_COMPILE_OPTIONS_H
+
+#include "sparse_attn/Expression/Expression.h"
+#include "sparse_attn/Pipelines/Pipelines.h"
+#include "llvm/Support/Error.h"
+
+namespace sparse_attn {
+
+/// What the user asked for, checked.
+struct Options {
+  std::string inputFile;          ///< a .mlir file, where there is no pattern
+  std::optional<KernelSpec> spec; ///< from --pattern and what goes with it
+  std::string libraryName;
+  /// A stage to print; none to write a library.
+  std::optional<Stage> stage;
+  std::string output; ///< a folder for a library, else a file or "-"
+  llvm::SmallVector<const CPULevel *> levels;
+  std::string runtimeArchive; ///< empty: found near the program
+  std::string linker;
+  bool time = false;
+};
+
+/// Parses the command line. Ends the program for --help, --version and options
+/// that do not exist.
+llvm::Expected<Options> parseOptions(int argc, char **argv);
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_TOOLS_COMPILE_OPTIONS_H

@@ -1,0 +1,144 @@
+//===- sparse-attn-compile.cpp - a mask in, a library out -----------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Options.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Support/FileUtilities.h"
+#include "sparse_attn/Package/Package.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/WithColor.h"
+#include <chrono>
+
+using namespace mlir;
+using namespace sparse_attn;
+using llvm::Error;
+using llvm::Expected;
+
+namespace {
+/// Prints what each phase takes, if asked to.
+class PhaseTimer {
+public:
+  explicit PhaseTimer(bool enabled) : enabled(enabled) {}
+  void finish(llvm::StringRef phase) {
+    auto now = std::chrono::steady_clock::now();
+    if (enabled)
+      llvm::errs() << llvm::formatv("{0,-8} {1,8:f3} s\n", phase,
+                                    std::chrono::duration<double>(now - start).count());
+    start = now;
+  }
+
+private:
+  bool enabled;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+};
+} // namespace
+
+/// An error that has no place in the input.
+static LogicalResult report(Error error) {
+  llvm::handleAllErrors(std::move(error), [](const llvm::ErrorInfoBase &info) {
+    llvm::WithColor::error(llvm::errs(), "sparse-attn-compile") << info.message() << "\n";
+  });
+  return failure();
+}
+
+/// The module to compile, or null after a diagnostic.
+static OwningOpRef<ModuleOp> readInput(const Options &options, llvm::SourceMgr &sourceMgr,
+                                       MLIRContext &context) {
+  if (options.spec) {
+    addExpressionBuffers(sourceMgr, *options.spec);
+    OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
+    if (failed(buildKernel(*module, *options.spec)))
+      return nullptr;
+    return module;
+  }
+  std::string reason;
+  std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(options.inputFile, &reason);
+  if (!buffer) {
+    (void)report(llvm::createStringError(reason));
+    return nullptr;
+  }
+  sourceMgr.AddNewSourceBuffer(std::move(buffer), {});
+  return parseSourceFile<ModuleOp>(sourceMgr, &context);
+}
+
+static LogicalResult printStage(ModuleOp module, const Options &options) {
+  bool toScreen = options.output == "-";
+  if (toScreen && options.stage == Stage::Obj &&
+      llvm::sys::Process::StandardOutIsDisplayed())
+    return report(llvm::createStringError("an object file is not text; name the file "
+                                          "with -o"));
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  if (failed(emitStage(module, *options.stage, *options.levels.front(), stream)))
+    return failure();
+  if (!toScreen) {
+    Error error = writeFileAtomically(options.output, text);
+    return error ? report(std::move(error)) : success();
+  }
+  llvm::outs() << text;
+  llvm::outs().flush();
+  std::error_code code = llvm::outs().error();
+  llvm::outs().clear_error();
+  return code ? report(llvm::createStringError(code, "cannot write the output: " +
+                                                         code.message()))
+              : success();
+}
+
+static LogicalResult writeLibrary(ModuleOp module, const Options &options,
+                                  llvm::StringRef executable, PhaseTimer &timer) {
+  // What is missing is told before time is spent.
+  PackageOptions package{options.output, options.runtimeArchive, options.linker};
+  if (package.runtimeArchive.empty()) {
+    Expected<std::string> archive = findRuntimeArchive(executable);
+    if (!archive)
+      return report(archive.takeError());
+    package.runtimeArchive = *archive;
+  }
+  FailureOr<CompiledLibrary> library =
+      compileLibrary(module, {options.libraryName, options.levels});
+  if (failed(library))
+    return failure();
+  timer.finish("compile");
+  Expected<PackagedFiles> files = packageLibrary(*library, package);
+  if (!files)
+    return report(files.takeError());
+  timer.finish("package");
+  return success();
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM initialise(argc, argv);
+  Expected<Options> options = parseOptions(argc, argv);
+  if (!options) {
+    (void)report(options.takeError());
+    return EXIT_FAILURE;
+  }
+  std::string executable =
+      llvm::sys::fs::getMainExecutable(argv[0], reinterpret_cast<void *>(&report));
+
+  PhaseTimer timer(options->time);
+  DialectRegistry registry;
+  registerDialects(registry);
+  MLIRContext context(registry);
+  context.printOpOnDiagnostic(false);
+  llvm::SourceMgr sourceMgr;
+  SourceMgrDiagnosticHandler diagnostics(sourceMgr, &context);
+  OwningOpRef<ModuleOp> module = readInput(*options, sourceMgr, context);
+  if (!module)
+    return EXIT_FAILURE;
+  timer.finish("read");
+  LogicalResult result = options->stage
+                             ? printStage(*module, *options)
+                             : writeLibrary(*module, *options, executable, timer);
+  if (options->stage)
+    timer.finish("emit");
+  return succeeded(result) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
