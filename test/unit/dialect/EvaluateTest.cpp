@@ -10,10 +10,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "MaskFunction.h"
 #include "dialect/SparseAttn/PatternSupport.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/BuiltinOps.h"
-#include "mlir/Parser/Parser.h"
 #include <gtest/gtest.h>
 #include <set>
 
@@ -21,37 +19,6 @@ using namespace mlir;
 using namespace sparse_attn;
 
 namespace {
-
-/// An integer operand of a mask: %a is the first, %b the second, ...
-struct Tensor {
-  std::vector<int64_t> shape;
-  std::vector<int64_t> values;
-  const char *element = "i32";
-};
-
-class TensorEvaluator : public Evaluator {
-public:
-  TensorEvaluator(int64_t keyCount) : keyCount(keyCount) {}
-  llvm::DenseMap<Value, const Tensor *> tensors;
-
-  double at(Value value, ArrayRef<int64_t> index) override {
-    const Tensor &tensor = *tensors.lookup(value);
-    EXPECT_EQ(index.size(), tensor.shape.size());
-    int64_t offset = 0;
-    for (auto [axis, size] : llvm::enumerate(tensor.shape)) {
-      int64_t i = axis == 0 && size == 1 && tensor.shape.size() > 1 ? 0 : index[axis];
-      EXPECT_TRUE(i >= 0 && i < size) << "index " << i << " of axis " << axis;
-      offset = offset * size + i;
-    }
-    return tensor.values[offset];
-  }
-  ArrayRef<int64_t> shape(Value value) override { return tensors.lookup(value)->shape; }
-  int64_t keys(int64_t) override { return keyCount; }
-  int64_t heads() override { return 4; }
-
-private:
-  int64_t keyCount;
-};
 
 class EvaluateTest : public testing::Test {
 protected:
@@ -62,23 +29,11 @@ protected:
   std::string draw(const std::string &op, int64_t p0, int64_t rows, int64_t keys,
                    const std::vector<Tensor> &tensors = {}, int64_t b = 0,
                    int64_t h = 0) {
-    std::string text = "func.func @mask(";
-    for (auto [i, tensor] : llvm::enumerate(tensors)) {
-      text += std::string(i ? ", %" : "%") + static_cast<char>('a' + i) + ": tensor<";
-      for (size_t axis = 0; axis != tensor.shape.size(); ++axis)
-        text += "?x";
-      text += std::string(tensor.element) + ">";
-    }
-    text += ") {\n  %mask = sparse_attn." + op + "\n  return\n}\n";
-    OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &context);
+    OwningOpRef<ModuleOp> module = parseMask(op, tensors, &context);
     if (!module)
-      return "does not parse: " + text;
-    auto function = cast<func::FuncOp>(module->getBody()->front());
+      return "does not parse";
     TensorEvaluator evaluator(keys);
-    for (auto [argument, tensor] : llvm::zip(function.getArguments(), tensors))
-      evaluator.tensors[argument] = &tensor;
-
-    Value mask = function.getBody().front().front().getResult(0);
+    Value mask = bindMask(*module, tensors, evaluator);
     std::string picture;
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < keys; ++j)

@@ -481,4 +481,20 @@ INSTANTIATE_TEST_SUITE_P(
                 "dilation = [1, 1, 2]",
                 false}));
 
+INSTANTIATE_TEST_SUITE_P(
+    Algebra, LawTest,
+    testing::Values(
+        LawCase{"%c = sparse_attn.causal\n%w = sparse_attn.window left = 4 right = 2\n"
+                "%s = sparse_attn.sink size = 3\n%u = sparse_attn.union %w, %s\n"
+                "%m = sparse_attn.intersect %c, %u",
+                false},
+        LawCase{"%c = sparse_attn.causal\n%f = sparse_attn.fixed stride = 5 columns = 2\n"
+                "%m = sparse_attn.difference %c, %f",
+                false},
+        LawCase{
+            "%b = sparse_attn.block_diagonal size = 6\n%m = sparse_attn.complement %b"},
+        LawCase{"%a = sparse_attn.dilated rate = 3\n%b = sparse_attn.global stride = 6\n"
+                "%c = sparse_attn.dilated_segment segment = 8 rate = 2\n"
+                "%m = sparse_attn.per_head %a, %b, %c table = [2, 0, 1]"}));
+
 } // namespace
