@@ -48,7 +48,8 @@ int64_t sa_axis_size(const sparse_attn_shape *shape, int32_t code) {
 
 /*===--- Checks -----------------------------------------------------------===*/
 
-enum { kBroadcast = 16 };
+/* Codes of sa_tensor::axis beside those of sa_axis_size. */
+enum { kOdd = 6, kBroadcast = 16 };
 
 /* What the checks of one tensor share. */
 typedef struct binding {
@@ -97,6 +98,10 @@ static sparse_attn_status check_axis(const binding *binding, int axis) {
                 (long long)size, axis, (long long)compiled);
   if (code == 0)
     return SPARSE_ATTN_OK;
+  if (code == kOdd)
+    return size % 2 ? SPARSE_ATTN_OK
+                    : FAIL(binding, "has size %lld on axis %d, expected an odd size",
+                           (long long)size, axis);
   bool broadcast = code >= kBroadcast;
   int64_t expected = sa_axis_size(binding->shape, code % kBroadcast);
   if (size == expected || (broadcast && size == 1))

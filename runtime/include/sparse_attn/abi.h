@@ -181,7 +181,7 @@ typedef struct sa_tensor {
   int32_t rank;
   int32_t type_code, type_bits; /* as DLDataType, lanes = 1 */
   int64_t dims[4]; /* [0, rank), not padded; -1 where free */
-  /* Which run-time size an axis must have: 0 free, 1 B, 2 H, 3 Hkv, 4 M, 5 N,
+  /* Which run-time size an axis must have: 0 free, 1 B, 2 H, 3 Hkv, 4 M, 5 N, 6 odd,
    * 16 + x: either 1 or x. */
   int32_t axis[4];
   int32_t value;  /* value id: its index for an input; any for an output */
