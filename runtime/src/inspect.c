@@ -25,8 +25,8 @@ static sparse_attn_status check_index(const sparse_attn_plan *plan, const char *
   if (value >= 0 && value < limit)
     return SPARSE_ATTN_OK;
   return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
-                 "kernel '%s': %s is %lld, expected less than %lld", plan->kernel->name,
-                 name, (long long)value, (long long)limit);
+                 "kernel '%s': %s is %lld, expected 0 to %lld", plan->kernel->name, name,
+                 (long long)value, (long long)limit - 1);
 }
 
 static sparse_attn_status check_plane(const sparse_attn_plan *plan, int64_t b,

@@ -89,6 +89,10 @@ static int64_t packedFloats(const sa_attention &code) {
   return static_cast<int64_t>(code.tile_keys) * (code.head_dim + code.value_dim);
 }
 
+static int64_t packedBytes(const sa_attention &code) {
+  return (packedFloats(code) * 4 + 63) / 64 * 64;
+}
+
 static void pack(const Attention &attention, const sa_pack_args *args) {
   const sa_attention &code = attention.code;
   EXPECT_EQ(reinterpret_cast<uintptr_t>(args->packed) % 64, 0u);
@@ -141,7 +145,7 @@ static void attendRow(const Attention &attention, const sa_attend_args *args, in
   for (int64_t n = 0; n < args->run_count; ++n) {
     const sa_run &run = args->runs[n];
     for (int t = 0; t < run.tiles; ++t) {
-      const float *tile = packed + (run.first_tile + t) * packedFloats(code);
+      const float *tile = packed + (run.first_tile + t) * packedBytes(code) / 4;
       for (int c = 0; c < code.tile_keys; ++c) {
         int hops;
         if (!isKept(attention, args, run, t, r, c, hops))
@@ -279,7 +283,7 @@ Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predi
   code.classify = result.classify ? classifiers[result.slot] : nullptr;
   for (int level : {SA_LEVEL_AVX2, SA_LEVEL_AVX512})
     result.levels.push_back({level, 0, level == SA_LEVEL_AVX2 ? "avx2" : "avx512", 64,
-                             (packedFloats(code) * 4 + 63) / 64 * 64, packs[result.slot],
+                             packedBytes(code), packs[result.slot],
                              attends[result.slot]});
   sa_step step{};
   step.kind = SA_STEP_ATTENTION;

@@ -95,10 +95,13 @@ void checkAgainstLoop(const Problem &problem, const Predicate &keep,
 }
 
 const sparse_attn_shape kShapes[] = {
-    {1, 1, 1, 1, 1},   {1, 1, 1, 4, 8},  {2, 4, 2, 13, 37},
-    {1, 6, 2, 5, 64},  {1, 2, 1, 21, 9}, // M > N: early rows are empty under a causal
-                                         // mask
-    {3, 2, 2, 1, 50},                    // decode
+    {1, 1, 1, 1, 1},
+    {1, 1, 1, 4, 8},
+    {2, 4, 2, 13, 37},
+    {1, 6, 2, 5, 64},
+    {1, 2, 1, 21, 9}, // M > N: early rows are empty under a causal
+                      // mask
+    {3, 2, 2, 1, 50}, // decode
     {1, 1, 1, 64, 64},
 };
 

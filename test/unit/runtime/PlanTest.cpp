@@ -1,0 +1,237 @@
+//===- PlanTest.cpp - what a plan holds and shows -----------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "MockKernel.h"
+
+#include "gtest/gtest.h"
+
+#include <algorithm>
+#include <tuple>
+
+using namespace mock;
+
+namespace {
+
+using Visit = std::tuple<int64_t, int64_t, int>; ///< first tile, tiles, kind
+
+std::vector<Visit> visits(const sparse_attn_plan *plan, int64_t b, int64_t h,
+                          int64_t rowTile) {
+  std::vector<Visit> result;
+  EXPECT_EQ(
+      sparse_attn_plan_visit(
+          plan, 0, b, h, rowTile,
+          [](void *context, int64_t first, int64_t tiles, sparse_attn_tile_class kind) {
+            static_cast<std::vector<Visit> *>(context)->emplace_back(first, tiles, kind);
+          },
+          &result),
+      SPARSE_ATTN_OK)
+      << sparse_attn_last_error();
+  return result;
+}
+
+/// A kernel with one mask; D = Dv = 8.
+struct MaskKernel {
+  Kernel kernel{"attn"};
+  Attention *attention;
+  MaskKernel(Classifier classify, Predicate predicate, int binding) {
+    kernel.addQKV(8, 8);
+    attention = &kernel.attention(8, 8, std::move(classify), std::move(predicate));
+    attention->code.binding = binding;
+    kernel.outputState(8);
+  }
+};
+
+constexpr int kFull = SPARSE_ATTN_TILE_FULL, kPartial = SPARSE_ATTN_TILE_PARTIAL;
+
+TEST(PlanVisit, runsAreMergedAndTheLastTileIsNotFull) {
+  for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
+    MaskKernel mock([](const sa_mask_context *, int, int, int p0, int p1, int j0,
+                       int j1) { return classifyCausal(p0, p1, j0, j1); },
+                    causal(), binding);
+    // Tiles of 4 rows x 8 keys; the last key tile holds 3 keys.
+    Plan plan = makePlan(mock.kernel.get(), {1, 1, 1, 35, 35});
+    EXPECT_EQ(visits(plan.get(), 0, 0, 0), (std::vector<Visit>{{0, 1, kPartial}}));
+    EXPECT_EQ(visits(plan.get(), 0, 0, 2),
+              (std::vector<Visit>{{0, 1, kFull}, {1, 1, kPartial}}));
+    EXPECT_EQ(visits(plan.get(), 0, 0, 8),
+              (std::vector<Visit>{{0, 4, kFull}, {4, 1, kPartial}}));
+    sparse_attn_grid grid;
+    ASSERT_EQ(sparse_attn_plan_grid(plan.get(), 0, &grid), SPARSE_ATTN_OK);
+    EXPECT_EQ(grid.queries, 35);
+    EXPECT_EQ(grid.tile_rows, 4);
+    EXPECT_EQ(grid.tile_keys, 8);
+    EXPECT_EQ(grid.plan_time, binding == SA_BINDING_PLAN);
+    EXPECT_EQ(sparse_attn_plan_attention_count(plan.get()), 1u);
+  }
+}
+
+TEST(PlanVisit, undecidedTilesAreSettledWhenPlanned) {
+  // A classifier that only ever decides single pairs: keys 8 to 23.
+  Classifier lazy = [](const sa_mask_context *, int, int, int p0, int p1, int j0,
+                       int j1) {
+    return p0 == p1 && j0 == j1 ? (j0 >= 8 && j0 < 24) || j0 == 33 : 2;
+  };
+  MaskKernel planned(lazy, nullptr, SA_BINDING_PLAN);
+  Plan plan = makePlan(planned.kernel.get(), {1, 1, 1, 5, 40});
+  std::vector<Visit> expected = {{1, 2, kFull}, {4, 1, kPartial}};
+  EXPECT_EQ(visits(plan.get(), 0, 0, 0), expected);
+  EXPECT_EQ(visits(plan.get(), 0, 0, 1), expected) << "one row can be full as well";
+  MaskKernel compiled(lazy, nullptr, SA_BINDING_COMPILE);
+  plan = makePlan(compiled.kernel.get(), {1, 1, 1, 5, 40});
+  EXPECT_EQ(visits(plan.get(), 0, 0, 0), (std::vector<Visit>{{0, 5, kPartial}}));
+}
+
+TEST(PlanVisit, agreesWithThePairs) {
+  Predicate keep = [](int b, int h, int p, int j, int) {
+    return (p * 5 + j * 3 + b + 2 * h) % 7 < 2 && (p / 8 + j / 8) % 2 == b % 2;
+  };
+  for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
+    MaskKernel mock(exhaustive(keep), keep, binding);
+    mock.attention->code.per_batch = mock.attention->code.per_head = 1;
+    const sparse_attn_shape shape = {2, 2, 1, 27, 43};
+    Plan plan = makePlan(mock.kernel.get(), shape);
+    for (int b = 0; b < 2; ++b)
+      for (int h = 0; h < 2; ++h)
+        for (int t = 0; t < 7; ++t) {
+          std::vector<int> kinds(6, 0);
+          int64_t last = -1;
+          for (auto [first, tiles, kind] : visits(plan.get(), b, h, t)) {
+            ASSERT_GT(first, last) << "ascending";
+            last = first + tiles - 1;
+            std::fill_n(kinds.begin() + first, tiles, kind);
+          }
+          for (int tile = 0; tile < 6; ++tile) {
+            bool any = false, every = true;
+            for (int i = 4 * t; i < std::min(4 * t + 4, 27); ++i)
+              for (int j = 8 * tile; j < 8 * tile + 8; ++j) {
+                bool kept = j < 43 && keep(b, h, i + 16, j, 43);
+                any = any || kept;
+                every = every && kept;
+              }
+            EXPECT_EQ(kinds[tile], !any ? 0 : every ? kFull : kPartial);
+          }
+        }
+  }
+}
+
+TEST(PlanVisit, paddingRowsVisitNothing) {
+  Kernel kernel("attn");
+  kernel.addQKV(8, 8);
+  int rows = kernel.layout("q_len", {1});
+  Attention &attention = kernel.attention(8, 8, nullptr, all());
+  attention.code.q_len = rows;
+  kernel.outputState(8);
+  for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
+    attention.code.binding = binding;
+    auto lengths = Tensor::of({2}, std::vector<int32_t>{5, 0});
+    Plan plan = makePlan(kernel.get(), {2, 1, 1, 12, 16}, {lengths.get()});
+    EXPECT_EQ(visits(plan.get(), 0, 0, 1), (std::vector<Visit>{{0, 2, kFull}}));
+    EXPECT_TRUE(visits(plan.get(), 0, 0, 2).empty());
+    EXPECT_TRUE(visits(plan.get(), 1, 0, 0).empty());
+  }
+}
+
+TEST(PlanClassify, seesTheCopyOfTheOperands) {
+  Kernel kernel("attn");
+  kernel.addQKV(8, 8);
+  int index = kernel.layout("index", {17, 0});
+  Attention &attention = kernel.attention(
+      8, 8,
+      [index](const sa_mask_context *context, int b, int, int p0, int p1, int j0,
+              int j1) {
+        return sa_classify_global(&context->values[index], b, p0, p1, j0, j1);
+      },
+      nullptr);
+  attention.code.binding = SA_BINDING_PLAN;
+  attention.code.per_batch = 1;
+  attention.checks.push_back(kernel.makeCheck(SA_CHECK_INDEX, {index}, {0}, "global"));
+  kernel.outputState(8);
+  // Unordered, with padding and a repeat; rows of the operand lie backwards.
+  auto operand = Tensor::of({2, 4}, std::vector<int32_t>{2, 2, -1, 0, 9, -1, 3, 9});
+  operand->strides[0] = -4;
+  operand->dl.byte_offset = 4 * sizeof(int32_t);
+  Plan plan = makePlan(kernel.get(), {2, 1, 1, 10, 10}, {operand.get()});
+  std::fill(operand->ints.begin(), operand->ints.end(), 0);
+  for (int b = 0; b < 2; ++b)
+    for (int p = 0; p < 10; ++p)
+      for (int j = 0; j < 10; ++j) {
+        auto isGlobal = [&](int x) {
+          return b == 0 ? x == 3 || x == 9 : x == 0 || x == 2;
+        };
+        sparse_attn_tile_class kind;
+        ASSERT_EQ(sparse_attn_plan_classify(plan.get(), 0, b, 0, p, p, j, j, &kind),
+                  SPARSE_ATTN_OK);
+        EXPECT_EQ(kind, isGlobal(p) || isGlobal(j)) << b << " " << p << " " << j;
+      }
+}
+
+TEST(Plan, sharedListsAreKeptOnce) {
+  Predicate keep = causal();
+  auto bytes = [&](int perBatch, int perHead, sparse_attn_shape shape, int binding) {
+    MaskKernel mock(exhaustive(keep), keep, binding);
+    mock.attention->code.per_batch = perBatch;
+    mock.attention->code.per_head = perHead;
+    return sparse_attn_plan_bytes(makePlan(mock.kernel.get(), shape).get());
+  };
+  const sparse_attn_shape one = {1, 1, 1, 64, 64}, many = {4, 8, 2, 64, 64};
+  size_t single = bytes(0, 0, one, SA_BINDING_PLAN);
+  EXPECT_EQ(bytes(0, 0, many, SA_BINDING_PLAN), single);
+  EXPECT_GT(bytes(0, 1, many, SA_BINDING_PLAN), 3 * single);
+  EXPECT_GT(bytes(1, 1, many, SA_BINDING_PLAN), 12 * single);
+  // Without a table nothing depends on the shape.
+  EXPECT_EQ(bytes(1, 1, many, SA_BINDING_COMPILE), bytes(0, 0, one, SA_BINDING_COMPILE));
+}
+
+TEST(Plan, inspectionErrors) {
+  MaskKernel mock(exhaustive(causal()), causal(), SA_BINDING_PLAN);
+  Plan plan = makePlan(mock.kernel.get(), {1, 2, 1, 8, 8});
+  auto visit = [](void *, int64_t, int64_t, sparse_attn_tile_class) {};
+  sparse_attn_tile_class kind;
+  sparse_attn_grid grid;
+  auto expect = [](sparse_attn_status status, const char *message) {
+    EXPECT_EQ(status, SPARSE_ATTN_INVALID_ARGUMENT);
+    EXPECT_STREQ(sparse_attn_last_error(), message);
+  };
+  expect(sparse_attn_plan_visit(plan.get(), 1, 0, 0, 0, visit, nullptr),
+         "kernel 'attn' has no attention 1, only 1");
+  expect(sparse_attn_plan_visit(plan.get(), 0, 1, 0, 0, visit, nullptr),
+         "kernel 'attn': b is 1, expected 0 to 0");
+  expect(sparse_attn_plan_visit(plan.get(), 0, 0, -1, 0, visit, nullptr),
+         "kernel 'attn': h is -1, expected 0 to 1");
+  expect(sparse_attn_plan_visit(plan.get(), 0, 0, 0, 2, visit, nullptr),
+         "kernel 'attn': row_tile is 2, expected 0 to 1");
+  expect(sparse_attn_plan_visit(plan.get(), 0, 0, 0, 0, nullptr, nullptr),
+         "visit is null");
+  expect(sparse_attn_plan_grid(plan.get(), 0, nullptr), "grid is null");
+  expect(sparse_attn_plan_grid(nullptr, 0, &grid), "plan is null");
+  expect(sparse_attn_plan_classify(plan.get(), 0, 0, 0, 3, 2, 0, 0, &kind),
+         "positions [3, 2] x keys [0, 0] are no rectangle within -2^30 to 2^30 and 0 to "
+         "2^30");
+  EXPECT_EQ(sparse_attn_plan_bytes(nullptr), 0u);
+  EXPECT_EQ(sparse_attn_plan_attention_count(nullptr), 0u);
+}
+
+TEST(Plan, millionsOfKeysAtCompileTime) {
+  // The enumeration of a window takes as many steps as it has tiles, and the
+  // logarithm of the rest.
+  int calls = 0;
+  MaskKernel mock(
+      [&calls](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1) {
+        ++calls;
+        return j0 > p1 || j1 < p0 - 100 ? 0 : j1 <= p0 && j0 >= p1 - 100 ? 1 : 2;
+      },
+      nullptr, SA_BINDING_COMPILE);
+  const int64_t n = (1 << 30) - 1;
+  Plan plan = makePlan(mock.kernel.get(), {1, 1, 1, n, n});
+  calls = 0;
+  std::vector<Visit> runs = visits(plan.get(), 0, 0, n / 8);
+  EXPECT_EQ(runs.size(), 3u);
+  EXPECT_LT(calls, 150);
+  EXPECT_LT(sparse_attn_plan_bytes(plan.get()), 4096u);
+}
+
+} // namespace
