@@ -20,9 +20,9 @@ function(add_sparse_attention_kernel name)
     message(FATAL_ERROR "add_sparse_attention_kernel(${name}): "
             "unknown arguments '${ARG_UNPARSED_ARGUMENTS}'")
   endif()
-  if(NOT name MATCHES "^[A-Za-z_][A-Za-z0-9_]*$")
+  if(NOT name MATCHES "^[A-Za-z][A-Za-z0-9_]*$")
     message(FATAL_ERROR "add_sparse_attention_kernel(${name}): the name becomes part of C "
-            "identifiers; use letters, digits and underscores")
+            "identifiers; use letters, digits and underscores, beginning with a letter")
   endif()
 
   if(ARG_SOURCE AND NOT DEFINED ARG_PATTERN)
