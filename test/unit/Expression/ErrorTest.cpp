@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ExpressionTesting.h"
+#include <random>
 
 using namespace sparse_attn;
 
@@ -331,6 +332,33 @@ TEST(ExpressionErrors, Depth) {
   for (int i = 0; i < 5000; ++i)
     flat += "|causal";
   EXPECT_EQ(errorsOf(flat), "");
+}
+
+// Any sequence of tokens is a kernel or an error that points somewhere.
+TEST(ExpressionErrors, AnyTextIsAnswered) {
+  static constexpr llvm::StringRef tokens[] = {
+      "causal",    "window", "sink", "per_head", "graph_hop", "global", "x",   "y",
+      "left",      "(",      ")",    "[",        "]",         ",",      "=",   "|",
+      "&",         "-",      "~",    "3",        "-1",        "1e9",    "0.5", "true",
+      "unbounded", "#",      "\n",   "\xff",     "$",         "softcap"};
+  std::minstd_rand random(7);
+  unsigned kernels = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string text;
+    for (unsigned n = random() % 12; n > 0; --n)
+      text += tokens[random() % std::size(tokens)].str() + " ";
+    for (bool modifiers : {false, true}) {
+      Built built = modifiers ? build(makeSpec("causal", text)) : build(makeSpec(text));
+      kernels += built.errors.empty();
+      EXPECT_EQ(built.ir.empty(), !built.errors.empty()) << text;
+      if (!built.errors.empty())
+        EXPECT_TRUE(llvm::StringRef(built.errors)
+                        .starts_with(modifiers ? "<modifiers>:" : "<pattern>:"))
+            << text << '\n'
+            << built.errors;
+    }
+  }
+  EXPECT_GT(kernels, 0u);
 }
 
 //===--- Verifiers --------------------------------------------------------===//
