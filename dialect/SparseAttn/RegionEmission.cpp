@@ -484,8 +484,13 @@ Interval Emitter::emitInterval(unsigned slot, ArrayRef<Interval> x) {
     if (isNonNegative(bounds[slot]))
       return {builder.max(x[0].lo, x[1].lo), getWholeRange(slot).hi};
     return getWholeRange(slot);
-  case StepKind::XorI:
+  case StepKind::XorI: { // with -1 it turns numbers around
+    const StepBounds &mask = bounds[step.operands[1]];
+    if (mask.min == -1 && mask.max == -1)
+      return {emitBinary(StepKind::XorI, x[0].hi, x[1].lo),
+              emitBinary(StepKind::XorI, x[0].lo, x[1].lo)};
     return getWholeRange(slot);
+  }
   case StepKind::MinS:
     return {builder.min(x[0].lo, x[1].lo), builder.min(x[0].hi, x[1].hi)};
   case StepKind::MaxS:

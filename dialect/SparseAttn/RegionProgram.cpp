@@ -410,13 +410,14 @@ bool RegionProgram::isAffine() const {
     case StepKind::Argument:
     case StepKind::Constant:
     case StepKind::CmpI:
+      break;
     case StepKind::AddI:
     case StepKind::SubI:
-      break;
     case StepKind::ShL: // by a constant
+      all = all && step.width > 1;
       break;
     case StepKind::MulI:
-      all = all && (isConstant(0) || isConstant(1));
+      all = all && step.width > 1 && (isConstant(0) || isConstant(1));
       break;
     case StepKind::SignedCast:
       all = all && step.width > 1 && step.operandWidth > 1;

@@ -11,6 +11,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 #include <gtest/gtest.h>
 #include <vector>
 
@@ -48,24 +50,44 @@ public:
 };
 
 /// Values of a block's ops when its arguments are these, by MLIR's own constant
-/// folding; a null attribute where an op does not fold.
+/// folding; a null attribute where an op does not fold. Each op is folded as a copy
+/// on constants, because folders look at, and change, what is around an op.
 inline llvm::DenseMap<mlir::Value, mlir::Attribute>
 foldBlock(mlir::Block &block, llvm::ArrayRef<mlir::Attribute> arguments) {
   llvm::DenseMap<mlir::Value, mlir::Attribute> values;
   for (auto [argument, attribute] : llvm::zip_equal(block.getArguments(), arguments))
     values[argument] = attribute;
   for (mlir::Operation &op : block) {
+    if (op.getNumResults() != 1)
+      continue; // a terminator
+    mlir::Block scratch;
+    mlir::OpBuilder builder(op.getContext());
+    builder.setInsertionPointToStart(&scratch);
+    mlir::IRMapping mapping;
     llvm::SmallVector<mlir::Attribute> operands;
-    for (mlir::Value operand : op.getOperands())
-      operands.push_back(values.lookup(operand));
+    for (mlir::Value operand : op.getOperands()) {
+      auto attribute = mlir::dyn_cast_or_null<mlir::TypedAttr>(values.lookup(operand));
+      if (!attribute)
+        return values;
+      mapping.map(operand,
+                  mlir::arith::ConstantOp::create(builder, op.getLoc(), attribute));
+      operands.push_back(attribute);
+    }
+    mlir::Operation *copy = builder.clone(op, mapping);
     llvm::SmallVector<mlir::OpFoldResult> results;
-    if (op.getNumResults() != 1 || failed(op.fold(operands, results)))
+    // A fold in place, such as moving a constant to the right, is not the last.
+    while (succeeded(copy->fold(operands, results)) && results.empty()) {
+      operands.clear();
+      for (mlir::Value operand : copy->getOperands())
+        mlir::matchPattern(operand, mlir::m_Constant(&operands.emplace_back()));
+    }
+    if (results.empty())
       continue;
-    mlir::OpFoldResult result =
-        results.empty() ? mlir::OpFoldResult(op.getResult(0)) : results[0];
-    values[op.getResult(0)] = mlir::isa<mlir::Attribute>(result)
-                                  ? mlir::cast<mlir::Attribute>(result)
-                                  : values.lookup(mlir::cast<mlir::Value>(result));
+    if (auto attribute = mlir::dyn_cast<mlir::Attribute>(results[0]))
+      values[op.getResult(0)] = attribute;
+    else
+      mlir::matchPattern(mlir::cast<mlir::Value>(results[0]),
+                         mlir::m_Constant(&values[op.getResult(0)]));
   }
   return values;
 }
