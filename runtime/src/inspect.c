@@ -57,6 +57,23 @@ sparse_attn_status sparse_attn_plan_grid(const sparse_attn_plan *plan, size_t in
   return SPARSE_ATTN_OK;
 }
 
+sparse_attn_status sparse_attn_plan_extent(const sparse_attn_plan *plan, size_t index,
+                                           int64_t b, sparse_attn_extent *extent) {
+  const sa_plan_attention *attention = NULL;
+  sparse_attn_status status = find_attention(plan, index, &attention);
+  if (!status)
+    status = check_index(plan, "b", b, plan->shape.batch);
+  if (status)
+    return status;
+  if (!extent)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "extent is null");
+  sa_entry entry = sa_plan_entry(attention, b);
+  extent->queries = entry.rows;
+  extent->keys = entry.keys;
+  extent->first_position = entry.first_position;
+  return SPARSE_ATTN_OK;
+}
+
 size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
   if (!plan)
     return 0;

@@ -36,6 +36,8 @@ With layout operands, score modifiers and lengths of padded sequences:
 Both write lib<name>.so, lib<name>.a, <name>.h and <name>.json into the folder.
 --emit prints an intermediate stage instead:
   sparse-attn-compile pattern.mlir --emit=plan
+--explain tells what the kernel does with a shape, with a picture of its tiles:
+  sparse-attn-compile pattern.mlir --explain --explain-shape 1,8,8,4096,4096
 )";
 
 namespace {
@@ -50,7 +52,7 @@ static cl::opt<std::string> inputFile(cl::Positional, cl::desc("[pattern.mlir]")
                                       cl::cat(category));
 static cl::opt<std::string> output("o", cl::value_desc("path"), cl::cat(category),
                                    cl::desc("folder of the library (default: .), or with "
-                                            "--emit the file (default: -)"));
+                                            "--emit or --explain the file (default: -)"));
 static cl::opt<Emit> emit(
     "emit", cl::desc("what to write"), cl::init(Emit::Library), cl::cat(category),
     cl::values(clEnumValN(Emit::Mlir, "mlir", "the kernel as written, in MLIR"),
@@ -176,11 +178,11 @@ static Error checkName(Options &options) {
   std::string chosen = name;
   if (!given)
     chosen = options.spec ? "kernel" : llvm::sys::path::stem(options.inputFile).str();
-  if (!options.stage && !given && (options.spec || options.inputFile == "-"))
+  if (!options.isPrinted() && !given && (options.spec || options.inputFile == "-"))
     return makeError("name the library with --name");
   if (!isValidName(chosen)) {
     // What is printed needs no name.
-    if (options.stage && !given)
+    if (options.isPrinted() && !given)
       chosen = "kernel";
     else
       return makeError("'" + chosen +
@@ -238,7 +240,7 @@ static std::optional<Stage> getStage() {
 }
 
 Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
-  cl::HideUnrelatedOptions({&category, &patternCategory});
+  cl::HideUnrelatedOptions({&category, &patternCategory, &getExplainCategory()});
   cl::SetVersionPrinter([](llvm::raw_ostream &os) {
     os << "sparse-attn-compile " SPARSE_ATTN_VERSION " with LLVM " LLVM_VERSION_STRING
           "\n";
@@ -246,12 +248,14 @@ Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
   cl::ParseCommandLineOptions(argc, argv, kOverview);
   Options options;
   options.stage = getStage();
-  options.output = output;
-  if (options.output.empty())
-    options.output = options.stage ? "-" : ".";
   options.runtimeArchive = runtimeArchive;
   options.linker = linker;
   options.time = printTime;
+  if (Error error = parseExplain(options))
+    return error;
+  options.output = output;
+  if (options.output.empty())
+    options.output = options.isPrinted() ? "-" : ".";
   for (auto check : {checkInput, checkName, checkLevels})
     if (Error error = check(options))
       return error;

@@ -7,8 +7,10 @@
 #ifndef SPARSE_ATTN_TOOLS_COMPILE_OPTIONS_H
 #define SPARSE_ATTN_TOOLS_COMPILE_OPTIONS_H
 
+#include "sparse_attn/Explain/Explain.h"
 #include "sparse_attn/Expression/Expression.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 
 namespace sparse_attn {
@@ -25,7 +27,18 @@ struct Options {
   std::string runtimeArchive; ///< empty: found near the program
   std::string linker;
   bool time = false;
+  /// Instead of a library: how to explain it, and what.
+  std::optional<ExplainFormat> explainFormat;
+  ExplainOptions explain;
+
+  /// Whether one file is written, to the screen by default.
+  bool isPrinted() const { return stage || explainFormat; }
 };
+
+llvm::cl::OptionCategory &getExplainCategory();
+
+/// Fills what --explain and the options that go with it say.
+llvm::Error parseExplain(Options &options);
 
 /// Parses the command line. Ends the program for --help, --version and options
 /// that do not exist.

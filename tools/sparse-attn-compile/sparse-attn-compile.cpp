@@ -69,21 +69,13 @@ static OwningOpRef<ModuleOp> readInput(const Options &options, llvm::SourceMgr &
   return parseSourceFile<ModuleOp>(sourceMgr, &context);
 }
 
-static LogicalResult printStage(ModuleOp module, const Options &options) {
-  bool toScreen = options.output == "-";
-  if (toScreen && options.stage == Stage::Obj &&
-      llvm::sys::Process::StandardOutIsDisplayed())
-    return report(llvm::createStringError("an object file is not text; name the file "
-                                          "with -o"));
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  if (failed(emitStage(module, *options.stage, *options.levels.front(), stream)))
-    return failure();
-  if (!toScreen) {
-    Error error = writeFileAtomically(options.output, text);
+/// Writes `contents` to the file of -o, or to the screen.
+static LogicalResult writeOutput(llvm::StringRef contents, const Options &options) {
+  if (options.output != "-") {
+    Error error = writeFileAtomically(options.output, contents);
     return error ? report(std::move(error)) : success();
   }
-  llvm::outs() << text;
+  llvm::outs() << contents;
   llvm::outs().flush();
   std::error_code code = llvm::outs().error();
   llvm::outs().clear_error();
@@ -92,16 +84,64 @@ static LogicalResult printStage(ModuleOp module, const Options &options) {
               : success();
 }
 
+/// `what` is no text, and the output is the screen.
+static bool isUnreadable(bool binary, llvm::StringRef what, const Options &options) {
+  if (!binary || options.output != "-" || !llvm::sys::Process::StandardOutIsDisplayed())
+    return false;
+  (void)report(llvm::createStringError(what + " is not text; name the file with -o"));
+  return true;
+}
+
+static LogicalResult printStage(ModuleOp module, const Options &options) {
+  if (isUnreadable(options.stage == Stage::Obj, "an object file", options))
+    return failure();
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  if (failed(emitStage(module, *options.stage, *options.levels.front(), stream)))
+    return failure();
+  return writeOutput(text, options);
+}
+
+/// The archive of the runtime, named or found.
+static Expected<std::string> getRuntimeArchive(const Options &options,
+                                               llvm::StringRef executable) {
+  if (!options.runtimeArchive.empty())
+    return options.runtimeArchive;
+  return findRuntimeArchive(executable);
+}
+
+static LogicalResult printExplanation(ModuleOp module, const Options &options,
+                                      llvm::StringRef executable, PhaseTimer &timer) {
+  if (isUnreadable(options.explainFormat == ExplainFormat::Png, "a picture", options))
+    return failure();
+  ExplainOptions request = options.explain;
+  Expected<std::string> archive = getRuntimeArchive(options, executable);
+  if (!archive)
+    return report(archive.takeError());
+  request.runtimeArchive = *archive;
+  FailureOr<CompiledLibrary> library =
+      compileLibrary(module, {options.libraryName, options.levels});
+  if (failed(library))
+    return failure();
+  timer.finish("compile");
+  Expected<Explanation> explanation = explainLibrary(module, *library, request);
+  if (!explanation)
+    return report(explanation.takeError());
+  Expected<std::string> contents = buildExplanation(*explanation, *options.explainFormat);
+  if (!contents)
+    return report(contents.takeError());
+  timer.finish("explain");
+  return writeOutput(*contents, options);
+}
+
 static LogicalResult writeLibrary(ModuleOp module, const Options &options,
                                   llvm::StringRef executable, PhaseTimer &timer) {
   // What is missing is told before time is spent.
   PackageOptions package{options.output, options.runtimeArchive, options.linker};
-  if (package.runtimeArchive.empty()) {
-    Expected<std::string> archive = findRuntimeArchive(executable);
-    if (!archive)
-      return report(archive.takeError());
-    package.runtimeArchive = *archive;
-  }
+  Expected<std::string> archive = getRuntimeArchive(options, executable);
+  if (!archive)
+    return report(archive.takeError());
+  package.runtimeArchive = *archive;
   FailureOr<CompiledLibrary> library =
       compileLibrary(module, {options.libraryName, options.levels});
   if (failed(library))
@@ -135,10 +175,14 @@ int main(int argc, char **argv) {
   if (!module)
     return EXIT_FAILURE;
   timer.finish("read");
-  LogicalResult result = options->stage
-                             ? printStage(*module, *options)
-                             : writeLibrary(*module, *options, executable, timer);
-  if (options->stage)
+  LogicalResult result = success();
+  if (options->explainFormat) {
+    result = printExplanation(*module, *options, executable, timer);
+  } else if (options->stage) {
+    result = printStage(*module, *options);
     timer.finish("emit");
+  } else {
+    result = writeLibrary(*module, *options, executable, timer);
+  }
   return succeeded(result) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -197,6 +197,16 @@ SPARSE_ATTN_API size_t sparse_attn_plan_attention_count(const sparse_attn_plan *
 SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_grid(
     const sparse_attn_plan *plan, size_t attention, sparse_attn_grid *grid);
 
+/* What batch entry `b` of an attention covers: its rows are [0, queries), of
+ * which row i is at position first_position + i, and its keys are [0, keys). */
+typedef struct sparse_attn_extent {
+  int64_t queries, keys; /* keys: pooled ones where K is pooled */
+  int64_t first_position;
+} sparse_attn_extent;
+
+SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_extent(
+    const sparse_attn_plan *plan, size_t attention, int64_t b, sparse_attn_extent *extent);
+
 /* Calls visit(context, first_tile, tiles, kind) for every run of kept key tiles
  * of query tile `row_tile` of plane (b, h), in ascending order: what a run of
  * the kernel visits. */

@@ -208,6 +208,10 @@ TEST(Plan, inspectionErrors) {
          "visit is null");
   expect(sparse_attn_plan_grid(plan.get(), 0, nullptr), "grid is null");
   expect(sparse_attn_plan_grid(nullptr, 0, &grid), "plan is null");
+  expect(sparse_attn_plan_extent(plan.get(), 0, 0, nullptr), "extent is null");
+  sparse_attn_extent extent;
+  expect(sparse_attn_plan_extent(plan.get(), 0, 1, &extent),
+         "kernel 'attn': b is 1, expected 0 to 0");
   expect(sparse_attn_plan_classify(plan.get(), 0, 0, 0, 3, 2, 0, 0, &kind),
          "positions [3, 2] x keys [0, 0] are no rectangle within -2^30 to 2^30 and 0 to "
          "2^30");

@@ -211,6 +211,11 @@ TEST(Pool, classifierSeesTokensAndPooledKeys) {
   sparse_attn_grid grid;
   ASSERT_EQ(sparse_attn_plan_grid(plan.get(), 0, &grid), SPARSE_ATTN_OK);
   EXPECT_EQ(grid.keys, 8);
+  sparse_attn_extent extent;
+  ASSERT_EQ(sparse_attn_plan_extent(plan.get(), 0, 0, &extent), SPARSE_ATTN_OK);
+  EXPECT_EQ(extent.queries, 6);
+  EXPECT_EQ(extent.keys, 8);
+  EXPECT_EQ(extent.first_position, n - 6); // of tokens
 }
 
 TEST(Pool, hierarchicalAttention) {

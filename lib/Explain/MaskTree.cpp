@@ -1,0 +1,146 @@
+//===- MaskTree.cpp - a mask in words -------------------------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Labels come from what every op tells about its parameters; an op of the algebra
+// has a sign of its own in expressions, any other one is written as a call.
+//
+//===----------------------------------------------------------------------===//
+
+#include "MaskTree.h"
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+StringRef sparse_attn::getBindingName(Binding binding) {
+  switch (binding) {
+  case Binding::Compile:
+    return "compile time";
+  case Binding::Plan:
+    return "plan time";
+  case Binding::Run:
+    return "run time";
+  }
+  llvm_unreachable("every binding time has a name");
+}
+
+//===----------------------------------------------------------------------===//
+// Labels
+//===----------------------------------------------------------------------===//
+
+/// The name of a tensor that a mask reads.
+static std::string getTensorName(Value tensor) {
+  auto argument = dyn_cast<BlockArgument>(tensor);
+  if (!argument)
+    return "constant";
+  if (auto kernel = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp()))
+    if (auto name =
+            kernel.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kNameAttr))
+      return name.str();
+  return "arg" + std::to_string(argument.getArgNumber());
+}
+
+static std::string printParameter(Attribute attribute) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  if (auto integer = dyn_cast<IntegerAttr>(attribute);
+      integer && !isa<BoolAttr>(attribute))
+    os << integer.getInt();
+  else if (auto list = dyn_cast<DenseI64ArrayAttr>(attribute))
+    os << "["
+       << llvm::join(llvm::map_range(list.asArrayRef(),
+                                     [](int64_t n) { return std::to_string(n); }),
+                     ", ")
+       << "]";
+  else
+    attribute.print(os, /*elideType=*/true);
+  return text;
+}
+
+/// "window(left = 1023, right = 0)", or "window(1023, 0)" where `brief`: as in an
+/// expression, parameters lose their names up to the first that is left out.
+static std::string printCall(Operation *op, bool brief,
+                             ArrayRef<std::string> parts = {}) {
+  SmallVector<std::string> arguments(parts);
+  for (Value operand : op->getOperands())
+    if (isa<TensorType>(operand.getType()))
+      arguments.push_back(getTensorName(operand));
+  bool named = !brief;
+  for (const ParameterSpec &parameter : cast<MaskOpInterface>(op).getParameters()) {
+    if (parameter.kind == ParameterSpec::Mask || parameter.kind == ParameterSpec::Tensor)
+      continue;
+    Attribute attribute = op->getAttr(parameter.name);
+    if (auto boolean = dyn_cast_or_null<BoolAttr>(attribute);
+        boolean && !boolean.getValue())
+      attribute = nullptr; // false is the default everywhere
+    if (!attribute) {
+      named = true;
+      continue;
+    }
+    named |= isa<BoolAttr>(attribute);
+    std::string name = named ? parameter.name.str() + " = " : "";
+    arguments.push_back(name + printParameter(attribute));
+  }
+  std::string text = op->getName().stripDialect().str();
+  return arguments.empty() ? text : text + "(" + llvm::join(arguments, ", ") + ")";
+}
+
+MaskTree sparse_attn::buildMaskTree(Value mask) {
+  Operation *op = mask.getDefiningOp();
+  MaskTree tree{printCall(op, /*brief=*/false), getBinding(mask), {}};
+  for (Value operand : op->getOperands())
+    if (isa<MaskType>(operand.getType()))
+      tree.parts.push_back(buildMaskTree(operand));
+  return tree;
+}
+
+//===----------------------------------------------------------------------===//
+// Expressions
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// How tightly the outermost sign of an expression binds.
+enum Level { Sum, Product, Atom };
+
+struct Text {
+  std::string text;
+  Level level;
+};
+} // namespace
+
+static Text printMask(Value mask) {
+  Operation *op = mask.getDefiningOp();
+  SmallVector<Text> parts;
+  for (Value operand : op->getOperands())
+    if (isa<MaskType>(operand.getType()))
+      parts.push_back(printMask(operand));
+  auto at = [&](size_t i, Level least) {
+    return parts[i].level < least ? "(" + parts[i].text + ")" : parts[i].text;
+  };
+  auto fold = [&](StringRef sign, Level level) {
+    // The first operand of `-` and `|` may be a sum itself: left to right.
+    std::string text = at(0, level);
+    for (size_t i = 1; i < parts.size(); ++i)
+      text += (" " + sign + " ").str() + at(i, static_cast<Level>(level + 1));
+    return Text{text, parts.size() == 1 ? parts[0].level : level};
+  };
+  if (isa<UnionOp>(op) && !parts.empty())
+    return fold("|", Sum);
+  if (isa<DifferenceOp>(op))
+    return fold("-", Sum);
+  if (isa<IntersectOp>(op) && !parts.empty())
+    return fold("&", Product);
+  if (isa<ComplementOp>(op))
+    return {"~" + at(0, Atom), Atom};
+  SmallVector<std::string> texts;
+  for (const Text &part : parts)
+    texts.push_back(part.text);
+  return {printCall(op, /*brief=*/true, texts), Atom};
+}
+
+std::string sparse_attn::printExpression(Value mask) { return printMask(mask).text; }
