@@ -154,14 +154,14 @@ static void write_padding(const attending *attend, tile_task task, int64_t first
 }
 
 /* The runs of a compile-time mask, in a worker's room. */
-typedef struct run_list {
+typedef struct room_list {
   sa_run *runs;
   int64_t count;
-} run_list;
+} room_list;
 
 static bool append_run(void *context, int32_t first, int32_t tiles,
                        sparse_attn_tile_class kind) {
-  run_list *list = context;
+  room_list *list = context;
   sa_run *run = &list->runs[list->count++];
   run->first_tile = first;
   run->tiles = tiles;
@@ -173,7 +173,6 @@ static bool append_run(void *context, int32_t first, int32_t tiles,
 static void attend_tile(const attending *attend, tile_task task, char *room) {
   const sa_plan_attention *attention = attend->attention;
   const sa_attention *code = attention->code;
-  const sa_tile_table *table = &attention->table;
   sa_entry entry = sa_plan_entry(attention, task.b);
   int64_t first_row = task.row_tile * code->tile_rows;
   int64_t rows = sa_tile_row_count(attention, entry, task.row_tile);
@@ -182,22 +181,24 @@ static void attend_tile(const attending *attend, tile_task task, char *room) {
   if (rows == 0)
     return;
 
-  run_list list = {(sa_run *)(room + attend->state->workspace.scratch_bytes), 0};
-  const sa_run *runs = list.runs;
+  sa_run_list list = {NULL, 0, NULL, NULL};
   if (code->binding == SA_BINDING_PLAN) {
-    runs = sa_table_list(attention, task.b, task.h, task.row_tile, &list.count);
+    list = sa_table_list(attention, task.b, task.h, task.row_tile);
   } else {
+    room_list runs = {(sa_run *)(room + attend->state->workspace.scratch_bytes), 0};
     sa_tile_query query =
         sa_plan_query(attend->plan, attention, task.b, task.h, task.row_tile);
-    sa_enumerate_tiles(&query, append_run, &list);
+    sa_enumerate_tiles(&query, append_run, &runs);
+    list.runs = runs.runs;
+    list.count = runs.count;
   }
   int64_t kv_head = task.h / attend->group;
   sa_attend_args args = {.values = attend->state->values,
                          .packed = packed_plane(attend, task.b, kv_head),
-                         .runs = runs,
+                         .runs = list.runs,
                          .run_count = list.count,
-                         .bits = table->bits,
-                         .hops = table->hops,
+                         .bits = list.bits,
+                         .hops = list.hops,
                          .scratch = room,
                          .b = task.b,
                          .h = task.h,

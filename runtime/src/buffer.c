@@ -66,6 +66,16 @@ void *sa_buffer_extend(sa_buffer *buffer, size_t bytes) {
   return room;
 }
 
+void sa_buffer_trim(sa_buffer *buffer) {
+  if (buffer->size == buffer->capacity || buffer->size == 0)
+    return;
+  char *data = realloc(buffer->data, buffer->size);
+  if (!data)
+    return;
+  buffer->data = data;
+  buffer->capacity = buffer->size;
+}
+
 /* Bottom-up merge sort: qsort may allocate, and is allowed to be quadratic. */
 void sa_sort(uint64_t *values, size_t count, uint64_t *scratch) {
   uint64_t *from = values, *to = scratch;

@@ -27,39 +27,31 @@ static const int32_t *row(const sa_view *view, int64_t i1, int64_t i2) {
 
 /*===--- segments ---------------------------------------------------------===*/
 
-/* The segments that hold `first` and `last`, two tokens inside the offsets. */
-static void find_segments(const int32_t *offsets, int64_t count, int32_t first,
-                          int32_t last, int64_t *first_segment, int64_t *last_segment) {
-  *first_segment = sa_count_up_to(offsets, count, first) - 1;
-  *last_segment = last < offsets[*first_segment + 1]
-                      ? *first_segment
-                      : sa_count_up_to(offsets, count, last) - 1;
-}
-
 int32_t sa_classify_segments(const sa_view *offsets, int32_t b, int32_t p0, int32_t p1,
                              int32_t j0, int32_t j1) {
   const int32_t *starts = row(offsets, 0, b);
   int64_t count = offsets->size[3];
   if (count < 2)
     return kEmpty;
-  /* Tokens before the first and after the last offset are in no segment. */
-  int32_t begin = starts[0], last = starts[count - 1] - 1;
-  bool inside = p0 >= begin && p1 <= last && j0 >= begin && j1 <= last;
+  /* Tokens before the first and from the last offset on are in no segment. */
+  int32_t begin = starts[0], end = starts[count - 1];
+  bool inside = p0 >= begin && p1 < end;
   p0 = (int32_t)sa_max(p0, begin);
-  j0 = (int32_t)sa_max(j0, begin);
-  p1 = (int32_t)sa_min(p1, last);
-  j1 = (int32_t)sa_min(j1, last);
-  if (p0 > p1 || j0 > j1)
+  p1 = (int32_t)sa_min(p1, end - 1);
+  if (p0 > p1)
     return kEmpty;
 
-  int64_t first_p, last_p, first_j, last_j;
-  find_segments(starts, count, p0, p1, &first_p, &last_p);
-  find_segments(starts, count, j0, j1, &first_j, &last_j);
-  /* Each end lies in a segment with tokens, so that a common segment index
-   * means a common token. */
-  if (first_p > last_j || first_j > last_p)
+  /* The rows are in the segments first to last, all of which hold one of them
+   * (or no token); so a key that is in one of these segments is kept by a row,
+   * and kept by all rows only if there is one segment. */
+  int64_t first = sa_count_up_to(starts, count, p0) - 1, last = first;
+  if (p1 >= starts[first + 1])
+    last = sa_count_up_to(starts, count, p1) - 1;
+  int32_t keys_begin = starts[first], keys_end = starts[last + 1];
+  if (j1 < keys_begin || j0 >= keys_end)
     return kEmpty;
-  return inside && first_p == last_p && first_j == last_j ? kFull : kPartial;
+  bool all = inside && first == last && j0 >= keys_begin && j1 < keys_end;
+  return all ? kFull : kPartial;
 }
 
 /*===--- global -----------------------------------------------------------===*/

@@ -134,11 +134,11 @@ sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t i
     sa_enumerate_tiles(&query, pass_on, &to);
     return SPARSE_ATTN_OK;
   }
-  int64_t count;
-  const sa_run *runs = sa_table_list(attention, b, h, row_tile, &count);
-  for (int64_t i = 0; i < count; ++i)
-    visit(context, runs[i].first_tile, runs[i].tiles,
-          runs[i].mask == SA_RUN_FULL ? SPARSE_ATTN_TILE_FULL : SPARSE_ATTN_TILE_PARTIAL);
+  sa_run_list list = sa_table_list(attention, b, h, row_tile);
+  for (int64_t i = 0; i < list.count; ++i)
+    visit(context, list.runs[i].first_tile, list.runs[i].tiles,
+          list.runs[i].mask == SA_RUN_FULL ? SPARSE_ATTN_TILE_FULL
+                                           : SPARSE_ATTN_TILE_PARTIAL);
   return SPARSE_ATTN_OK;
 }
 

@@ -56,6 +56,9 @@ typedef struct sa_buffer {
 /* Room for `bytes` more at the end, or NULL. */
 void *sa_buffer_extend(sa_buffer *buffer, size_t bytes);
 
+/* Gives unused room back, as far as that works. */
+void sa_buffer_trim(sa_buffer *buffer);
+
 /* Sorts ascending; `scratch` has room for `count`. Allocates nothing. */
 void sa_sort(uint64_t *values, size_t count, uint64_t *scratch);
 
@@ -200,14 +203,26 @@ typedef struct sa_entry {
   int32_t first_position; /* p of row 0 */
 } sa_entry;
 
+/* Some neighbouring lists: their runs, and the tiles that these name. */
+typedef struct sa_table_piece {
+  sa_buffer runs, bits, hops;
+} sa_table_piece;
+
+/* The runs of one query tile. */
+typedef struct sa_run_list {
+  const sa_run *runs;
+  int64_t count;
+  const uint8_t *bits; /* bit tile 0 of the runs' masks */
+  const uint16_t *hops;
+} sa_run_list;
+
 /* The kept tiles of a plan-time mask. List (b, h, t) holds the runs of query
  * tile t; b and h are 0 where all entries or heads are alike. */
 typedef struct sa_tile_table {
-  int64_t batches, heads;
-  int64_t *list_begin; /* [batches * heads * row_tiles + 1] into runs */
-  sa_run *runs;
-  uint8_t *bits;
-  uint16_t *hops;
+  int64_t batches, heads, lists;
+  int64_t *list_begin; /* [lists] into the runs of the list's piece */
+  int64_t lists_per_piece, piece_count;
+  sa_table_piece *pieces;
   /* Sections are (b, kv_head): the lists that read the same keys. */
   int64_t kv_heads;        /* 1 where heads is 1 */
   uint8_t *visited;        /* [sections][key_tiles]: some list of it reads the tile */
@@ -259,17 +274,9 @@ sparse_attn_status sa_table_create(const sparse_attn_plan *plan,
                                    const sparse_attn_options *options, int workers);
 void sa_table_destroy(sa_tile_table *table);
 
-/* Runs of query tile `row_tile` of plane (b, h). */
-static inline const sa_run *sa_table_list(const sa_plan_attention *attention, int64_t b,
-                                          int64_t h, int64_t row_tile, int64_t *count) {
-  const sa_tile_table *table = &attention->table;
-  int64_t list =
-      ((table->batches > 1 ? b : 0) * table->heads + (table->heads > 1 ? h : 0)) *
-          attention->row_tiles +
-      row_tile;
-  *count = table->list_begin[list + 1] - table->list_begin[list];
-  return table->runs + table->list_begin[list];
-}
+/* The runs of query tile `row_tile` of plane (b, h). */
+sa_run_list sa_table_list(const sa_plan_attention *attention, int64_t b, int64_t h,
+                          int64_t row_tile);
 
 /*===--- operands.c, checks.c ---------------------------------------------===*/
 

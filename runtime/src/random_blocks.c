@@ -115,22 +115,23 @@ static bool is_drawn(const draw_key *key, int32_t block) {
  * where "not known" is good enough. */
 enum { kMostQueryBlocks = 64 };
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+/* In 32 bits: dividing 64 costs several times more, and tiles ask often. */
+static int32_t floor_div(int32_t a, int32_t b) { return a / b - (a % b < 0); }
 
 int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
                                   int32_t plane, int32_t keys, int32_t p0, int32_t p1,
                                   int32_t j0, int32_t j1) {
-  int32_t total = (int32_t)sa_ceil_div(keys, block);
+  int32_t total = keys / block + (keys % block != 0);
   if (count <= 0 || total <= 0)
     return kEmpty;
   if (total <= count)
     return kFull;
-  int64_t first_query = floor_div(p0, block), last_query = floor_div(p1, block);
+  int32_t first_query = floor_div(p0, block), last_query = floor_div(p1, block);
   if (last_query - first_query > kMostQueryBlocks)
     return kPartial;
   int32_t first = j0 / block, last = j1 / block;
   bool any = false, all = true;
-  for (int64_t q = first_query; q <= last_query && !(any && !all); ++q) {
+  for (int32_t q = first_query; q <= last_query && !(any && !all); ++q) {
     draw_key key = {seed, plane, total, count, (uint32_t)q};
     int32_t kind;
     if (count <= kMostKept)

@@ -293,13 +293,10 @@ static bool build_batches(builder *build, const sa_table *table, const sa_view *
   return true;
 }
 
-/* Hands a buffer's memory to the table, without its unused end. */
+/* Hands a buffer's memory to the table. */
 static const void *take(sa_buffer *buffer, size_t *bytes) {
-  void *data = buffer->data;
-  if (data && buffer->size && buffer->size < buffer->capacity) {
-    void *smaller = realloc(data, buffer->size);
-    data = smaller ? smaller : data;
-  }
+  sa_buffer_trim(buffer);
+  const void *data = buffer->data;
   *bytes += buffer->size;
   buffer->data = NULL;
   return data;

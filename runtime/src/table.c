@@ -5,9 +5,9 @@
  *
  *===----------------------------------------------------------------------===*
  *
- * Workers take pieces (some neighbouring lists) and fill each piece's own buffers;
- * the pieces are then joined in order. So the table does not depend on the number
- * of workers, and its memory is proportional to the tiles kept.
+ * Workers take pieces (some neighbouring lists) and fill the piece's own buffers,
+ * which the plan keeps as they are: nothing is copied together. Pieces do not
+ * depend on the number of workers, and memory is proportional to the tiles kept.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -19,18 +19,12 @@
 
 /*===--- Filling ----------------------------------------------------------===*/
 
-typedef struct piece {
-  sa_buffer runs, bits, hops;
-} piece;
-
 typedef struct building {
   const sparse_attn_plan *plan;
   const sa_plan_attention *attention;
   const sa_reach *distances;     /* for hop tiles, or NULL */
-  size_t bits_bytes, hops_bytes; /* of a tile; no hop tiles: 0 */
-  int64_t *list_begin;           /* [list + 1]: runs of the list */
-  int64_t lists, lists_per_piece, pieces_count;
-  piece *pieces;
+  size_t bits_bytes, hops_bytes; /* of a tile */
+  sa_tile_table *table;
   _Atomic int64_t next;
   _Atomic int failed; /* a sparse_attn_status */
 } building;
@@ -38,7 +32,7 @@ typedef struct building {
 /* One list being filled. */
 typedef struct list_filling {
   building *build;
-  piece *piece;
+  sa_table_piece *piece;
   const sa_tile_query *query;
   int64_t runs;
 } list_filling;
@@ -74,7 +68,7 @@ static bool append_hops(list_filling *fill, int32_t first, int32_t tiles) {
 /* Appends tiles of one kind; `mask` as in sa_run. */
 static bool append_run(list_filling *fill, int32_t first, int32_t tiles, int32_t mask) {
   building *build = fill->build;
-  piece *piece = fill->piece;
+  sa_table_piece *piece = fill->piece;
   sa_run *last = fill->runs > 0
                      ? (sa_run *)(piece->runs.data + piece->runs.size - sizeof(*last))
                      : NULL;
@@ -125,105 +119,73 @@ static bool take_tiles(void *context, int32_t first, int32_t tiles,
   return true;
 }
 
-static bool fill_list(building *build, piece *piece, int64_t list) {
-  const sa_tile_table *table = &build->attention->table;
+static bool fill_list(building *build, sa_table_piece *piece, int64_t list) {
+  sa_tile_table *table = build->table;
   int64_t row_tiles = build->attention->row_tiles;
   int64_t plane = list / row_tiles;
   sa_tile_query query = sa_plan_query(build->plan, build->attention, plane / table->heads,
                                       plane % table->heads, list % row_tiles);
   list_filling fill = {build, piece, &query, 0};
-  if (!sa_enumerate_tiles(&query, take_tiles, &fill))
-    return false;
-  build->list_begin[list + 1] = fill.runs;
-  return true;
+  table->list_begin[list] = (int64_t)(piece->runs.size / sizeof(sa_run));
+  return sa_enumerate_tiles(&query, take_tiles, &fill);
 }
 
 static void fill_pieces(void *argument, int worker) {
   building *build = argument;
+  sa_tile_table *table = build->table;
   (void)worker;
   for (;;) {
     int64_t index = atomic_fetch_add_explicit(&build->next, 1, memory_order_relaxed);
-    if (index >= build->pieces_count ||
+    if (index >= table->piece_count ||
         atomic_load_explicit(&build->failed, memory_order_relaxed))
       return;
-    int64_t first = index * build->lists_per_piece;
-    int64_t end = sa_min(first + build->lists_per_piece, build->lists);
+    sa_table_piece *piece = &table->pieces[index];
+    int64_t first = index * table->lists_per_piece;
+    int64_t end = sa_min(first + table->lists_per_piece, table->lists);
     for (int64_t list = first; list < end; ++list)
-      if (!fill_list(build, &build->pieces[index], list))
+      if (!fill_list(build, piece, list))
         return;
+    sa_buffer_trim(&piece->runs);
+    sa_buffer_trim(&piece->bits);
+    sa_buffer_trim(&piece->hops);
   }
 }
 
-/*===--- Joining ----------------------------------------------------------===*/
-
-/* Moves what the pieces hold to the end of the table's arrays; masks and hops
- * are renumbered. */
-static sparse_attn_status join_pieces(building *build, sa_tile_table *table) {
-  size_t runs = 0, bits = 0, hops = 0;
-  for (int64_t i = 0; i < build->pieces_count; ++i) {
-    const piece *piece = &build->pieces[i];
-    if (!sa_add(runs, piece->runs.size, &runs) ||
-        !sa_add(bits, piece->bits.size, &bits) || !sa_add(hops, piece->hops.size, &hops))
-      return SPARSE_ATTN_OVERFLOW;
-  }
-  if (!fits_i32(bits, build->bits_bytes) || (hops && !fits_i32(hops, build->hops_bytes)))
-    return SPARSE_ATTN_OVERFLOW;
-  table->runs = sa_allocate(1, runs);
-  table->bits = sa_allocate(1, bits);
-  table->hops = sa_allocate(1, hops);
-  if (!table->runs || !table->bits || !table->hops)
-    return SPARSE_ATTN_OUT_OF_MEMORY;
-  table->bytes += runs + bits + hops;
-
-  sa_run *next_run = table->runs;
-  int32_t next_mask = 0, next_hops = 0;
-  for (int64_t i = 0; i < build->pieces_count; ++i) {
-    piece *piece = &build->pieces[i];
-    size_t count = piece->runs.size / sizeof(sa_run);
-    for (size_t r = 0; r < count; ++r) {
-      *next_run = ((const sa_run *)piece->runs.data)[r];
-      if (next_run->mask >= 0)
-        next_run->mask += next_mask;
-      if (next_run->hops >= 0)
-        next_run->hops += next_hops;
-      ++next_run;
-    }
-    if (piece->bits.size)
-      memcpy(table->bits + (size_t)next_mask * build->bits_bytes, piece->bits.data,
-             piece->bits.size);
-    next_mask += (int32_t)(piece->bits.size / build->bits_bytes);
-    if (piece->hops.size) {
-      memcpy((char *)table->hops + (size_t)next_hops * build->hops_bytes,
-             piece->hops.data, piece->hops.size);
-      next_hops += (int32_t)(piece->hops.size / build->hops_bytes);
-    }
-    free(piece->runs.data);
-    free(piece->bits.data);
-    free(piece->hops.data);
-    memset(piece, 0, sizeof(*piece));
-  }
-  return SPARSE_ATTN_OK;
-}
-
-static sparse_attn_status fill_table(building *build, sa_tile_table *table,
-                                     const sparse_attn_options *options, int workers) {
+static sparse_attn_status fill_table(building *build, const sparse_attn_options *options,
+                                     int workers) {
   /* Enough pieces to balance, few enough that their buffers are not small. */
-  build->lists_per_piece = sa_max(1, sa_min(64, build->lists / ((int64_t)workers * 8)));
-  build->pieces_count = sa_ceil_div(build->lists, build->lists_per_piece);
-  build->pieces = sa_allocate_zeroed((size_t)build->pieces_count, sizeof(*build->pieces));
-  if (!build->pieces)
+  enum { kPieces = 256, kMostLists = 64 };
+  sa_tile_table *table = build->table;
+  table->lists_per_piece = sa_max(1, sa_min(kMostLists, table->lists / kPieces));
+  table->piece_count = sa_ceil_div(table->lists, table->lists_per_piece);
+  table->pieces = sa_allocate_zeroed((size_t)table->piece_count, sizeof(*table->pieces));
+  if (!table->pieces)
     return SPARSE_ATTN_OUT_OF_MEMORY;
-  sa_parallel(options, workers, build->pieces_count, fill_pieces, build);
-  sparse_attn_status status = (sparse_attn_status)atomic_load(&build->failed);
-  if (!status)
-    status = join_pieces(build, table);
-  for (int64_t i = 0; i < build->pieces_count; ++i) {
-    free(build->pieces[i].runs.data);
-    free(build->pieces[i].bits.data);
-    free(build->pieces[i].hops.data);
+  sa_parallel(options, workers, table->piece_count, fill_pieces, build);
+  table->bytes += (size_t)table->piece_count * sizeof(*table->pieces);
+  for (int64_t i = 0; i < table->piece_count; ++i) {
+    const sa_table_piece *piece = &table->pieces[i];
+    table->bytes += piece->runs.size + piece->bits.size + piece->hops.size;
   }
-  free(build->pieces);
-  return status;
+  return (sparse_attn_status)atomic_load(&build->failed);
+}
+
+sa_run_list sa_table_list(const sa_plan_attention *attention, int64_t b, int64_t h,
+                          int64_t row_tile) {
+  const sa_tile_table *table = &attention->table;
+  int64_t plane =
+      (table->batches > 1 ? b : 0) * table->heads + (table->heads > 1 ? h : 0);
+  int64_t list = plane * attention->row_tiles + row_tile;
+  const sa_table_piece *piece = &table->pieces[list / table->lists_per_piece];
+  bool last = (list + 1) % table->lists_per_piece == 0 || list + 1 == table->lists;
+  int64_t begin = table->list_begin[list];
+  int64_t end =
+      last ? (int64_t)(piece->runs.size / sizeof(sa_run)) : table->list_begin[list + 1];
+  sa_run_list result = {NULL, end - begin, (const uint8_t *)piece->bits.data,
+                        (const uint16_t *)piece->hops.data};
+  if (begin < end)
+    result.runs = (const sa_run *)piece->runs.data + begin;
+  return result;
 }
 
 /*===--- Order and visited tiles ------------------------------------------===*/
@@ -246,13 +208,11 @@ static uint64_t order_section(const sa_plan_attention *attention, sa_tile_table 
   uint8_t *visited = table->visited + section * attention->key_tiles;
   uint64_t longest = 0;
   for (int64_t i = 0; i < group * row_tiles; ++i) {
-    int64_t count;
-    const sa_run *runs =
-        sa_table_list(attention, b, first_head + i % group, i / group, &count);
+    sa_run_list list = sa_table_list(attention, b, first_head + i % group, i / group);
     keys[i] = 0;
-    for (int64_t r = 0; r < count; ++r) {
-      keys[i] += (uint64_t)runs[r].tiles;
-      memset(visited + runs[r].first_tile, 1, (size_t)runs[r].tiles);
+    for (int64_t r = 0; r < list.count; ++r) {
+      keys[i] += (uint64_t)list.runs[r].tiles;
+      memset(visited + list.runs[r].first_tile, 1, (size_t)list.runs[r].tiles);
     }
     longest = keys[i] > longest ? keys[i] : longest;
   }
@@ -307,28 +267,24 @@ static sparse_attn_status build_table(const sparse_attn_plan *plan,
   if (plan->shape.batch == 0 || plan->shape.heads == 0)
     table->batches = 0;
 
-  building build = {.plan = plan, .attention = attention};
+  building build = {.plan = plan, .attention = attention, .table = table};
   size_t lists;
   if (!sa_multiply((size_t)table->batches, (size_t)table->heads, &lists) ||
       !sa_multiply(lists, (size_t)attention->row_tiles, &lists))
     return SPARSE_ATTN_OVERFLOW;
-  build.lists = (int64_t)lists;
+  table->lists = (int64_t)lists;
   if (code->hop_table >= 0 && code->hop_table < code->table_count)
     build.distances = attention->tables[code->hop_table];
   size_t pairs = (size_t)code->tile_rows * (size_t)code->tile_keys;
   build.bits_bytes = pairs / 8;
   build.hops_bytes = pairs * sizeof(uint16_t);
-  table->list_begin = sa_allocate_zeroed(lists + 1, sizeof(int64_t));
+  table->list_begin = sa_allocate(lists, sizeof(int64_t));
   if (!table->list_begin)
     return SPARSE_ATTN_OUT_OF_MEMORY;
-  table->bytes = (lists + 1) * sizeof(int64_t);
-  build.list_begin = table->list_begin;
-
-  sparse_attn_status status = fill_table(&build, table, options, workers);
+  table->bytes = lists * sizeof(int64_t);
+  sparse_attn_status status = fill_table(&build, options, workers);
   if (status)
     return status;
-  for (size_t i = 0; i < lists; ++i)
-    table->list_begin[i + 1] += table->list_begin[i];
   return order_table(plan, attention);
 }
 
@@ -348,10 +304,13 @@ sparse_attn_status sa_table_create(const sparse_attn_plan *plan,
 }
 
 void sa_table_destroy(sa_tile_table *table) {
+  for (int64_t i = 0; table->pieces && i < table->piece_count; ++i) {
+    free(table->pieces[i].runs.data);
+    free(table->pieces[i].bits.data);
+    free(table->pieces[i].hops.data);
+  }
+  free(table->pieces);
   free(table->list_begin);
-  free(table->runs);
-  free(table->bits);
-  free(table->hops);
   free(table->visited);
   free(table->section_order);
   free(table->list_order);

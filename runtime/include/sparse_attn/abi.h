@@ -67,7 +67,7 @@ typedef void (*sa_pack_fn)(const sa_pack_args *args);
 /* A run of key tiles of one query tile. */
 #define SA_RUN_FULL (-1)      /* every pair of every tile is kept */
 #define SA_RUN_PREDICATE (-2) /* ask the generated predicate for every pair */
-/* >= 0: the run's tiles use the bit tiles mask, mask + 1, ... of the plan */
+/* >= 0: the run's tiles use the bit tiles mask, mask + 1, ... of the arguments */
 typedef struct sa_run {
   int32_t first_tile;
   int32_t tiles;

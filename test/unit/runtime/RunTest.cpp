@@ -315,6 +315,40 @@ TEST(Run, noKeys) {
   }
 }
 
+std::atomic<int> packedTiles;
+
+TEST(Run, packsOnlyTilesThatAreRead) {
+  // Head h of batch entry b reads the keys [16 * h, 16 * h + 8) alone: one tile
+  // for each head, and the two heads of a group share their keys.
+  auto first = [](int b, int h) { return 16 * h + 8 * b; };
+  Predicate keep = [=](int b, int h, int, int j, int) {
+    return j >= first(b, h) && j < first(b, h) + 8;
+  };
+  for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
+    Kernel kernel;
+    kernel.addQKV(kD, kDv);
+    Attention &attention = kernel.attention(kD, kDv, exhaustive(keep), keep);
+    attention.code.binding = binding;
+    attention.code.per_batch = attention.code.per_head = 1;
+    static sa_pack_fn pack;
+    for (sa_level &level : attention.levels) {
+      pack = level.pack;
+      level.pack = [](const sa_pack_args *args) {
+        ++packedTiles;
+        EXPECT_EQ(args->first_key % 8, 0);
+        pack(args);
+      };
+    }
+    kernel.outputState(kDv);
+    Problem problem({2, 4, 2, 9, 100});
+    Plan plan = makePlan(kernel.get(), problem.shape);
+    packedTiles = 0;
+    ASSERT_EQ(run(plan.get(), problem.inputs(), problem.outputs()), SPARSE_ATTN_OK);
+    checkAgainstLoop(problem, keep);
+    EXPECT_EQ(packedTiles, 8);
+  }
+}
+
 /// Runs `kernel` and returns the bytes of O and LSE.
 std::vector<float> result(const sparse_attn_kernel *kernel,
                           const sparse_attn_shape &shape,
