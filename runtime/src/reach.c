@@ -113,8 +113,7 @@ void sa_reach_hops(const sa_reach *reach, int32_t b, int32_t p0, int32_t rows, i
       fill(row, tile_keys, kUnreachable);
       if (p >= j0 && p < j0 + keys)
         row[p - j0] = 0;
-      previous = -1;
-      continue;
+      continue; /* such rows come before or after all others */
     }
     int64_t chunk = sa_count_up_to(batch->start, batch->chunk_count, p) - 1;
     int32_t slot = batch->slot[chunk];
