@@ -28,6 +28,8 @@ public:
     for (auto [size, wanted] : llvm::zip_equal(array.shape(), index)) {
       int64_t i = size == 1 ? 0 : wanted;
       if (i < 0 || i >= size) {
+        if (worker.failed())
+          return 0;
         worker.reason = "'" + worker.reference.nameOf(tensor) + "' of shape " +
                         formatShape(array.shape()) + " is read at " + formatShape(index);
         return 0;
