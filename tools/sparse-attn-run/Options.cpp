@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
 using namespace sparse_attn;
@@ -68,10 +70,11 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
   cl::opt<uint64_t, true> seed("seed", cl::value_desc("number"),
                                cl::desc("Seed of --random and of --check's sample"),
                                cl::location(options.seed), cl::cat(category));
-  cl::opt<int64_t> check("check", cl::ValueOptional, cl::value_desc("rows"),
-                         cl::desc("Compare with the float64 reference: all rows, or a "
-                                  "random sample above 2^28 pairs or of the given size"),
-                         cl::cat(category));
+  cl::opt<std::string> check(
+      "check", cl::ValueOptional, cl::value_desc("rows"),
+      cl::desc("Compare with the float64 reference: all rows, or a "
+               "random sample above 2^28 pairs or of the given size"),
+      cl::cat(category));
   cl::opt<int, true> repeat(
       "repeat", cl::value_desc("n"),
       cl::desc("Timed runs; with several, one before them warms up"),
@@ -93,6 +96,9 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
   cl::opt<bool, true> progress("progress",
                                cl::desc("Show progress even where stderr is no terminal"),
                                cl::location(options.progress), cl::cat(category));
+  cl::SetVersionPrinter([](raw_ostream &os) {
+    os << "sparse-attn-run " SPARSE_ATTN_VERSION " with LLVM " LLVM_VERSION_STRING "\n";
+  });
   cl::ParseCommandLineOptions(argc, argv,
                               "Runs a kernel of a library from sparse-attn-compile\n");
 
@@ -102,11 +108,13 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
   if (options.threads < 0)
     return createStringError("--threads takes a number >= 0, got " +
                              Twine(options.threads));
+  // --check without a number lets the tool choose.
   if (check.getNumOccurrences()) {
-    if (check < 0)
-      return createStringError("--check takes a number of rows >= 1, got " +
-                               Twine(check.getValue()));
-    options.checkRows = check;
+    options.checkRows = 0;
+    if (!check.empty() &&
+        (StringRef(check).getAsInteger(10, *options.checkRows) || *options.checkRows < 1))
+      return createStringError("--check takes a number of rows >= 1, got '" + check +
+                               "'");
   }
   Expected<std::optional<RandomRequest>> request = parseRandom(random, options.seed);
   if (!request)

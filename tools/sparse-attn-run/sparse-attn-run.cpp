@@ -147,7 +147,7 @@ int main(int argc, char **argv) {
   Expected<Options> options = parseOptions(argc, argv);
   Expected<bool> passed = options ? runTool(*options) : options.takeError();
   if (!passed) {
-    errs() << "sparse-attn-run: " << toString(passed.takeError()) << "\n";
+    errs() << "sparse-attn-run: error: " << toString(passed.takeError()) << "\n";
     return 1;
   }
   return *passed ? 0 : 1;
