@@ -42,7 +42,7 @@ class Alibi(Modifier):
         return builder.op(f"sparse_attn.alibi {slopes} : tensor<?xf32>")
 
     def operands(self, rng, shape):
-        return {f"slopes{self.tag}": rng.random(shape.H, np.float32)}
+        return {f"slopes{self.tag}": rng.random(shape.H, np.float32) / 8}
 
     def modifier(self, operands):
         return ref.alibi(operands[f"slopes{self.tag}"])
@@ -50,17 +50,21 @@ class Alibi(Modifier):
 
 @dataclass
 class Bias(Modifier):
-    """With `holes`, some pairs are excluded by a bias of -inf."""
+    """With `holes`, some pairs are excluded by a bias of -inf; with `one_key`, all
+    keys of a row have one bias."""
 
     tag: str
     holes: bool = False
+    one_key: bool = False
 
     def emit(self, builder):
-        bias = builder.argument(f"bias{self.tag}", "tensor<?x?x?x?xf32>")
-        return builder.op(f"sparse_attn.bias {bias} : tensor<?x?x?x?xf32>")
+        type = f"tensor<?x?x?x{1 if self.one_key else '?'}xf32>"
+        bias = builder.argument(f"bias{self.tag}", type)
+        return builder.op(f"sparse_attn.bias {bias} : {type}")
 
     def operands(self, rng, shape):
-        size = [one_or(rng, x) for x in (shape.B, shape.H, shape.M, shape.N)]
+        size = [one_or(rng, x) for x in (shape.B, shape.H, shape.M)]
+        size.append(1 if self.one_key else shape.N)
         bias = rng.normal(size=size).astype(np.float32)
         if self.holes:
             bias[rng.random(size) < 0.3] = -np.inf
@@ -129,7 +133,7 @@ class CustomScore(Modifier):
 @dataclass
 class Kernel:
     """One attention over `mask`. With `pool`, a second one over the block means
-    of K and V under `pool_mask`, and their merge."""
+    of K and V under `pool_mask` and with `pool_modifiers`, and their merge."""
 
     name: str
     mask: Mask
@@ -143,6 +147,7 @@ class Kernel:
     scale: float = None
     pool: int = 0
     pool_mask: Mask = None
+    pool_modifiers: list = field(default_factory=list)
 
     def heads(self):
         """The H that the masks are written for, None where any will do."""
@@ -161,22 +166,22 @@ class Kernel:
                 clauses += f" {name}({builder.argument(name, 'tensor<?xi32>')} : tensor<?xi32>)"
         if self.sinks:
             clauses += f" sinks({builder.argument('sinks', 'tensor<?xf32>')} : tensor<?xf32>)"
-        modifiers = ", ".join(builder.emit(m) for m in self.modifiers)
 
-        def attend(mask, key, value, key_type, value_type):
+        def attend(mask, modifiers, key, value, key_type, value_type):
             kept = builder.emit(mask)
-            changes = f" modifiers({modifiers})" if modifiers else ""
+            changes = ", ".join(builder.emit(m) for m in modifiers)
+            changes = f" modifiers({changes})" if changes else ""
             scale = f" scale = {self.scale:e}" if self.scale is not None else ""
             return builder.op(
                 f"sparse_attn.attention {q}, {key}, {value} mask({kept}){clauses}{changes}"
                 f"{scale} : {q_type}, {key_type}, {value_type} -> {v_type}, {lse_type}", 2)
 
-        state = attend(self.mask, k, v, q_type, v_type)
+        state = attend(self.mask, self.modifiers, k, v, q_type, v_type)
         if self.pool:
             types = [f"!sparse_attn.pooled<{t}, {self.pool}>" for t in (q_type, v_type)]
             pooled = [builder.op(f"sparse_attn.pool {x} : {t} -> {p}")
                       for x, t, p in zip((k, v), (q_type, v_type), types)]
-            far = attend(self.pool_mask, *pooled, *types)
+            far = attend(self.pool_mask, self.pool_modifiers, *pooled, *types)
             state = builder.op(f"sparse_attn.merge {state}#0, {far}#0 lse {state}#1, {far}#1 : "
                                f"{v_type}, {lse_type}", 2)
         body = "\n".join(f"  {line}" for line in builder.lines)
@@ -189,7 +194,7 @@ class Kernel:
         result = self.mask.operands(rng, shape)
         if self.pool:
             result.update(self.pool_mask.operands(rng, shape))
-        for modifier in self.modifiers:
+        for modifier in {id(m): m for m in self.modifiers + self.pool_modifiers}.values():
             result.update(modifier.operands(rng, shape))
         if self.kv_len:
             result["kv_len"] = rng.integers(0, shape.N + 1, shape.B).astype(np.int32)
@@ -222,13 +227,14 @@ class Kernel:
 
     def reference(self, inputs):
         """(O, LSE)."""
-        modifiers = [m.modifier(inputs) for m in self.modifiers]
-        common = dict(scale=self.scale, sinks=inputs.get("sinks"), modifiers=modifiers)
-        state = ref.attention(inputs["q"], inputs["k"], inputs["v"],
-                              lambda s: self.mask.mask(s, inputs), self.setting(inputs), **common)
+
+        def attend(mask, modifiers, k, v, block):
+            return ref.attention(inputs["q"], k, v, lambda s: mask.mask(s, inputs),
+                                 self.setting(inputs, block), self.scale, inputs.get("sinks"),
+                                 [m.modifier(inputs) for m in modifiers])
+
+        state = attend(self.mask, self.modifiers, inputs["k"], inputs["v"], 0)
         if not self.pool:
             return state
         k, v = (ref.pool(inputs[x], self.pool, inputs.get("kv_len")) for x in "kv")
-        far = ref.attention(inputs["q"], k, v, lambda s: self.pool_mask.mask(s, inputs),
-                            self.setting(inputs, self.pool), **common)
-        return ref.merge([state, far])
+        return ref.merge([state, attend(self.pool_mask, self.pool_modifiers, k, v, self.pool)])

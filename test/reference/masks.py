@@ -347,7 +347,7 @@ class BlockMask(Mask):
         result = {f"indptr{self.tag}": indptr, f"blocks{self.tag}": indices}
         if self.bits:
             size = (one_or(rng, shape.B), longest, self.rows, -(-self.columns // 8))
-            result[f"bits{self.tag}"] = rng.integers(-128, 128, size).astype(np.int8)
+            result[f"bits{self.tag}"] = rng.integers(0, 256, size).astype(np.uint8)
         return result
 
     def mask(self, setting, operands):

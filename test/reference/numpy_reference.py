@@ -269,7 +269,7 @@ def block_mask(indptr, indices, rows, columns, bits=None):
                     for t in range(starts[r], starts[r + 1]):
                         kept = in_row[:, None] & (j[b] // columns == columns_of[t])[None]
                         if bits is not None:
-                            block = bits[b if bits.shape[0] > 1 else 0, t].view(np.uint8)
+                            block = bits[b if bits.shape[0] > 1 else 0, t]
                             dense = np.unpackbits(block, axis=1, bitorder="little").astype(bool)
                             kept = kept & dense[np.mod(p[b], rows)][:, j[b] % columns]
                         result[b, h] |= kept

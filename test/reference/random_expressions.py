@@ -62,10 +62,13 @@ CUSTOM_SCORES = [
 
 
 class Generator:
-    """Everything random comes from `rng`; `keys` is about the N to expect."""
+    """Everything random comes from `rng`; `keys` is about the N to expect.
+    `expressible` leaves out what the expression language does not have, `compiled`
+    what kernels do not: modifiers of pooled keys and two distances in one score."""
 
-    def __init__(self, rng, keys=40, heads=None, expressible=False):
-        self.rng, self.keys, self.heads, self.expressible = rng, keys, heads, expressible
+    def __init__(self, rng, keys=40, heads=None, expressible=False, compiled=False):
+        self.rng, self.keys, self.heads = rng, keys, heads
+        self.expressible, self.compiled = expressible, compiled
         self.tags = 0
 
     def integer(self, low, high):
@@ -202,7 +205,7 @@ class Generator:
         if kind == 1:
             return Alibi(self.tag())
         if kind == 2:
-            return Bias(self.tag(), self.choice([False, True]))
+            return Bias(self.tag(), self.choice([False, True]), self.rng.random() < 0.2)
         if kind == 3:
             return RelativeBias(self.tag())
         if kind == 4:
@@ -214,11 +217,14 @@ class Generator:
         flag = lambda chance: bool(self.rng.random() < chance)
         kernel = Kernel(name, self.mask(depth), D, Dv)
         kernel.modifiers = [self.modifier() for _ in range(modifiers)]
+        if self.compiled and sum(isinstance(m, HopDecay) for m in kernel.modifiers) > 1:
+            kernel.modifiers = kernel.modifiers[:1]
         kernel.kv_len, kernel.q_len = flag(0.3), flag(0.3)
         kernel.q_offset, kernel.sinks = flag(0.2), flag(0.3)
         kernel.scale = self.choice([None, None, 0.5])
         if pool:
             kernel.pool, kernel.pool_mask = self.integer(1, 9), self.mask(1)
+            kernel.pool_modifiers = [] if self.compiled else kernel.modifiers
         return kernel
 
     def shape(self, longest=40, batch=2):

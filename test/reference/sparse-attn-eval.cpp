@@ -7,9 +7,10 @@
 //
 //   sparse-attn-eval kernels.mlir FOLDER
 //
-// For every kernel @NAME of the file: reads FOLDER/NAME/<argument>.npy, writes
-// FOLDER/NAME/result<r>.npy for every result (f64) and FOLDER/NAME/mask<a>.npy,
-// the inclusion probabilities [B, H, M, N] of every attention (f64).
+// For every kernel @NAME of the file, in whatever module: reads
+// FOLDER/NAME/<argument>.npy, writes FOLDER/NAME/result<r>.npy for every result (f64) and
+// FOLDER/NAME/mask<a>.npy, the inclusion probabilities [B, H, M, N] of every attention
+// (f64).
 //
 //===----------------------------------------------------------------------===//
 
@@ -99,12 +100,14 @@ int main(int argc, char **argv) {
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(argv[1], &context);
   if (!module)
     return 1;
-  for (auto kernel : module->getOps<func::FuncOp>())
+  bool failed = false;
+  module->walk([&](func::FuncOp kernel) {
     if (Error error =
             evaluate(kernel, std::string(argv[2]) + "/" + kernel.getName().str())) {
       llvm::errs() << "sparse-attn-eval: @" << kernel.getName() << ": "
                    << toString(std::move(error)) << "\n";
-      return 1;
+      failed = true;
     }
-  return 0;
+  });
+  return failed;
 }

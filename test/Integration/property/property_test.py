@@ -1,0 +1,213 @@
+#===- property_test.py - compiled kernels against the NumPy reference -----===#
+#
+# Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===-----------------------------------------------------------------------===#
+"""Random masks x shapes x head groups x offsets x modifiers, compiled and run.
+
+    property_test.py --shard I --shards S [--kernels K] [--cases C] [--seed X]
+                     [--only KERNEL]
+
+Shard I compiles K random kernels, several to a library, and runs each on C random
+inputs. V is the identity where N <= Dv, so that a row of O is the row of attention
+weights: a pair that is kept has a weight, one that is not has exactly none. O and
+LSE are compared within the bounds of docs/semantics.md, section 9. Some cases run
+again with one thread (equal bits), at the lower instruction level, or with strides.
+
+A failure prints the kernel, the inputs that are small, and the command to repeat it.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "reference"))
+
+from library import Library
+from masks import Shape
+from random_expressions import Generator
+
+OUT_BOUND, LSE_BOUND = 2e-6, 2e-5
+KERNELS_PER_LIBRARY = 16
+LEVELS = [name for name, flag in (("avx2", " avx2 "), ("avx512", " avx512f "))
+          if flag in open("/proc/cpuinfo", encoding="ascii", errors="replace").read()]
+
+
+def make_kernel(seed, index):
+    """Kernel `index` of a seed, with the generator that made it."""
+    rng = np.random.default_rng([seed, index])
+    heads = int(rng.choice([1, 2, 4, 8]))
+    # Beyond a tile of 64 x 128 in some, small in others.
+    longest = int(rng.choice([24, 90, 256], p=[0.3, 0.3, 0.4]))
+    generator = Generator(rng, keys=longest, heads=heads, compiled=True)
+    D = int(rng.choice([8, 16, 20, 64, 33]))
+    Dv = int(rng.choice([256, 64, 24, 100, 13], p=[0.6, 0.1, 0.1, 0.1, 0.1]))
+    # Most random trees keep nothing: take the first that keeps something, and now
+    # and then any.
+    while True:
+        kernel = generator.kernel(f"k{index}", depth=int(rng.integers(0, 4)),
+                                  modifiers=int(rng.choice([0, 0, 1, 2])), D=D, Dv=Dv,
+                                  pool=bool(rng.random() < 0.125))
+        trial = kernel.membership(kernel.inputs(rng, Shape(1, heads, 1, longest, longest)))
+        if 0.01 < trial.mean() < 0.99 or rng.random() < 0.1:
+            return kernel, generator, longest
+
+
+def make_inputs(kernel, generator, longest, seed, index, case):
+    generator.rng = np.random.default_rng([seed, index, case])
+    shape = generator.shape(longest)
+    inputs = kernel.inputs(generator.rng, shape)
+    if shape.N <= kernel.Dv:
+        inputs["v"] = np.zeros_like(inputs["v"])
+        inputs["v"][:, :, np.arange(shape.N), np.arange(shape.N)] = 1
+    return inputs
+
+
+def with_strides(inputs):
+    """The same values as [B, tokens, heads, D] in memory, with rows further apart."""
+    result = dict(inputs)
+    for name in "qkv":
+        source = inputs[name]
+        batch, heads, tokens, width = source.shape
+        memory = np.full((batch, tokens, heads, width + 3), np.nan, np.float32)
+        memory[..., :width] = source.transpose(0, 2, 1, 3)
+        result[name] = memory[..., :width].transpose(0, 2, 1, 3)
+    return result
+
+
+def find_difference(kernel, inputs, got, wanted):
+    """What is wrong with (O, LSE), None where nothing is."""
+    out, lse = got
+    wanted_out, wanted_lse = wanted
+    if not np.isfinite(out).all():
+        return f"O holds {out[~np.isfinite(out)][0]} at {first(~np.isfinite(out))}"
+    if inputs["k"].shape[2] <= kernel.Dv:
+        wrong = (out != 0) != (wanted_out != 0)
+        if wrong.any():
+            at = first(wrong)
+            verb = "is kept" if out[at] != 0 else "is not kept"
+            return f"pair (b, h, i, j) = {at} {verb}"
+    norm = np.linalg.norm(wanted_out)
+    error = np.linalg.norm(out - wanted_out) / (norm or 1)
+    if not error <= OUT_BOUND:
+        return f"|O - ref| / |ref| = {error:.3g}, most at {worst(out - wanted_out)}"
+    if (np.isneginf(lse) != np.isneginf(wanted_lse)).any():
+        return f"LSE is -inf or not at {first(np.isneginf(lse) != np.isneginf(wanted_lse))}"
+    kept = ~np.isneginf(wanted_lse)
+    errors = np.abs(np.where(kept, lse, 0) - np.where(kept, wanted_lse, 0))
+    if not (errors <= LSE_BOUND).all():
+        return f"|LSE - ref| = {errors.max():.3g} at {worst(errors)}"
+    return None
+
+
+def first(wrong):
+    return tuple(int(x) for x in np.argwhere(wrong)[0])
+
+
+def worst(errors):
+    return tuple(int(x) for x in np.unravel_index(np.argmax(np.abs(errors)), errors.shape))
+
+
+def check_case(library, kernel, inputs, case):
+    """Runs one case in one or two ways."""
+    wanted = kernel.reference(inputs)
+    got = library.run(kernel.name, inputs, kernel.Dv)
+    difference = find_difference(kernel, inputs, got, wanted)
+    if difference:
+        return difference
+    kind = case % 4
+    if kind == 0:
+        alone = library.run(kernel.name, inputs, kernel.Dv, threads=1)
+        if any(a.tobytes() != b.tobytes() for a, b in zip(got, alone)):
+            return "one thread gives other bits"
+    elif kind == 1 and len(LEVELS) > 1:
+        os.environ["SPARSE_ATTN_LEVEL"] = LEVELS[0]
+        try:
+            low = library.run(kernel.name, inputs, kernel.Dv)
+        finally:
+            del os.environ["SPARSE_ATTN_LEVEL"]
+        difference = find_difference(kernel, inputs, low, wanted)
+        return difference and f"at level {LEVELS[0]}: {difference}"
+    elif kind == 2:
+        strided = library.run(kernel.name, with_strides(inputs), kernel.Dv)
+        difference = find_difference(kernel, inputs, strided, wanted)
+        return difference and f"with strides: {difference}"
+    return None
+
+
+def compile_library(kernels, folder, name):
+    """Compiles kernels into one library; prints those that do not compile alone."""
+    file = folder / f"{name}.mlir"
+    file.write_text("".join(kernel.mlir() for kernel in kernels))
+    done = subprocess.run(["sparse-attn-compile", file, "-o", folder, "--name", name],
+                          capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr)
+        print(file.read_text() if len(kernels) == 1 else "")
+        return None
+    return Library(folder / f"lib{name}.so")
+
+
+def describe(kernel, inputs):
+    lines = [kernel.mlir()]
+    for name, array in inputs.items():
+        lines.append(f"{name} {array.shape}" + (f" = {array.tolist()}"
+                                                if array.size <= 64 and name not in "qkv" else ""))
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shard", type=int, default=0)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--kernels", type=int, default=64)
+    parser.add_argument("--cases", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=2024)
+    parser.add_argument("--only", type=int, help="this kernel alone")
+    options = parser.parse_args()
+    indices = [options.shard + options.shards * k for k in range(options.kernels)]
+    if options.only is not None:
+        indices = [options.only]
+    print(f"seed {options.seed}, kernels {indices[0]} to {indices[-1]} in steps of "
+          f"{options.shards}, {options.cases} cases each", flush=True)
+
+    failures = cases = 0
+    compiling = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for start in range(0, len(indices), KERNELS_PER_LIBRARY):
+            batch = {i: make_kernel(options.seed, i)
+                     for i in indices[start:start + KERNELS_PER_LIBRARY]}
+            begin = time.monotonic()
+            library = compile_library([k for k, _, _ in batch.values()], folder, f"p{start}")
+            compiling += time.monotonic() - begin
+            if not library:
+                sys.exit(1)
+            for index, (kernel, generator, longest) in batch.items():
+                for case in range(options.cases):
+                    inputs = make_inputs(kernel, generator, longest, options.seed, index, case)
+                    cases += 1
+                    try:
+                        difference = check_case(library, kernel, inputs, case)
+                    except RuntimeError as error:
+                        difference = str(error)
+                    if difference:
+                        failures += 1
+                        print(f"\nkernel {index}, case {case}: {difference}\n"
+                              f"{describe(kernel, inputs)}\nrepeat with: property_test.py "
+                              f"--seed {options.seed} --only {index}", flush=True)
+                        break
+    print(f"{cases} cases, {failures} kernels failed, {compiling:.1f} s of compilation "
+          f"(seed {options.seed})")
+    sys.exit(failures != 0)
+
+
+if __name__ == "__main__":
+    main()

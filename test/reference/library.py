@@ -1,0 +1,133 @@
+#===- library.py - a compiled library from Python, by ctypes --------------===#
+#
+# Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===-----------------------------------------------------------------------===#
+"""sparse_attn/runtime.h for tests: a library holds the runtime, so its .so is all
+that is loaded."""
+
+import ctypes
+
+import numpy as np
+
+
+class DataType(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16)]
+
+
+class Device(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_int32), ("id", ctypes.c_int32)]
+
+
+class Tensor(ctypes.Structure):
+    """DLTensor."""
+
+    _fields_ = [("data", ctypes.c_void_p), ("device", Device), ("ndim", ctypes.c_int32),
+                ("dtype", DataType), ("shape", ctypes.POINTER(ctypes.c_int64)),
+                ("strides", ctypes.POINTER(ctypes.c_int64)), ("byte_offset", ctypes.c_uint64)]
+
+
+class TensorInfo(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("layout", ctypes.c_int), ("dtype", DataType),
+                ("rank", ctypes.c_int), ("dims", ctypes.c_int64 * 4)]
+
+
+class ShapeStruct(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_int64) for n in ("batch", "heads", "kv_heads", "queries", "keys")]
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("threads", ctypes.c_int), ("executor", ctypes.c_void_p)]
+
+
+TYPE_CODES = {"i": 0, "u": 1, "f": 2}
+
+
+def make_tensor(array):
+    """A DLTensor over `array`, which it keeps alive."""
+    tensor = Tensor()
+    tensor.data = array.ctypes.data
+    tensor.device = Device(1, 0)
+    tensor.ndim = array.ndim
+    tensor.dtype = DataType(TYPE_CODES[array.dtype.kind], 8 * array.itemsize, 1)
+    strides = [s // array.itemsize for s in array.strides]
+    tensor.shape = (ctypes.c_int64 * array.ndim)(*array.shape)
+    tensor.strides = (ctypes.c_int64 * array.ndim)(*strides)
+    tensor.array = array
+    return tensor
+
+
+def pointers(tensors):
+    return (ctypes.POINTER(Tensor) * len(tensors))(*[ctypes.pointer(t) for t in tensors])
+
+
+class Library:
+    def __init__(self, path):
+        self.handle = ctypes.CDLL(str(path))
+        self.descriptor = ctypes.addressof(
+            ctypes.c_char.in_dll(self.handle, "sparse_attn_library_descriptor"))
+        self.handle.sparse_attn_last_error.restype = ctypes.c_char_p
+
+    def call(self, name, *arguments):
+        status = getattr(self.handle, f"sparse_attn_{name}")(*arguments)
+        if status:
+            raise RuntimeError(f"{name}: {self.handle.sparse_attn_last_error().decode()}")
+
+    def kernel(self, name):
+        kernel = ctypes.c_void_p()
+        self.call("kernel_find", ctypes.c_void_p(self.descriptor), name.encode(),
+                  ctypes.byref(kernel))
+        return kernel
+
+    def input_infos(self, kernel):
+        self.handle.sparse_attn_kernel_input_count.restype = ctypes.c_size_t
+        infos = []
+        for index in range(self.handle.sparse_attn_kernel_input_count(kernel)):
+            info = TensorInfo()
+            self.call("kernel_input_info", kernel, ctypes.c_size_t(index), ctypes.byref(info))
+            infos.append((info.name.decode(), bool(info.layout)))
+        return infos
+
+    def plan(self, name, inputs, threads=0):
+        return Plan(self, name, inputs, threads)
+
+    def run(self, name, inputs, value_dim, threads=0):
+        """(O, LSE) of the kernel called `name`."""
+        return self.plan(name, inputs, threads).run(inputs, value_dim, threads)
+
+
+class Plan:
+    """A plan for the shape and the layout operands of `inputs`."""
+
+    def __init__(self, library, name, inputs, threads=0):
+        self.library, self.plan = library, ctypes.c_void_p()
+        kernel = library.kernel(name)
+        self.infos = library.input_infos(kernel)
+        batch, heads, queries, _ = inputs["q"].shape
+        _, kv_heads, keys, _ = inputs["k"].shape
+        shape = ShapeStruct(batch, heads, kv_heads, queries, keys)
+        layout = [make_tensor(inputs[n]) for n, is_layout in self.infos if is_layout]
+        library.call("plan_create", kernel, ctypes.byref(shape), pointers(layout),
+                     ctypes.c_size_t(len(layout)), ctypes.byref(Options(threads, None)),
+                     ctypes.byref(self.plan))
+
+    def __del__(self):
+        self.library.handle.sparse_attn_plan_destroy(self.plan)
+
+    def run(self, inputs, value_dim, threads=0):
+        options = Options(threads, None)
+        size = ctypes.c_size_t()
+        self.library.call("workspace_size", self.plan, ctypes.byref(options),
+                          ctypes.byref(size))
+        workspace = ctypes.create_string_buffer(max(size.value, 1) + 64)
+        start = -(-ctypes.addressof(workspace) // 64) * 64
+        # What a kernel does not write stays NaN.
+        out = np.full(inputs["q"].shape[:3] + (value_dim,), np.nan, np.float32)
+        lse = np.full(inputs["q"].shape[:3], np.nan, np.float32)
+        tensors = [make_tensor(inputs[n]) for n, is_layout in self.infos if not is_layout]
+        outputs = [make_tensor(out), make_tensor(lse)]
+        self.library.call("run", self.plan, pointers(tensors), ctypes.c_size_t(len(tensors)),
+                          pointers(outputs), ctypes.c_size_t(2), ctypes.c_void_p(start), size,
+                          ctypes.byref(options))
+        return out, lse
