@@ -19,13 +19,13 @@ struct KernelShape {
   const CPULevel &level;
   int64_t lanes, panel;
   int64_t rows;       ///< of a query tile
-  int64_t paddedRows; ///< up to whole register tiles
+  int64_t paddedRows; ///< up to whole register tiles and vectors
   int64_t keys;       ///< of a key tile
   int64_t headDim;
   int64_t valueDim, paddedValueDim; ///< up to whole vectors
 
   /// Byte offsets in the scratch of one worker.
-  int64_t queries, scores, maxima, sums, outputs, scratchBytes;
+  int64_t queries, scores, maxima, rowMaxima, decays, sums, outputs, scratchBytes;
   /// Byte offsets in a packed key tile: K panels [keys / panel][headDim][panel],
   /// V [keys][paddedValueDim], then one i32: V holds an inf or NaN.
   int64_t packedKeys, packedValues, packedFlag, packedBytes;

@@ -22,7 +22,7 @@ KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level) : 
   lanes = level.lanes;
   panel = level.panel();
   rows = plan.getTileRows();
-  paddedRows = llvm::alignTo(rows, level.tileRows);
+  paddedRows = llvm::alignTo(llvm::alignTo(rows, level.tileRows), lanes);
   keys = plan.getTileKeys();
   headDim = plan.getHeadDim();
   valueDim = plan.getValueDim();
@@ -37,6 +37,8 @@ KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level) : 
   queries = place(paddedRows * headDim);
   scores = place(paddedRows * keys);
   maxima = place(paddedRows);
+  rowMaxima = place(paddedRows);
+  decays = place(paddedRows);
   sums = place(paddedRows * lanes);
   outputs = place(paddedRows * paddedValueDim);
   scratchBytes = at;
@@ -75,6 +77,9 @@ Value KernelBuilder::min(Value a, Value b) {
 }
 Value KernelBuilder::ceilDiv(Value a, int64_t b) {
   return builder.createOrFold<arith::DivUIOp>(loc, add(a, index(b - 1)), index(b));
+}
+Value KernelBuilder::remainder(Value a, int64_t b) {
+  return builder.createOrFold<arith::RemUIOp>(loc, a, index(b));
 }
 Value KernelBuilder::toI32(Value value) {
   return builder.createOrFold<arith::IndexCastOp>(loc, builder.getI32Type(), value);
@@ -299,8 +304,11 @@ sparse_attn::buildFunction(ModuleOp module, Location loc, StringRef name, TypeRa
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   auto func =
       func::FuncOp::create(builder, loc, name, builder.getFunctionType(arguments, {}));
-  if (isPrivate)
+  if (isPrivate) {
     func.setPrivate();
+    func->setAttr("llvm.linkage",
+                  LLVM::LinkageAttr::get(builder.getContext(), LLVM::Linkage::Internal));
+  }
   builder.setInsertionPointToStart(func.addEntryBlock());
   KernelBuilder kernel(builder, loc);
   body(kernel, func.getArguments());

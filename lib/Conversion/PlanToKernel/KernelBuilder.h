@@ -36,7 +36,8 @@ public:
   mlir::Value sub(mlir::Value a, mlir::Value b);
   mlir::Value mul(mlir::Value a, int64_t b);
   mlir::Value min(mlir::Value a, mlir::Value b);
-  mlir::Value ceilDiv(mlir::Value a, int64_t b); ///< a >= 0
+  mlir::Value ceilDiv(mlir::Value a, int64_t b);   ///< a >= 0
+  mlir::Value remainder(mlir::Value a, int64_t b); ///< a >= 0
   mlir::Value toI32(mlir::Value index);
   mlir::Value toIndex(mlir::Value integer);
   mlir::Value less(mlir::Value a, mlir::Value b);

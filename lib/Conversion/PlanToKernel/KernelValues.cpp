@@ -24,12 +24,12 @@ KernelValues::KernelValues(func::FuncOp kernel) {
 }
 
 /// Symbols start with the library's name, so that two libraries can be linked
-/// into one program.
+/// into one program; a '.', which no name of C has, keeps the two parts apart.
 static std::string getSymbol(func::FuncOp kernel, unsigned index, StringRef role) {
   std::string prefix;
   auto library = kernel->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(kLibraryAttr);
-  if (library && library != kernel.getSymNameAttr())
-    prefix = (library.getValue() + "_").str();
+  if (library)
+    prefix = (library.getValue() + ".").str();
   return (prefix + kernel.getSymName() + "_" + Twine(index) + "_" + role).str();
 }
 std::string sparse_attn::getClassifySymbol(func::FuncOp kernel, unsigned index) {

@@ -19,24 +19,64 @@
 using namespace mlir;
 using namespace sparse_attn;
 
+/// Transposes lanes x lanes elements in registers: at stage s, rows i and i + s
+/// exchange the elements whose lanes differ in bit s (Eklundh, 1972).
+static void transpose(KernelBuilder &b, SmallVector<Value> &rows) {
+  int64_t lanes = rows.size();
+  for (int64_t s = 1; s < lanes; s *= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      bool moves = lane & s;
+      low.push_back(moves ? lanes + (lane ^ s) : lane);
+      high.push_back(moves ? lanes + lane : lane ^ s);
+    }
+    for (int64_t i = 0; i < lanes; ++i) {
+      if (i & s)
+        continue;
+      Value x = rows[i], y = rows[i + s];
+      rows[i] = vector::ShuffleOp::create(b.builder, b.loc, x, y, low);
+      rows[i + s] = vector::ShuffleOp::create(b.builder, b.loc, x, y, high);
+    }
+  }
+}
+
 static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value source,
                           ArrayRef<Value> place, Value keys, Value packed) {
   auto panels = b.arrayAt(packed, {shape.keys / shape.panel, shape.headDim, shape.panel},
                           b.builder.getF32Type());
-  auto target = [&](Value key, Value d) -> SmallVector<Value> {
-    Value panel = arith::DivUIOp::create(b.builder, b.loc, key, b.index(shape.panel));
-    Value lane = arith::RemUIOp::create(b.builder, b.loc, key, b.index(shape.panel));
-    return {panel, d, lane};
+  VectorType vector = b.vectorType(shape.lanes);
+  auto from = [&](Value key, Value d) -> SmallVector<Value> {
+    return {place[0], place[1], b.add(place[2], key), d};
   };
-  b.loop(b.index(0), keys, 1, [&](Value key) {
-    b.loop(b.index(0), b.index(shape.headDim), 1, [&](Value d) {
-      Value element = b.load(source, {place[0], place[1], b.add(place[2], key), d});
-      b.store(element, panels, target(key, d));
+  auto to = [&](Value key, Value d) -> SmallVector<Value> {
+    Value panel = arith::DivUIOp::create(b.builder, b.loc, key, b.index(shape.panel));
+    return {panel, d, b.remainder(key, shape.panel)};
+  };
+  auto copy = [&](Value firstKey, Value endKey, Value firstD) {
+    b.loop(firstKey, endKey, 1, [&](Value key) {
+      b.loop(firstD, b.index(shape.headDim), 1,
+             [&](Value d) { b.store(b.load(source, from(key, d)), panels, to(key, d)); });
+    });
+  };
+  // Squares of lanes x lanes in registers, what they leave over one by one.
+  Value wholeKeys = b.sub(keys, b.remainder(keys, shape.lanes));
+  int64_t wholeDims = shape.headDim / shape.lanes * shape.lanes;
+  b.loop(b.index(0), wholeKeys, shape.lanes, [&](Value key) {
+    b.loop(b.index(0), b.index(wholeDims), shape.lanes, [&](Value d) {
+      SmallVector<Value> rows;
+      for (int64_t i = 0; i < shape.lanes; ++i)
+        rows.push_back(b.loadVector(source, from(b.add(key, b.index(i)), d), vector));
+      transpose(b, rows);
+      for (int64_t i = 0; i < shape.lanes; ++i)
+        b.storeVector(rows[i], panels, to(key, b.add(d, b.index(i))));
     });
   });
+  if (wholeDims < shape.headDim)
+    copy(b.index(0), wholeKeys, b.index(wholeDims));
+  copy(wholeKeys, keys, b.index(0));
   b.loop(keys, b.index(shape.keys), 1, [&](Value key) {
     b.loop(b.index(0), b.index(shape.headDim), 1,
-           [&](Value d) { b.store(b.f32(0), panels, target(key, d)); });
+           [&](Value d) { b.store(b.f32(0), panels, to(key, d)); });
   });
 }
 

@@ -187,6 +187,28 @@ static Value buildRowWeights(KernelBuilder &b, const KernelShape &shape, Value s
   return sums.front();
 }
 
+/// For lanes of rows at once: the new maximum m', what to subtract from scores
+/// (left in `rowMaxima`) and 2^(m - m').
+static void buildDecays(KernelBuilder &b, const KernelShape &shape, Value maxima,
+                        Value rowMaxima, Value decays, Value rows) {
+  OpBuilder &builder = b.builder;
+  VectorType vector = b.vectorType(shape.lanes);
+  Value lowest = b.splat(b.f32(-kInfinity), shape.lanes);
+  Value zero = b.splat(b.f32(0), shape.lanes);
+  b.loop(b.index(0), rows, shape.lanes, [&](Value first) {
+    Value before = b.loadVector(maxima, {first}, vector);
+    Value after = b.maximum(b.loadVector(rowMaxima, {first}, vector), before);
+    b.storeVector(after, maxima, {first});
+    // A row without a key so far: subtract 0, and 2^-inf is 0.
+    Value empty =
+        arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::OEQ, after, lowest);
+    Value shift = arith::SelectOp::create(builder, b.loc, empty, zero, after);
+    b.storeVector(shift, rowMaxima, {first});
+    Value decay = b.exp2(arith::SubFOp::create(builder, b.loc, before, shift));
+    b.storeVector(decay, decays, {first});
+  });
+}
+
 /// softmax(sa_attend_args, scratch, bits, hops, rows, first key, keys)
 func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) {
   const KernelShape &shape = context.shape;
@@ -205,6 +227,8 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
         };
         auto scores = array(shape.scores, {shape.paddedRows, shape.keys});
         auto maxima = array(shape.maxima, {shape.paddedRows});
+        auto rowMaxima = array(shape.rowMaxima, {shape.paddedRows});
+        auto decays = array(shape.decays, {shape.paddedRows});
         auto sums = array(shape.sums, {shape.paddedRows, shape.lanes});
         auto outputs = array(shape.outputs, {shape.paddedRows, shape.paddedValueDim});
         VectorType vector = b.vectorType(shape.lanes);
@@ -212,31 +236,28 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
             b, context, {arguments[0], arguments[5], arguments[6], arguments[2], arguments[3]},
             full);
 
-        b.loop(b.index(0), arguments[4], 1, [&](Value row) {
-          Value rowMaximum =
-              b.reduce(buildRowMaximum(b, shape, editor, scores, row),
-                       [&](Value x, Value y) { return b.maximum(x, y); });
-          Value before = b.load(maxima, {row});
-          Value after = b.maximum(rowMaximum, before);
-          // A row without a key so far: subtract 0, and 2^-inf is 0.
-          Value lowest = b.f32(-kInfinity);
-          Value empty = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::OEQ, after,
-                                              lowest);
-          Value shift = arith::SelectOp::create(builder, b.loc, empty, b.f32(0), after);
-          Value sum = buildRowWeights(b, shape, scores, row, shift);
-          b.store(after, maxima, {row});
-
-          Value decay = b.exp2(b.splat(
-              arith::SubFOp::create(builder, b.loc, before, shift), shape.lanes));
+        // One pass for the maxima of all rows, one for their weights: within a pass
+        // rows are independent, so that the chains of one run under the next.
+        Value rows = arguments[4];
+        b.loop(b.index(0), rows, 1, [&](Value row) {
+          Value maximum = b.reduce(buildRowMaximum(b, shape, editor, scores, row),
+                                   [&](Value x, Value y) { return b.maximum(x, y); });
+          b.store(maximum, rowMaxima, {row});
+        });
+        buildDecays(b, shape, maxima, rowMaxima, decays, rows);
+        b.loop(b.index(0), rows, 1, [&](Value row) {
+          Value sum = buildRowWeights(b, shape, scores, row, b.load(rowMaxima, {row}));
+          Value decay = b.load(decays, {row});
           Value total = b.loadVector(sums, {row, b.index(0)}, vector);
-          total = vector::FMAOp::create(builder, b.loc, total, decay, sum);
+          total = vector::FMAOp::create(builder, b.loc, total, b.splat(decay, shape.lanes), sum);
           b.storeVector(total, sums, {row, b.index(0)});
-          Value moved = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::UNE, before,
-                                              after);
+          Value moved = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::UNE, decay,
+                                              b.f32(1));
           b.branch(moved, [&] {
             b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes, [&](Value column) {
               Value output = b.loadVector(outputs, {row, column}, vector);
-              output = arith::MulFOp::create(builder, b.loc, output, decay);
+              output = arith::MulFOp::create(builder, b.loc, output,
+                                             b.splat(decay, shape.lanes));
               b.storeVector(output, outputs, {row, column});
             });
           });
