@@ -21,6 +21,8 @@ import subprocess
 import sys
 import time
 
+import plans
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build", "bin")
 OUT = os.path.join(ROOT, "build", "bench")
@@ -130,15 +132,8 @@ def print_table(facts, figures, compile_seconds):
           + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in compile_seconds.items()))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="forward", help="a file of benchmark/configs")
-    parser.add_argument("--filter", default="", help="only cases whose name contains this")
-    parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--json", help="where to write all figures")
-    arguments = parser.parse_args()
-
+def measure_cases(arguments):
+    """The figures of the configuration's cases and the compile time of its libraries."""
     path = os.path.join(ROOT, "benchmark", "configs", arguments.config + ".json")
     try:
         with open(path, encoding="utf-8") as file:
@@ -150,19 +145,39 @@ def main():
     if not cases:
         sys.exit(f"run.py: no case of '{arguments.config}' contains '{arguments.filter}'")
     config["cases"] = [case for case, _ in cases]
-    os.makedirs(OUT, exist_ok=True)
     compile_seconds = compile_libraries(config)
     figures = []
     for case, threads in cases:
         say(f"[{len(figures) + 1}/{len(cases)}] {case_name(case, threads)}")
         figures.append(time_case(case, threads, arguments.repetitions))
     add_tile_ratios(figures)
+    return {"compile_seconds": compile_seconds, "cases": figures}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="forward", help="a file of benchmark/configs")
+    parser.add_argument("--filter", default="", help="only cases whose name contains this")
+    parser.add_argument("--plans", action="store_true",
+                        help="only plan time and bytes of every pattern")
+    parser.add_argument("--plan-tokens", type=int, default=65536)
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--json", help="where to write all figures")
+    arguments = parser.parse_args()
+
+    os.makedirs(OUT, exist_ok=True)
     facts = machine()
-    print_table(facts, figures, compile_seconds)
+    result = {"machine": facts}
+    if not arguments.plans:
+        result.update(measure_cases(arguments))
+        print_table(facts, result["cases"], result["compile_seconds"])
+    if arguments.plans or not arguments.filter:
+        result["plans"] = plans.measure(run, BIN, OUT, arguments.plan_tokens, os.cpu_count(), say)
+        plans.print_table(result["plans"])
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": facts, "compile_seconds": compile_seconds, "cases": figures},
-                      file, indent=1)
+            json.dump(result, file, indent=1)
         say(f"wrote {arguments.json}")
 
 
