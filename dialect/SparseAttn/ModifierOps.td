@@ -45,7 +45,7 @@ def SparseAttn_RelativeBiasOp : SparseAttn_ModifierOp<"relative_bias", ["getTens
 }
 
 def SparseAttn_HopDecayOp : SparseAttn_ModifierOp<"hop_decay",
-    ["buildTileClass", "getPlanChecks", "getPlanTable", "getTensorSpecs"]> {
+    ["excludes", "buildTileClass", "getPlanChecks", "getPlanTable", "getTensorSpecs"]> {
   let summary = "s becomes s - max(0, distance - max_hops) / temperature";
   let arguments = (ins 2DTensorOf<[I32]>:$offsets, 2DTensorOf<[I32]>:$chunk_node,
                        1DTensorOf<[I32]>:$indptr, 1DTensorOf<[I32]>:$indices,

@@ -172,10 +172,24 @@ ArrayRef<TensorSpec> HopDecayOp::getTensorSpecs() {
   return specs;
 }
 
+/// Hops from the node of the query to the node of the key, below 0 where there is
+/// no path.
+static int64_t getHops(HopDecayOp op, const Pair &pair, Evaluator &evaluator) {
+  HopGraph graph{op,
+                 op.getOffsets(),
+                 op.getChunkNode(),
+                 op.getIndptr(),
+                 op.getIndices(),
+                 op.getDirected()};
+  return graph.distance(pair.b, pair.p, pair.j, evaluator);
+}
+
+bool HopDecayOp::excludes(const Pair &pair, Evaluator &evaluator) {
+  return getHops(*this, pair, evaluator) < 0;
+}
+
 double HopDecayOp::evaluate(double score, const Pair &pair, Evaluator &evaluator) {
-  HopGraph graph{*this,       getOffsets(), getChunkNode(),
-                 getIndptr(), getIndices(), getDirected()};
-  int64_t hops = graph.distance(pair.b, pair.p, pair.j, evaluator);
+  int64_t hops = getHops(*this, pair, evaluator);
   if (hops < 0)
     return -std::numeric_limits<double>::infinity();
   int64_t excess = std::max<int64_t>(0, hops - static_cast<int64_t>(getMaxHops()));

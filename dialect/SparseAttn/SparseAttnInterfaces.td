@@ -64,14 +64,19 @@ def ModifierOpInterface : SparseAttn_OperandInterface<"ModifierOpInterface"> {
     float64, `buildScore` emits the same on one f32 score.
   }];
   let methods = [
-    InterfaceMethod<"The new score of one pair; -infinity excludes it.",
+    InterfaceMethod<[{Whether the modifier takes one pair out of attention, whatever
+      the other modifiers make of its score. `buildTileClass` emits the same.}],
+      "bool", "excludes", (ins "const ::sparse_attn::Pair &":$pair,
+                               "::sparse_attn::Evaluator &":$evaluator), "",
+      [{ return false; }]>,
+    InterfaceMethod<"The new score of one pair; a final score of -infinity has no weight.",
       "double", "evaluate", (ins "double":$score, "const ::sparse_attn::Pair &":$pair,
                                  "::sparse_attn::Evaluator &":$evaluator)>,
     InterfaceMethod<"Emits the new score from the old.",
       "::mlir::Value", "buildScore", (ins "::mlir::Value":$score,
                                           "::sparse_attn::ScoreBuilder &":$builder)>,
     InterfaceMethod<[{Emits the class of a rectangle of pairs where the modifier
-      excludes pairs itself (score -infinity); by default it excludes none.}],
+      excludes pairs itself; by default it excludes none.}],
       "::std::optional<::sparse_attn::TileClass>", "buildTileClass",
       (ins "::sparse_attn::TileBuilder &":$builder), "", [{ return std::nullopt; }]>,
     InterfaceMethod<"As for masks.", "::llvm::SmallVector<::sparse_attn::PlanCheck>",

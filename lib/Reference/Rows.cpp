@@ -95,8 +95,8 @@ RowState Reference::Worker::attend(const Inputs &inputs, Row row) {
   for (int64_t d = 0; d < width; ++d)
     q[d] = inputs.q->get(inputs.q->position({row.b, row.h, row.i, d}));
 
-  // A pair of probability 0, or whose score a modifier makes -inf, is not there:
-  // neither its key nor its value is read, whatever they hold.
+  // A pair that the mask or a modifier excludes, or whose score ends up as -inf, is
+  // not there: its value is not read, whatever it holds.
   struct Kept {
     int64_t t;
     double exponent; ///< s - log(pi)
@@ -110,7 +110,10 @@ RowState Reference::Worker::attend(const Inputs &inputs, Row row) {
   for (int64_t t = 0; t < inputs.keys(row.b); ++t) {
     pair.j = inputs.position(row.b, t);
     double probability = values.evaluate(op.getMask(), pair);
-    if (probability <= 0)
+    auto excludes = [&](Value modifier) {
+      return cast<ModifierOpInterface>(modifier.getDefiningOp()).excludes(pair, values);
+    };
+    if (probability <= 0 || llvm::any_of(op.getModifiers(), excludes))
       continue;
     double score = 0;
     for (int64_t d = 0; d < width; ++d)

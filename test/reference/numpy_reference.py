@@ -366,12 +366,12 @@ def relative_bias(table):
 
 
 def hop_decay(offsets, chunk_node, indptr, indices, max_hops, temperature, directed=False):
-    def modify(score, s):
-        distance = token_distances(s, offsets, chunk_node, indptr, indices, directed)
-        with np.errstate(invalid="ignore"):
-            decayed = score - np.maximum(0, distance - max_hops) / temperature
-        return np.where(np.isfinite(distance), decayed, -np.inf)
+    distances = lambda s: token_distances(s, offsets, chunk_node, indptr, indices, directed)
 
+    def modify(score, s):
+        return score - np.maximum(0, distances(s) - max_hops) / temperature
+
+    modify.excludes = lambda s: np.isinf(distances(s))
     return modify
 
 
@@ -397,6 +397,10 @@ def attention(q, k, v, mask, setting, scale=None, sinks=None, modifiers=()):
     heads = np.arange(H) // max(group, 1)
     probability = membership(mask, setting)
     scale = 1 / np.sqrt(D) if scale is None else scale
+    # A modifier may take pairs out, whatever the others make of their scores.
+    for modifier in modifiers:
+        if hasattr(modifier, "excludes"):
+            probability = np.where(modifier.excludes(setting), 0, probability)
     with np.errstate(all="ignore"):
         score = scale * np.einsum("bhmd,bhnd->bhmn", q, k[:, heads])
         for modifier in modifiers:
