@@ -32,7 +32,9 @@ static LogicalResult verifyBody(Operation *op, Type first, Type result,
   if (!yield || yield.getValue().getType() != result)
     return op->emitOpError() << "the region must end with sparse_attn.yield of one "
                              << result;
-  // (custom_c3) to (custom_c6), (custom_score_c3) to (custom_score_c6)
+  // (custom_c3), (custom_c4), (custom_c5), (custom_c6), (custom_score_c3),
+  // (custom_score_c4), (custom_score_c5), (custom_score_c6): what the reader of the
+  // program rejects
   return RegionProgram::parse(op, /*allowFloats=*/first != nullptr,
                               [&] { return op->emitOpError(); });
 }

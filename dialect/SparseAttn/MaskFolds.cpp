@@ -350,6 +350,39 @@ struct ConstantFixed : OpRewritePattern<FixedOp> {
   }
 };
 
+/// block_diagonal with blocks of one token keeps the diagonal.
+struct SingleTokenBlocks : OpRewritePattern<BlockDiagonalOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(BlockDiagonalOp op,
+                                PatternRewriter &rewriter) const override {
+    if (op.getSize() != 1)
+      return rewriter.notifyMatchFailure(op, "blocks have several tokens");
+    return replaceMask(rewriter, op, buildBand({0, 0}, rewriter, op.getLoc()));
+  }
+};
+
+/// dilated_segment with rate 1 is block_diagonal.
+struct WholeSegments : OpRewritePattern<DilatedSegmentOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(DilatedSegmentOp op,
+                                PatternRewriter &rewriter) const override {
+    if (op.getRate() != 1)
+      return rewriter.notifyMatchFailure(op, "keeps some tokens of a segment");
+    rewriter.replaceOpWithNewOp<BlockDiagonalOp>(op, op.getType(), op.getSegmentAttr());
+    return success();
+  }
+};
+
+/// global with stride 1 keeps all.
+struct EveryTokenGlobal : OpRewritePattern<GlobalOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(GlobalOp op, PatternRewriter &rewriter) const override {
+    if (op.getStride() != 1)
+      return rewriter.notifyMatchFailure(op, "some tokens are not global");
+    return replaceWithNew<AllOp>(rewriter, op);
+  }
+};
+
 template <typename Op> void addCombinations(RewritePatternSet &patterns) {
   patterns.add<UnwrapSingle<Op>, Flatten<Op>, DropRedundant<Op>, MergeBands<Op>,
                FoldComplement<Op>, DropInnerComplement<Op>>(patterns.getContext());
@@ -398,4 +431,16 @@ void SinkOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
 void FixedOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                           MLIRContext *context) {
   patterns.add<ConstantFixed>(context);
+}
+void BlockDiagonalOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                                  MLIRContext *context) {
+  patterns.add<SingleTokenBlocks>(context);
+}
+void DilatedSegmentOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                                   MLIRContext *context) {
+  patterns.add<WholeSegments>(context);
+}
+void GlobalOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                           MLIRContext *context) {
+  patterns.add<EveryTokenGlobal>(context);
 }

@@ -12,7 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialect/SparseAttn/HopDistances.h"
-#include "dialect/SparseAttn/SparseAttn.h"
+#include "dialect/SparseAttn/PatternSupport.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include <cmath>
 #include <limits>
@@ -152,14 +152,22 @@ Value RelativeBiasOp::buildScore(Value score, ScoreBuilder &builder) {
 
 LogicalResult HopDecayOp::verify() {
   // (hop_decay_c1)
-  if (static_cast<int64_t>(getMaxHops()) < 0)
-    return emitOpError() << "max_hops must be >= 0, got "
-                         << static_cast<int64_t>(getMaxHops())
-                         << "; 0 lets the score decay from the first edge on";
+  if (failed(verifyParameter(*this, "max_hops", getMaxHops(), 0,
+                             "0 lets the score decay from the first edge on")))
+    return failure();
   // (hop_decay_c2)
   if (!isDivisor(getTemperature()))
     return emitOpError("temperature must be > 0 and an ordinary f32 number (2^-126 to "
                        "2^126); use sparse_attn.graph_hop for a sharp limit");
+  // (hop_decay_c3)
+  int64_t offsets = getOffsets().getType().getDimSize(1);
+  int64_t chunks = getChunkNode().getType().getDimSize(1);
+  if (!ShapedType::isDynamic(offsets) && !ShapedType::isDynamic(chunks) &&
+      offsets != chunks + 1)
+    return emitOpError() << "chunk_node must have one entry per chunk, " << offsets - 1
+                         << " for " << offsets << " offsets, got " << chunks
+                         << "; offsets hold the start of every chunk and the end of the "
+                            "last";
   return success();
 }
 

@@ -240,6 +240,7 @@ def SparseAttn_GlobalOp : SparseAttn_PatternOp<"global",
     (`index` `(` $index^ `:` type($index) `)`)? attr-dict
   }];
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
 def SparseAttn_StridedOp : SparseAttn_PatternOp<"strided"> {
@@ -348,6 +349,7 @@ def SparseAttn_BlockDiagonalOp : SparseAttn_PatternOp<"block_diagonal"> {
   let arguments = (ins I64Attr:$size);
   let assemblyFormat = "`size` `=` $size attr-dict";
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
 def SparseAttn_DilatedSegmentOp : SparseAttn_PatternOp<"dilated_segment", ["isPerHead"]> {
@@ -390,6 +392,7 @@ def SparseAttn_DilatedSegmentOp : SparseAttn_PatternOp<"dilated_segment", ["isPe
   let arguments = (ins I64Attr:$segment, I64Attr:$rate, OptionalAttr<I64Attr>:$offset);
   let assemblyFormat = "`segment` `=` $segment `rate` `=` $rate (`offset` `=` $offset^)? attr-dict";
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
 def SparseAttn_NeighborhoodOp : SparseAttn_PatternOp<"neighborhood"> {

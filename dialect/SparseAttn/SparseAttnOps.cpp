@@ -35,7 +35,7 @@ static ParseResult parseMaskTypes(OpAsmParser &parser, UnresolvedOperands masks,
 static void printMaskTypes(OpAsmPrinter &printer, Operation *, OperandRange,
                            TypeRange types) {
   if (llvm::any_of(types, isSampled))
-    printer << ": " << types;
+    printer << " : " << types;
 }
 
 static ParseResult parseMaskType(OpAsmParser &parser, Type &type) {
@@ -47,7 +47,7 @@ static ParseResult parseMaskType(OpAsmParser &parser, Type &type) {
 
 static void printMaskType(OpAsmPrinter &printer, Operation *, Type type) {
   if (isSampled(type))
-    printer << ": " << type;
+    printer << " : " << type;
 }
 
 static ParseResult parseMaskTypePair(OpAsmParser &parser, Type &lhs, Type &rhs) {
@@ -59,7 +59,7 @@ static ParseResult parseMaskTypePair(OpAsmParser &parser, Type &lhs, Type &rhs) 
 
 static void printMaskTypePair(OpAsmPrinter &printer, Operation *, Type lhs, Type rhs) {
   if (isSampled(lhs) || isSampled(rhs))
-    printer << ": " << lhs << ", " << rhs;
+    printer << " : " << lhs << ", " << rhs;
 }
 
 /// The states of a merge have the types of its results, which are written once:
@@ -77,7 +77,7 @@ static ParseResult parseStateTypes(OpAsmParser &parser, UnresolvedOperands outs,
 
 static void printStateTypes(OpAsmPrinter &printer, Operation *, OperandRange, TypeRange,
                             TypeRange, Type out, Type lse) {
-  printer << ": " << out << ", " << lse;
+  printer << " : " << out << ", " << lse;
 }
 
 #define GET_OP_CLASSES

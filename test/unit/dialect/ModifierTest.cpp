@@ -153,6 +153,8 @@ TEST_F(ModifierTest, HopDecay) {
   expect(3 - (2 - 1) / 0.5, 3, {0, 0, 0, 1, 2}, /*hops=*/2);
   expect(3 - (2 - 1) / 0.5, 3, {0, 0, 0, 2, 1}, /*hops=*/2); // edges count both ways
   EXPECT_EQ(evaluate(3, {0, 0, 0, 0, 5}), -kInfinity);
+  EXPECT_TRUE(modifier.excludes({0, 0, 0, 0, 5}, evaluator));
+  EXPECT_FALSE(modifier.excludes({0, 0, 0, 1, 2}, evaluator));
   EXPECT_EQ(build(3, {0, 0, 0, 0, 5}, kInfinity), -kInfinity);
   // A token outside every chunk sees itself alone.
   EXPECT_EQ(evaluate(3, {0, 0, 0, 7, 7}), 3);
