@@ -18,7 +18,8 @@ import shutil
 import sys
 
 WRITTEN = ["*.md", "docs/*.md", "dialect/*/README.md", "runtime/*.md", "examples/*/README.md"]
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+PICTURES = "docs/images/*.svg"
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def copy_pages(source, out, generated):
@@ -28,6 +29,10 @@ def copy_pages(source, out, generated):
     for pattern in WRITTEN:
         for path in sorted(glob.glob(os.path.join(source, pattern))):
             pages[os.path.relpath(path, source)] = path
+    for path in glob.glob(os.path.join(source, PICTURES)):
+        target = os.path.join(out, os.path.relpath(path, source))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copyfile(path, target)
     for path in generated:
         name = re.sub(r"Dialect\.md$", ".md", os.path.basename(path))
         pages[os.path.join("reference", name)] = path

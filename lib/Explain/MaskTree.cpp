@@ -62,15 +62,15 @@ static std::string printParameter(Attribute attribute) {
   return text;
 }
 
-/// "window(left = 1023, right = 0)", or "window(1023, 0)" where `brief`: as in an
-/// expression, parameters lose their names up to the first that is left out.
+/// "window(left = 1023, right = 0)", or "window(1023, 0)" where `brief`: numbers lose
+/// their names up to the first that is left out, unless tensors stand before them.
 static std::string printCall(Operation *op, bool brief,
                              ArrayRef<std::string> parts = {}) {
   SmallVector<std::string> arguments(parts);
   for (Value operand : op->getOperands())
     if (isa<TensorType>(operand.getType()))
       arguments.push_back(getTensorName(operand));
-  bool named = !brief;
+  bool named = !brief || arguments.size() > parts.size();
   for (const ParameterSpec &parameter : cast<MaskOpInterface>(op).getParameters()) {
     if (parameter.kind == ParameterSpec::Mask || parameter.kind == ParameterSpec::Tensor)
       continue;

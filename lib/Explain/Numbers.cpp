@@ -61,6 +61,8 @@ std::string sparse_attn::formatPosition(int64_t position) {
     return formatv("{0}M", position >> 20);
   if (position != 0 && position % 1024 == 0)
     return formatv("{0}k", position / 1024);
+  if (position > 1024 && position % 512 == 0)
+    return formatv("{0}.5k", position / 1024);
   return std::to_string(position);
 }
 

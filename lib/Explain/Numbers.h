@@ -21,7 +21,7 @@ std::string formatBytes(uint64_t bytes);
 std::string formatFlop(double flop);
 /// "2.17", three digits
 std::string formatFactor(double factor);
-/// "1k", "64", "1.5M": positions on an axis, in powers of 1024 where they are whole
+/// "64", "1.5k", "2M": positions on an axis, in powers of 1024 where they are round
 std::string formatPosition(int64_t position);
 
 /// "B 1, H 8, Hkv 8, M 1,024, N 1,024, D 64, Dv 64"

@@ -25,7 +25,7 @@ static constexpr int kShades = 8;
 
 /// About the longer side of a map, alone and beside another one: whole pixels for
 /// powers of two.
-static constexpr int64_t kMapPixels = 512, kHalfMapPixels = 384;
+static constexpr int64_t kMapPixels = 512, kHalfMapPixels = 384, kSmallMapPixels = 256;
 /// Bytes of a figure from which on it is drawn with fewer cells.
 static constexpr size_t kMostFigureBytes = 160000;
 /// Room for labels left of and above a map, and between parts of the page.
@@ -229,7 +229,7 @@ static Figure drawPanels(llvm::ArrayRef<Panel> panels, const AttentionFacts &fac
     drawLegend(panel, group, panel.height + 28, os);
     os << "</g>\n";
     // A legend may be wider than its map.
-    x += kLeft + std::max(panel.width, panel.isPairs ? 220.0 : 320.0) + kGap;
+    x += kLeft + std::max(panel.width, panel.isPairs ? 200.0 : 320.0) + kGap;
     figure.height = std::max(figure.height, kAbove + panel.height + 34);
   }
   figure.width = x - kGap;
@@ -240,8 +240,9 @@ Figure sparse_attn::drawFigure(const AttentionFacts &facts, const PlaneGroup &gr
   Figure figure;
   for (int64_t cells : {256, 128, 64}) {
     std::vector<Panel> panels = makePanels(facts, group, kHalfMapPixels, cells);
-    if (panels.size() == 1 && !panels[0].isPairs)
-      panels = makePanels(facts, group, kMapPixels, cells);
+    if (panels.size() == 1)
+      panels = makePanels(facts, group, panels[0].isPairs ? kSmallMapPixels : kMapPixels,
+                          cells);
     figure = drawPanels(panels, facts, group);
     if (figure.body.size() <= kMostFigureBytes)
       break;
@@ -275,15 +276,28 @@ std::string sparse_attn::getFigureStyle(bool dark) {
 // The page
 //===----------------------------------------------------------------------===//
 
-/// Breaks `text` into lines of at most `width` characters where it can: at spaces,
-/// but not between the arguments of a call.
+/// Where the first word of `text` ends. The arguments of a call stay together where
+/// they fit a line, and so does what an equals sign joins.
+static size_t findWordEnd(llvm::StringRef text, size_t width) {
+  size_t afterComma = llvm::StringRef::npos;
+  for (size_t end = text.find(' ', 1); end != llvm::StringRef::npos;
+       end = text.find(' ', end + 1)) {
+    if (text[end - 1] == '=' || text.substr(end + 1).starts_with("="))
+      continue;
+    if (end > width && afterComma != llvm::StringRef::npos)
+      return afterComma;
+    if (text[end - 1] != ',')
+      return end;
+    afterComma = end;
+  }
+  return text.size() > width ? afterComma : text.size();
+}
+
+/// Breaks `text` into lines of at most `width` characters where it can.
 static std::vector<std::string> wrap(llvm::StringRef text, size_t width) {
   std::vector<std::string> lines(1);
   while (!text.empty()) {
-    size_t end = text.find(' ');
-    while (end != llvm::StringRef::npos && end > 0 && text[end - 1] == ',' && end < width)
-      end = text.find(' ', end + 1);
-    llvm::StringRef word = text.take_front(end);
+    llvm::StringRef word = text.take_front(findWordEnd(text, width));
     text = text.drop_front(word.size()).ltrim();
     if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width)
       lines.emplace_back();
@@ -296,7 +310,7 @@ namespace {
 /// Grows downwards.
 struct Page {
   std::string body;
-  double width = 480, height = kMargin - 6;
+  double width = 366, height = kMargin - 6;
 };
 } // namespace
 
@@ -304,16 +318,20 @@ struct Page {
 static std::vector<std::string> getCaption(const Explanation &explanation,
                                            const AttentionFacts &facts) {
   const PlaneGroup &group = facts.picture();
+  std::string pairs = formatPairs(facts, group.pairDensity());
+  std::string time =
+      facts.grid.plan_time ? "known at plan time" : "known at compile time";
+  if (group.tiles == 1)
+    return {pairs, time};
   std::vector<std::string> lines;
-  if (group.tiles > 1 && group.visited() > 0) {
+  if (group.visited() > 0) {
     double all = static_cast<double>(group.tiles);
     lines.push_back(formatCount(group.visited()) + " of " + formatCount(group.tiles) +
                     " tiles visited (" + formatPercent(group.visited() / all) + "): " +
                     formatFactor(all / group.visited()) + " times less work than dense");
   }
-  lines.push_back(formatPairs(facts, group.pairDensity()));
-  lines.push_back("plan of " + formatPlan(explanation) + ": known at " +
-                  (facts.grid.plan_time ? "plan time" : "compile time"));
+  lines.push_back(pairs);
+  lines.push_back("plan of " + formatPlan(explanation) + ": " + time);
   return lines;
 }
 

@@ -19,7 +19,8 @@ using llvm::raw_ostream;
 static constexpr int64_t kMostColumns = 64, kMostLines = 64;
 /// Where values begin.
 static constexpr int kValueColumn = 14;
-static constexpr int kBindingColumn = 64;
+/// Where binding times begin at least.
+static constexpr size_t kBindingColumn = 64;
 
 /// Characters of a UTF-8 text.
 static size_t countCharacters(llvm::StringRef text) {
@@ -40,15 +41,24 @@ static void printRow(raw_ostream &os, llvm::StringRef name, const llvm::Twine &v
 // The mask
 //===----------------------------------------------------------------------===//
 
+/// The width of the longest line of printTree.
+static size_t getWidth(const MaskTree &tree, size_t depth = 0) {
+  size_t width = 2 + 3 * depth + countCharacters(tree.label);
+  for (const MaskTree &part : tree.parts)
+    width = std::max(width, getWidth(part, depth + 1));
+  return width;
+}
+
 static void printTree(const MaskTree &tree, const std::string &before,
-                      const std::string &below, raw_ostream &os) {
+                      const std::string &below, size_t column, raw_ostream &os) {
   std::string line = "  " + before + tree.label;
   os << line;
-  pad(os, countCharacters(line), kBindingColumn);
+  pad(os, countCharacters(line), column);
   os << getBindingName(tree.binding) << "\n";
   for (const MaskTree &part : tree.parts) {
     bool last = &part == &tree.parts.back();
-    printTree(part, below + (last ? "└─ " : "├─ "), below + (last ? "   " : "│  "), os);
+    printTree(part, below + (last ? "└─ " : "├─ "), below + (last ? "   " : "│  "),
+              column, os);
   }
 }
 
@@ -60,11 +70,12 @@ static void printCounts(const AttentionFacts &facts, raw_ostream &os) {
   int64_t all = facts.tiles();
   const PlaneGroup &group = facts.picture();
   bool perHead = facts.planes() > 1;
+  std::string shown = facts.groups.size() == 1 ? "each head" : facts.describe(group);
   os << "\n";
   os.indent(kValueColumn) << llvm::right_justify(perHead ? "all heads" : "tiles", 16)
                           << llvm::right_justify("share", 10);
   if (perHead)
-    os << llvm::right_justify(facts.describe(group), 24);
+    os << llvm::right_justify(shown, 24);
   os << "\n";
   auto line = [&](llvm::StringRef name, int64_t count, int64_t one) {
     os << "  " << name;
@@ -214,7 +225,7 @@ static void printPairs(const Panel &panel, raw_ostream &os) {
 
 static void printPicture(const AttentionFacts &facts, raw_ostream &os) {
   const PlaneGroup &group = facts.picture();
-  std::string of = facts.planes() > 1 ? " of " + facts.describe(group) : "";
+  std::string of = facts.groups.size() > 1 ? " of " + facts.describe(group) : "";
   for (const Panel &panel : makePanels(facts, group, 2 * kMostMapCells)) {
     bool small = std::max(panel.queries, panel.keys) <= kMostColumns;
     if (panel.isPairs != small)
@@ -237,10 +248,11 @@ static void printAttention(const Explanation &explanation, size_t index,
   const AttentionFacts &facts = explanation.attentions[index];
   if (explanation.attentions.size() > 1)
     os << "\nattention " << index + 1 << " of " << explanation.attentions.size() << "\n";
+  size_t column = std::max(kBindingColumn, getWidth(facts.mask) + 2);
   os << "\n  mask";
-  pad(os, 6, kBindingColumn);
+  pad(os, 6, column);
   os << "known at\n";
-  printTree(facts.mask, "", "", os);
+  printTree(facts.mask, "", "", column, os);
   os << "\n";
   printRow(os, "shape", formatShape(explanation, facts));
   if (facts.keyBlock)

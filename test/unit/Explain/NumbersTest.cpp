@@ -39,7 +39,8 @@ TEST(Numbers, Units) {
 TEST(Numbers, Positions) {
   EXPECT_EQ(formatPosition(0), "0");
   EXPECT_EQ(formatPosition(-412), "-412");
-  EXPECT_EQ(formatPosition(1536), "1536");
+  EXPECT_EQ(formatPosition(1000), "1000");
+  EXPECT_EQ(formatPosition(1536), "1.5k");
   EXPECT_EQ(formatPosition(65536), "64k");
   EXPECT_EQ(formatPosition(3 << 20), "3M");
   EXPECT_EQ(chooseTickStep(1024, 6), 256);
