@@ -273,6 +273,14 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   return desc;
 }
 
+/// The runtime computes pool and merge, of f32 alone.
+static LogicalResult checkElement(Operation *op, Type tensor) {
+  Type element = cast<RankedTensorType>(tensor).getElementType();
+  if (element.isF32())
+    return success();
+  return op->emitOpError() << "does not take " << element << " yet; use f32";
+}
+
 LogicalResult sparse_attn::describeSteps(func::FuncOp planned,
                                          ArrayRef<const CPULevel *> levels,
                                          CompiledKernel &kernel) {
@@ -287,11 +295,15 @@ LogicalResult sparse_attn::describeSteps(func::FuncOp planned,
       step.kind = StepDesc::Attention;
       step.attention = describeAttention(plan, planned, index++, ids, levels);
     } else if (auto pool = dyn_cast<PoolOp>(op)) {
+      if (failed(checkElement(pool, pool.getSource().getType())))
+        return failure();
       step.kind = StepDesc::Pool;
       step.inputs = {ids.id(pool.getSource())};
       step.block = cast<PooledType>(pool.getResult().getType()).getBlock();
     } else {
       auto merge = cast<MergeOp>(op);
+      if (failed(checkElement(merge, merge.getOut().getType())))
+        return failure();
       step.kind = StepDesc::Merge;
       for (auto [out, lse] : llvm::zip_equal(merge.getOuts(), merge.getLses()))
         step.inputs.insert(step.inputs.end(), {ids.id(out), ids.id(lse)});

@@ -83,7 +83,10 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
 
 void sparse_attn::buildLLVMPipeline(OpPassManager &manager) {
   manager.addPass(std::make_unique<ExpandMath>());
-  manager.addPass(arith::createArithExpandOpsPass()); // floordivsi and the like
+  // floordivsi and the like; conversions of bf16, which not every level has.
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  manager.addPass(arith::createArithExpandOpsPass(expand));
   manager.addPass(memref::createExpandStridedMetadataPass());
   manager.addPass(createConvertVectorToLLVMPass());
   manager.addPass(createSCFToControlFlowPass());

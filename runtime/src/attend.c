@@ -144,9 +144,10 @@ static void write_padding(const attending *attend, tile_task task, int64_t first
                           int64_t end) {
   const sa_attention *code = attend->attention->code;
   const sa_view *out = &attend->state->values[code->out];
+  size_t element_bytes = (size_t)attend->plan->values[code->out].element_bytes;
   for (int64_t i = first; i < end; ++i) {
-    memset(sa_at(out, sizeof(float), task.b, task.h, i, 0), 0,
-           (size_t)code->value_dim * sizeof(float));
+    memset(sa_at(out, element_bytes, task.b, task.h, i, 0), 0,
+           (size_t)code->value_dim * element_bytes);
     if (code->lse >= 0)
       *(float *)sa_at(&attend->state->values[code->lse], sizeof(float), 0, task.b, task.h,
                       i) = -INFINITY;

@@ -21,7 +21,7 @@ static void set_size(sa_value *value, int64_t s0, int64_t s1, int64_t s2, int64_
   value->size[1] = s1;
   value->size[2] = s2;
   value->size[3] = s3;
-  value->element_bytes = 4; /* states and means are f32 */
+  value->element_bytes = 4; /* LSE, means and what merge takes are f32 */
   value->made = 1;
 }
 
@@ -90,6 +90,7 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
 
   sa_value *results = &plan->values[step->first_result];
   set_size(&results[0], shape->batch, shape->heads, shape->queries, code->value_dim);
+  results[0].element_bytes = kernel->inputs[code->q].type_bits / 8; /* O is of Q's type */
   if (code->lse >= 0)
     set_size(&results[1], 1, shape->batch, shape->heads, shape->queries);
 
@@ -127,7 +128,7 @@ static sparse_attn_status check_merge(sparse_attn_plan *plan, const sa_step *ste
     return malformed(kernel, "a merge needs pairs of O and LSE");
   for (int32_t i = 0; i < step->input_count; ++i) {
     int32_t id = step->inputs[i];
-    if (!is_value(plan, id) || !plan->values[id].made ||
+    if (!is_value(plan, id) || !plan->values[id].made || plan->values[id].element_bytes != 4 ||
         memcmp(plan->values[id].size, plan->values[step->inputs[i % 2]].size,
                sizeof(plan->values[id].size)))
       return malformed(kernel, "a merge's inputs are not states of one shape");

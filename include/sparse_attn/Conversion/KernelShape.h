@@ -17,6 +17,7 @@ struct KernelShape {
   KernelShape(block_plan::AttentionOp plan, const CPULevel &level);
 
   const CPULevel &level;
+  mlir::Type element; ///< of Q, K and V
   int64_t lanes, panel;
   int64_t rows;       ///< of a query tile
   int64_t paddedRows; ///< up to whole register tiles and vectors

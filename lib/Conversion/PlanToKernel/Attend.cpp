@@ -59,13 +59,13 @@ static void buildStart(KernelBuilder &b, const AttendContext &context, const Fra
   const KernelShape &shape = context.shape;
   block_plan::AttentionOp plan = context.plan;
   OpBuilder &builder = b.builder;
-  Value q = b.viewOf(frame.values, context.ids.id(plan.getQ()), builder.getF32Type());
+  Value q = b.viewOf(frame.values, context.ids.id(plan.getQ()), shape.element);
   // Modifiers see natural scores; without them log2 e is folded into the scale.
   double scale = plan.getScale().convertToDouble();
   Value factor = b.f32(plan.getModify().empty() ? scale * kLog2E : scale);
   b.loop(b.index(0), frame.rows, 1, [&](Value row) {
     b.loop(b.index(0), b.index(shape.headDim), 1, [&](Value d) {
-      Value x = b.load(q, {frame.batch, frame.head, b.add(frame.firstRow, row), d});
+      Value x = b.loadReal(q, {frame.batch, frame.head, b.add(frame.firstRow, row), d});
       b.store(arith::MulFOp::create(builder, b.loc, x, factor), frame.queries, {row, d});
     });
   });
@@ -167,7 +167,8 @@ static void buildFinish(KernelBuilder &b, const AttendContext &context, const Fr
   block_plan::AttentionOp plan = context.plan;
   OpBuilder &builder = b.builder;
   Type f32 = builder.getF32Type();
-  Value out = b.viewOf(frame.values, context.ids.id(plan.getOut()), f32);
+  Value out = b.viewOf(frame.values, context.ids.id(plan.getOut()),
+                       cast<RankedTensorType>(plan.getOut().getType()).getElementType());
   Value lse = b.viewOf(frame.values, context.ids.id(plan.getLse()), f32);
   VectorType vector = b.vectorType(shape.lanes);
   b.loop(b.index(0), frame.rows, 1, [&](Value row) {
@@ -186,13 +187,12 @@ static void buildFinish(KernelBuilder &b, const AttendContext &context, const Fr
     };
     int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
     b.loop(b.index(0), b.index(whole), shape.lanes, [&](Value column) {
-      b.storeVector(scaled(column), out, {frame.batch, frame.head, target, column});
+      b.storeRealVector(scaled(column), out, {frame.batch, frame.head, target, column},
+                        shape.lanes);
     });
     if (int64_t rest = shape.valueDim - whole)
-      vector::MaskedStoreOp::create(
-          builder, b.loc, out,
-          ValueRange{frame.batch, frame.head, target, b.index(whole)},
-          b.tailMask(rest, shape.lanes), scaled(b.index(whole)));
+      b.storeRealVector(scaled(b.index(whole)), out,
+                        {frame.batch, frame.head, target, b.index(whole)}, rest);
 
     Value maximum = b.load(frame.maxima, {row});
     Value log = math::LogOp::create(builder, b.loc, sum);

@@ -19,6 +19,7 @@ using namespace sparse_attn;
 static constexpr int64_t kLine = 64; // bytes of a cache line, alignment of arrays
 
 KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level) : level(level) {
+  element = plan.getKeyTensorType().getElementType();
   lanes = level.lanes;
   panel = level.panel();
   rows = plan.getTileRows();
@@ -205,6 +206,38 @@ Value KernelBuilder::load(Value memref, ValueRange indices) {
 Value KernelBuilder::loadVector(Value memref, ValueRange indices, VectorType type) {
   return vector::LoadOp::create(builder, loc, type, memref, indices);
 }
+Value KernelBuilder::loadReal(Value memref, ValueRange indices) {
+  Value x = load(memref, indices);
+  return x.getType().isF32() ? x
+                             : arith::ExtFOp::create(builder, loc, builder.getF32Type(), x);
+}
+
+Value KernelBuilder::loadRealVector(Value memref, ValueRange indices, int64_t lanes,
+                                    int64_t count) {
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  VectorType type = vectorType(lanes, element);
+  Value x;
+  if (count == lanes) {
+    x = loadVector(memref, indices, type);
+  } else {
+    Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(type));
+    x = vector::MaskedLoadOp::create(builder, loc, type, memref, indices,
+                                     tailMask(count, lanes), zero);
+  }
+  return element.isF32() ? x : arith::ExtFOp::create(builder, loc, vectorType(lanes), x);
+}
+
+void KernelBuilder::storeRealVector(Value value, Value memref, ValueRange indices,
+                                    int64_t count) {
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  int64_t lanes = cast<VectorType>(value.getType()).getNumElements();
+  if (!element.isF32())
+    value = arith::TruncFOp::create(builder, loc, vectorType(lanes, element), value);
+  if (count == lanes)
+    return storeVector(value, memref, indices);
+  vector::MaskedStoreOp::create(builder, loc, memref, indices, tailMask(count, lanes), value);
+}
+
 void KernelBuilder::store(Value value, Value memref, ValueRange indices) {
   memref::StoreOp::create(builder, loc, value, memref, indices);
 }

@@ -72,6 +72,14 @@ public:
   mlir::Value viewPointer(mlir::Value values, int32_t id);
   mlir::Value load(mlir::Value memref, mlir::ValueRange indices);
   mlir::Value loadVector(mlir::Value memref, mlir::ValueRange indices, mlir::VectorType type);
+  /// The same of a tensor of f32, f16 or bf16, as f32.
+  mlir::Value loadReal(mlir::Value memref, mlir::ValueRange indices);
+  /// Lanes [0, count) in memory, zeros after them.
+  mlir::Value loadRealVector(mlir::Value memref, mlir::ValueRange indices, int64_t lanes,
+                             int64_t count);
+  /// Rounds to the tensor's type, to nearest even.
+  void storeRealVector(mlir::Value value, mlir::Value memref, mlir::ValueRange indices,
+                       int64_t count);
   void store(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
   void storeVector(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
 

@@ -7,8 +7,9 @@
 //
 //   K [keys, D]  -> [keys / panel][D][panel]   the lanes of a vector are keys
 //   V [keys, Dv] -> [keys][Dv up to whole vectors]
-//   flag         -> 1 where V holds an inf or NaN
+//   flag         -> not 0 where V holds an inf or NaN
 //
+// Elements of 16 bits become f32 here, once for all query tiles.
 // A tile is packed once and read by every query tile of every head of the group.
 //
 //===----------------------------------------------------------------------===//
@@ -44,7 +45,6 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
                           ArrayRef<Value> place, Value keys, Value packed) {
   auto panels = b.arrayAt(packed, {shape.keys / shape.panel, shape.headDim, shape.panel},
                           b.builder.getF32Type());
-  VectorType vector = b.vectorType(shape.lanes);
   auto from = [&](Value key, Value d) -> SmallVector<Value> {
     return {place[0], place[1], b.add(place[2], key), d};
   };
@@ -55,7 +55,7 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
   auto copy = [&](Value firstKey, Value endKey, Value firstD) {
     b.loop(firstKey, endKey, 1, [&](Value key) {
       b.loop(firstD, b.index(shape.headDim), 1,
-             [&](Value d) { b.store(b.load(source, from(key, d)), panels, to(key, d)); });
+             [&](Value d) { b.store(b.loadReal(source, from(key, d)), panels, to(key, d)); });
     });
   };
   // Squares of lanes x lanes in registers, what they leave over one by one.
@@ -65,7 +65,8 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
     b.loop(b.index(0), b.index(wholeDims), shape.lanes, [&](Value d) {
       SmallVector<Value> rows;
       for (int64_t i = 0; i < shape.lanes; ++i)
-        rows.push_back(b.loadVector(source, from(b.add(key, b.index(i)), d), vector));
+        rows.push_back(b.loadRealVector(source, from(b.add(key, b.index(i)), d), shape.lanes,
+                                        shape.lanes));
       transpose(b, rows);
       for (int64_t i = 0; i < shape.lanes; ++i)
         b.storeVector(rows[i], panels, to(key, b.add(d, b.index(i))));
@@ -85,7 +86,6 @@ static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value s
                              ArrayRef<Value> place, Value keys, Value packed) {
   OpBuilder &builder = b.builder;
   auto rows = b.arrayAt(packed, {shape.keys, shape.paddedValueDim}, builder.getF32Type());
-  VectorType vector = b.vectorType(shape.lanes);
   Value zero = b.splat(b.f32(0), shape.lanes);
   Value none = arith::ConstantOp::create(
       builder, b.loc, builder.getZeroAttr(b.vectorType(shape.lanes, builder.getI32Type())));
@@ -102,14 +102,14 @@ static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value s
                         [&](Value column, ValueRange carried) -> SmallVector<Value> {
                           SmallVector<Value> from = at;
                           from.back() = column;
-                          Value x = b.loadVector(source, from, vector);
+                          Value x =
+                              b.loadRealVector(source, from, shape.lanes, shape.lanes);
                           b.storeVector(x, rows, {key, column});
                           return {mark(carried[0], x)};
                         })[0];
     if (int64_t rest = shape.valueDim - whole) {
       at.back() = b.index(whole);
-      Value x = vector::MaskedLoadOp::create(builder, b.loc, vector, source, at,
-                                             b.tailMask(rest, shape.lanes), zero);
+      Value x = b.loadRealVector(source, at, shape.lanes, rest);
       b.storeVector(x, rows, {key, b.index(whole)});
       seen = mark(seen, x);
     }
@@ -137,9 +137,8 @@ void sparse_attn::buildPack(const AttendContext &context, StringRef symbol) {
                                     b.indexField(args, offsetof(sa_pack_args, kv_head)),
                                     b.indexField(args, offsetof(sa_pack_args, first_key))};
         Value keys = b.indexField(args, offsetof(sa_pack_args, keys));
-        Type f32 = b.builder.getF32Type();
-        Value k = b.viewOf(values, context.ids.id(context.plan.getK()), f32);
-        Value v = b.viewOf(values, context.ids.id(context.plan.getV()), f32);
+        Value k = b.viewOf(values, context.ids.id(context.plan.getK()), shape.element);
+        Value v = b.viewOf(values, context.ids.id(context.plan.getV()), shape.element);
         buildPackKeys(b, shape, k, place, keys, b.advance(packed, shape.packedKeys));
         Value seen =
             buildPackValues(b, shape, v, place, keys, b.advance(packed, shape.packedValues));

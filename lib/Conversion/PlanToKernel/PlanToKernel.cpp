@@ -83,8 +83,6 @@ struct ConvertPlanToKernel
                                  << "'; known are avx2 and avx512";
       return signalPassFailure();
     }
-    if (failed(checkTypes()))
-      return signalPassFailure();
     replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,
                                        unsigned index, const KernelValues &ids) {
       std::string symbol = getAttendSymbol(kernel, index, *facts);
@@ -92,18 +90,6 @@ struct ConvertPlanToKernel
       buildPack(context, getPackSymbol(kernel, index, *facts));
       buildAttend(context, symbol);
     });
-  }
-
-  LogicalResult checkTypes() {
-    WalkResult result = getOperation().walk([](block_plan::AttentionOp plan) {
-      Type element = plan.getKeyTensorType().getElementType();
-      if (element.isF32())
-        return WalkResult::advance();
-      plan.emitOpError() << "has element type " << element
-                         << ", which CPU kernels do not take yet; use f32";
-      return WalkResult::interrupt();
-    });
-    return failure(result.wasInterrupted());
   }
 };
 } // namespace
