@@ -188,7 +188,11 @@ def SparseAttn_YieldOp : SparseAttn_Op<"yield", [Pure, Terminator,
     Ends the region of `custom` or `custom_score`.
 
     ```mlir
-    sparse_attn.yield %keep : i1
+    %m = sparse_attn.custom {
+    ^bb0(%b: index, %h: index, %p: index, %j: index):
+      %keep = arith.cmpi sle, %j, %p : index
+      sparse_attn.yield %keep : i1
+    }
     ```
 
     Constraints: the value has the type that the op around it wants.
