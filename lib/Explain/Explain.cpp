@@ -8,10 +8,10 @@
 #include "sparse_attn/Explain/Explain.h"
 #include "MaskTree.h"
 #include "Plan.h"
+#include "dialect/BlockPlan/BlockPlan.h"
 #include "dialect/SparseAttn/SparseAttn.h"
-#include "mlir/IR/PatternMatch.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "sparse_attn/Package/Package.h"
+#include "sparse_attn/Pipelines/Pipelines.h"
 #include "sparse_attn/Support/Npy.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
@@ -254,14 +254,28 @@ static Error readSizes(const sparse_attn_kernel *kernel, const sparse_attn_plan 
   return Error::success();
 }
 
-/// The masks of the kernel's attentions, those that nobody uses left out as in
-/// compilation. `module` is changed.
-static SmallVector<Value> getMasks(ModuleOp module, StringRef kernelName) {
-  auto kernel = module.lookupSymbol<func::FuncOp>(kernelName);
-  IRRewriter rewriter(module.getContext());
-  (void)runRegionDCE(rewriter, kernel->getRegions());
+/// The masks, as written, of the attentions that the plan has: compilation leaves out
+/// what nobody uses and joins what is equal. The plan of a copy tells by its locations
+/// which ones are left.
+static FailureOr<SmallVector<Value>> getMasks(ModuleOp module, StringRef kernelName) {
+  SmallVector<Value> written;
+  module.lookupSymbol<func::FuncOp>(kernelName).walk([&](AttentionOp attention) {
+    written.push_back(attention.getMask());
+  });
+  OwningOpRef<ModuleOp> copy = module.clone();
+  llvm::DenseMap<Location, size_t> numbers;
+  copy->lookupSymbol<func::FuncOp>(kernelName).walk([&](AttentionOp attention) {
+    std::string name = "attention " + std::to_string(numbers.size());
+    Location place = NameLoc::get(StringAttr::get(module.getContext(), name));
+    numbers.try_emplace(place, numbers.size());
+    attention->setLoc(place);
+  });
+  if (failed(lowerToPlan(*copy)))
+    return failure();
   SmallVector<Value> masks;
-  kernel.walk([&](AttentionOp attention) { masks.push_back(attention.getMask()); });
+  copy->lookupSymbol<func::FuncOp>(kernelName).walk([&](block_plan::AttentionOp plan) {
+    masks.push_back(written[numbers.lookup(plan.getLoc())]);
+  });
   return masks;
 }
 
@@ -291,15 +305,16 @@ Expected<Explanation> sparse_attn::explainLibrary(ModuleOp module,
   explanation.shape = options.shape;
   if (Error error = readSizes(kernel, plan->get(), explanation))
     return error;
-  OwningOpRef<ModuleOp> copy = module.clone();
-  SmallVector<Value> masks = getMasks(*copy, (*desc)->name);
+  FailureOr<SmallVector<Value>> masks = getMasks(module, (*desc)->name);
+  if (failed(masks))
+    return createStringError("kernel '" + (*desc)->name + "' has no plan");
   for (const StepDesc &step : (*desc)->steps) {
     if (!step.attention)
       continue;
     size_t index = explanation.attentions.size();
     AttentionFacts &facts = explanation.attentions.emplace_back();
-    facts.mask = buildMaskTree(masks[index]);
-    facts.expression = printExpression(masks[index]);
+    facts.mask = buildMaskTree((*masks)[index]);
+    facts.expression = printExpression((*masks)[index]);
     if (Error error = readPlan(plan->get(), index, *step.attention, options.plane, facts))
       return error;
   }

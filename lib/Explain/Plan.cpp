@@ -8,7 +8,7 @@
 // Tiles are those that a run visits, whatever their number: runs of them are
 // summed into maps of bounded size. Pairs are found by asking the generated
 // classifier about a row and halving what it leaves open; where that could take
-// long, evenly spaced rows stand for all.
+// long, a sample of rows stands for all.
 //
 //===----------------------------------------------------------------------===//
 
@@ -17,6 +17,7 @@
 #include "llvm/ADT/Hashing.h"
 #include "llvm/Support/MathExtras.h"
 #include <map>
+#include <random>
 
 using namespace sparse_attn;
 using llvm::Error;
@@ -141,13 +142,18 @@ private:
 
 } // namespace
 
-/// Rows in order, evenly spaced where not all of them.
+/// Rows in order. Where not all of them, one anywhere in each of equal parts: evenly
+/// spaced ones would meet a mask with a period always at the same place.
 static std::vector<int64_t> chooseRows(const sparse_attn_grid &grid, int64_t planes) {
   int64_t rows = kMostAskedPairs / std::max<int64_t>(1, planes * grid.keys);
   rows = std::min(std::max(rows, kLeastRows), grid.queries);
+  std::mt19937_64 generator(0);
   std::vector<int64_t> chosen(rows);
-  for (int64_t i = 0; i < rows; ++i)
-    chosen[i] = (2 * i + 1) * grid.queries / (2 * rows);
+  for (int64_t i = 0; i < rows; ++i) {
+    int64_t first = i * grid.queries / rows, end = (i + 1) * grid.queries / rows;
+    chosen[i] =
+        first + static_cast<int64_t>(generator() % static_cast<uint64_t>(end - first));
+  }
   return chosen;
 }
 

@@ -66,11 +66,19 @@ static void printTree(const MaskTree &tree, const std::string &before,
 // The numbers
 //===----------------------------------------------------------------------===//
 
+/// "head 3", "head 3 of batch entry 1"
+static std::string describeShown(const AttentionFacts &facts) {
+  std::string text = "head " + std::to_string(facts.chosenPlane.h);
+  if (!facts.batchesAlike && facts.grid.batch > 1)
+    text += " of batch entry " + std::to_string(facts.chosenPlane.b);
+  return text;
+}
+
 static void printCounts(const AttentionFacts &facts, raw_ostream &os) {
   int64_t all = facts.tiles();
   const PlaneGroup &group = facts.picture();
   bool perHead = facts.planes() > 1;
-  std::string shown = facts.groups.size() == 1 ? "each head" : facts.describe(group);
+  std::string shown = facts.groups.size() == 1 ? "each head" : describeShown(facts);
   os << "\n";
   os.indent(kValueColumn) << llvm::right_justify(perHead ? "all heads" : "tiles", 16)
                           << llvm::right_justify("share", 10);
@@ -117,16 +125,17 @@ static void printGroups(const AttentionFacts &facts, raw_ostream &os) {
   if (facts.groups.size() < 2)
     return;
   os << "\n";
-  os.indent(2) << llvm::left_justify("heads", 40) << llvm::right_justify("full", 11)
+  os.indent(2) << llvm::right_justify("visited", 11) << llvm::right_justify("full", 11)
                << llvm::right_justify("partial", 11) << llvm::right_justify("skipped", 11)
-               << llvm::right_justify("pairs", 11) << "\n";
+               << llvm::right_justify("pairs", 11) << "  heads\n";
   constexpr size_t kMostGroups = 32;
   for (const PlaneGroup &group : llvm::ArrayRef(facts.groups).take_front(kMostGroups))
-    os.indent(2) << llvm::left_justify(facts.describe(group), 40)
+    os.indent(2) << llvm::right_justify(formatCount(group.visited()), 11)
                  << llvm::right_justify(formatCount(group.full), 11)
                  << llvm::right_justify(formatCount(group.partial), 11)
                  << llvm::right_justify(formatCount(group.skipped()), 11)
-                 << llvm::right_justify(formatPercent(group.pairDensity()), 11) << "\n";
+                 << llvm::right_justify(formatPercent(group.pairDensity()), 11) << "  "
+                 << facts.describe(group) << "\n";
   if (facts.groups.size() > kMostGroups)
     os.indent(2) << "... and " << formatCount(facts.groups.size() - kMostGroups)
                  << " more\n";
@@ -225,7 +234,7 @@ static void printPairs(const Panel &panel, raw_ostream &os) {
 
 static void printPicture(const AttentionFacts &facts, raw_ostream &os) {
   const PlaneGroup &group = facts.picture();
-  std::string of = facts.groups.size() > 1 ? " of " + facts.describe(group) : "";
+  std::string of = facts.groups.size() > 1 ? " of " + describeShown(facts) : "";
   for (const Panel &panel : makePanels(facts, group, 2 * kMostMapCells)) {
     bool small = std::max(panel.queries, panel.keys) <= kMostColumns;
     if (panel.isPairs != small)
