@@ -13,7 +13,8 @@ Shard I compiles K random kernels, several to a library, and runs each on C rand
 inputs. V is the identity where N <= Dv, so that a row of O is the row of attention
 weights: a pair that is kept has a weight, one that is not has exactly none. O and
 LSE are compared within the bounds of docs/semantics.md, section 9. Some cases run
-again with one thread (equal bits), at the lower instruction level, or with strides.
+again with one thread (equal bits), at the lower instruction level, with strides, or
+with a NaN or inf in one key or value, which only rows that attend to it may notice.
 
 A failure prints the kernel, the inputs that are small, and the command to repeat it.
 """
@@ -47,7 +48,7 @@ def make_kernel(seed, index):
     # Beyond a tile of 64 x 128 in some, small in others.
     longest = int(rng.choice([24, 90, 256], p=[0.3, 0.3, 0.4]))
     generator = Generator(rng, keys=longest, heads=heads, compiled=True)
-    D = int(rng.choice([8, 16, 20, 64, 33]))
+    D = int(rng.choice([8, 16, 20, 64, 33, 128, rng.integers(8, 257)]))
     Dv = int(rng.choice([256, 64, 24, 100, 13], p=[0.6, 0.1, 0.1, 0.1, 0.1]))
     # Most random trees keep nothing: take the first that keeps something, and now
     # and then any.
@@ -82,12 +83,32 @@ def with_strides(inputs):
     return result
 
 
+def with_poison(inputs, rng):
+    """NaN or inf in one key or value: only rows that attend to it may notice."""
+    result = dict(inputs)
+    name = str(rng.choice(["k", "v"]))
+    result[name] = inputs[name].copy()
+    at = tuple(int(rng.integers(0, size)) for size in inputs[name].shape[:3])
+    result[name][at] = np.nan if name == "k" else rng.choice([np.nan, np.inf, -np.inf])
+    return result
+
+
 def find_difference(kernel, inputs, got, wanted):
     """What is wrong with (O, LSE), None where nothing is."""
     out, lse = got
     wanted_out, wanted_lse = wanted
-    if not np.isfinite(out).all():
-        return f"O holds {out[~np.isfinite(out)][0]} at {first(~np.isfinite(out))}"
+    bad, wanted_bad = ~np.isfinite(out), ~np.isfinite(wanted_out)
+    if (bad != wanted_bad).any():
+        at = first(bad != wanted_bad)
+        return f"O holds {out[at]} at {at}, wanted {wanted_out[at]}"
+    bad, wanted_bad = np.isnan(lse), np.isnan(wanted_lse)
+    if (bad != wanted_bad).any():
+        at = first(bad != wanted_bad)
+        return f"LSE holds {lse[at]} at {at}, wanted {wanted_lse[at]}"
+    out, wanted_out, lse, wanted_lse = (np.where(np.isnan(x) | np.isposinf(x), 0, x) for x in
+                                        (out, wanted_out, lse, wanted_lse))
+    out, wanted_out = np.where(np.isneginf(out), 0, out), np.where(np.isneginf(wanted_out), 0,
+                                                                   wanted_out)
     if inputs["k"].shape[2] <= kernel.Dv:
         wrong = (out != 0) != (wanted_out != 0)
         if wrong.any():
@@ -115,8 +136,8 @@ def worst(errors):
     return tuple(int(x) for x in np.unravel_index(np.argmax(np.abs(errors)), errors.shape))
 
 
-def check_case(library, kernel, inputs, case):
-    """Runs one case in one or two ways."""
+def check_case(library, kernel, inputs, case, rng):
+    """Runs one case in two ways."""
     wanted = kernel.reference(inputs)
     got = library.run(kernel.name, inputs, kernel.Dv)
     difference = find_difference(kernel, inputs, got, wanted)
@@ -139,6 +160,11 @@ def check_case(library, kernel, inputs, case):
         strided = library.run(kernel.name, with_strides(inputs), kernel.Dv)
         difference = find_difference(kernel, inputs, strided, wanted)
         return difference and f"with strides: {difference}"
+    elif inputs["k"].size:
+        poisoned = with_poison(inputs, rng)
+        got = library.run(kernel.name, poisoned, kernel.Dv)
+        difference = find_difference(kernel, poisoned, got, kernel.reference(poisoned))
+        return difference and f"with a NaN or inf: {difference}"
     return None
 
 
@@ -195,7 +221,8 @@ def main():
                     inputs = make_inputs(kernel, generator, longest, options.seed, index, case)
                     cases += 1
                     try:
-                        difference = check_case(library, kernel, inputs, case)
+                        difference = check_case(library, kernel, inputs, case,
+                                                generator.rng)
                     except RuntimeError as error:
                         difference = str(error)
                     if difference:
