@@ -221,7 +221,7 @@ class Generator:
             kernel.modifiers = kernel.modifiers[:1]
         kernel.kv_len, kernel.q_len = flag(0.3), flag(0.3)
         kernel.q_offset, kernel.sinks = flag(0.2), flag(0.3)
-        kernel.scale = self.choice([None, None, 0.5])
+        kernel.scale = self.choice([None, None, round(1.5 / D**0.5, 3)])
         if pool:
             kernel.pool, kernel.pool_mask = self.integer(1, 9), self.mask(1)
             kernel.pool_modifiers = [] if self.compiled else kernel.modifiers
