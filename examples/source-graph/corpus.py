@@ -84,9 +84,11 @@ def find_includes(path, text, known):
 
 
 def order_files(paths, includes, seed):
-    """A mixed order in which a file comes after those that it includes."""
+    """A mixed order in which a file comes after those that it includes, and files
+    that include nothing come last: the crop is to be a graph."""
     shuffled = sorted(paths)
     random.Random(seed).shuffle(shuffled)
+    shuffled.sort(key=lambda path: not includes[path])
     ordered, seen = [], set()
 
     def visit(path):
