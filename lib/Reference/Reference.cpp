@@ -30,6 +30,8 @@ static std::optional<ElementKind> getArrayType(Type type) {
     return ElementKind::F32;
   if (type.isF16())
     return ElementKind::F16;
+  if (type.isBF16())
+    return ElementKind::BF16;
   if (type.isInteger(32))
     return ElementKind::I32;
   if (type.isInteger(8))
@@ -58,7 +60,7 @@ Error Reference::takeArguments(llvm::StringMap<Array> named) {
       element = getArrayType(type.getElementType());
     if (!element)
       return createStringError("'" + name +
-                               "' is not a tensor of f32, f16, i32 or i8, which is "
+                               "' is not a tensor of f32, f16, bf16, i32 or i8, which is "
                                "what the reference takes");
     auto it = named.find(name);
     if (it == named.end())

@@ -25,6 +25,7 @@ unsigned sparse_attn::getElementBytes(ElementKind type) {
   case ElementKind::I32:
     return 4;
   case ElementKind::F16:
+  case ElementKind::BF16:
     return 2;
   case ElementKind::I8:
   case ElementKind::U8:
@@ -41,6 +42,8 @@ StringRef sparse_attn::getElementName(ElementKind type) {
     return "f32";
   case ElementKind::F16:
     return "f16";
+  case ElementKind::BF16:
+    return "bf16";
   case ElementKind::I64:
     return "i64";
   case ElementKind::I32:
@@ -96,6 +99,36 @@ Expected<Array> Array::create(ElementKind type, ArrayRef<int64_t> shape) {
   return array;
 }
 
+static const fltSemantics &getSemantics(ElementKind type) {
+  return type == ElementKind::F16 ? APFloat::IEEEhalf() : APFloat::BFloat();
+}
+
+static bool isShort(ElementKind type) {
+  return type == ElementKind::F16 || type == ElementKind::BF16;
+}
+
+Expected<Array> Array::roundTo(ElementKind type) && {
+  bool narrows = elementType == ElementKind::F32 && isShort(type);
+  bool widens = isShort(elementType) && type == ElementKind::F32;
+  if (!narrows && !widens)
+    return std::move(*this).convertTo(type);
+  Expected<Array> result = create(type, sizes);
+  if (!result)
+    return result.takeError();
+  for (int64_t i = 0; i < count; ++i) {
+    if (widens) {
+      result->as<float>()[i] = static_cast<float>(get(i));
+      continue;
+    }
+    APFloat value(as<float>()[i]);
+    bool losesInfo;
+    value.convert(getSemantics(type), APFloat::rmNearestTiesToEven, &losesInfo);
+    result->as<uint16_t>()[i] =
+        static_cast<uint16_t>(value.bitcastToAPInt().getZExtValue());
+  }
+  return result;
+}
+
 double Array::get(int64_t position) const {
   switch (elementType) {
   case ElementKind::F64:
@@ -103,7 +136,8 @@ double Array::get(int64_t position) const {
   case ElementKind::F32:
     return as<float>()[position];
   case ElementKind::F16:
-    return APFloat(APFloat::IEEEhalf(), APInt(16, as<uint16_t>()[position]))
+  case ElementKind::BF16:
+    return APFloat(getSemantics(elementType), APInt(16, as<uint16_t>()[position]))
         .convertToDouble();
   case ElementKind::I64:
     return static_cast<double>(as<int64_t>()[position]);

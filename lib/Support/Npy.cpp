@@ -308,6 +308,9 @@ Error sparse_attn::writeNpy(StringRef path, const Array &array) {
   auto failure = [&](std::error_code error) {
     return createStringError("cannot write '" + path + "': " + error.message());
   };
+  if (array.type() == ElementKind::BF16)
+    return createStringError("cannot write '" + path +
+                             "': .npy has no bf16; widen the array to f32");
   // Renaming over a device would replace it.
   sys::fs::file_status status;
   if (!sys::fs::status(path, status) &&

@@ -79,6 +79,12 @@ static double getDistance(double a, double b) {
   return agree ? 0 : kInfinity;
 }
 
+double run::getOutBound(ElementKind type) {
+  if (type == ElementKind::BF16)
+    return 4e-3;
+  return type == ElementKind::F16 ? 1e-3 : 2e-6;
+}
+
 Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
                                         llvm::StringMap<Array> inputs,
                                         llvm::ArrayRef<Array> outputs) {
@@ -113,6 +119,8 @@ Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
   double difference = 0, norm = 0;
   for (auto [wanted, got] : llvm::zip_equal(*expected, outputs)) {
     int64_t width = got.rank() == 4 ? got.shape()[3] : 1;
+    if (got.rank() == 4)
+      result.outBound = std::max(result.outBound, getOutBound(got.type()));
     if (wanted.elements() != width * result.rows)
       return createStringError("the library's outputs and its source differ in shape");
     for (auto [r, row] : llvm::enumerate(rows)) {

@@ -22,7 +22,7 @@ static ArrayRef<sa_tensor> getInputs(const sparse_attn_kernel &kernel) {
   return {kernel.inputs, static_cast<size_t>(kernel.input_count)};
 }
 
-static std::optional<ElementKind> getElementKind(const sa_tensor &tensor) {
+std::optional<ElementKind> run::getElementKind(const sa_tensor &tensor) {
   struct Known {
     int32_t code, bits;
     ElementKind kind;
@@ -30,7 +30,7 @@ static std::optional<ElementKind> getElementKind(const sa_tensor &tensor) {
   static constexpr Known kKnown[] = {
       {kDLFloat, 32, ElementKind::F32}, {kDLFloat, 16, ElementKind::F16},
       {kDLInt, 32, ElementKind::I32},   {kDLInt, 8, ElementKind::I8},
-      {kDLUInt, 8, ElementKind::U8},
+      {kDLUInt, 8, ElementKind::U8},    {kDLBfloat, 16, ElementKind::BF16},
   };
   for (const Known &known : kKnown)
     if (known.code == tensor.type_code && known.bits == tensor.type_bits)
@@ -72,7 +72,9 @@ private:
 
 static Expected<Array> drawArray(const sa_tensor &tensor, const RandomRequest &random) {
   std::string name = tensor.name;
-  if (tensor.layout || tensor.type_code != kDLFloat || tensor.type_bits != 32)
+  std::optional<ElementKind> kind = getElementKind(tensor);
+  bool real = tensor.type_code == kDLFloat || tensor.type_code == kDLBfloat;
+  if (tensor.layout || !real || !kind)
     return createStringError("--random does not draw '" + name + "', " +
                              describeTensor(tensor) + "; give it with --operand " + name +
                              "=FILE");
@@ -100,7 +102,7 @@ static Expected<Array> drawArray(const sa_tensor &tensor, const RandomRequest &r
   Random generator(random.seed, name);
   for (int64_t i = 0; i < array->elements(); ++i)
     array->as<float>()[i] = generator.normal();
-  return array;
+  return std::move(*array).roundTo(*kind);
 }
 
 //===----------------------------------------------------------------------===//
@@ -112,11 +114,11 @@ static Expected<Array> readArray(const sa_tensor &tensor, StringRef file) {
   std::optional<ElementKind> kind = getElementKind(tensor);
   if (!kind)
     return createStringError("'" + name + "' is " + describeTensor(tensor) +
-                             ", a type that .npy files do not have");
+                             ", a type that no file holds");
   Expected<Array> array = readNpy(file);
   if (!array)
     return array.takeError();
-  Expected<Array> converted = std::move(*array).convertTo(*kind);
+  Expected<Array> converted = std::move(*array).roundTo(*kind);
   if (!converted)
     return createStringError("'" + name + "' from '" + file + "' " +
                              toString(converted.takeError()));

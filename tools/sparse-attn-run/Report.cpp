@@ -115,7 +115,7 @@ static void printText(const Report &report, const Options &options) {
     outs() << format(
         "       |O - ref| / |ref| = %.3g (bound %.0e), max |LSE - ref| = %.3g "
         "(bound %.0e)\n",
-        check->outError, kOutBound, check->lseError, kLseBound);
+        check->outError, check->outBound, check->lseError, kLseBound);
   }
 }
 
@@ -152,7 +152,7 @@ static void printJson(const Report &report, const Options &options) {
     result["check"] =
         json::Object{{"passed", check->passed()},  {"rows", check->rows},
                      {"all_rows", check->allRows}, {"out_error", toJson(check->outError)},
-                     {"out_bound", kOutBound},     {"lse_error", toJson(check->lseError)},
+                     {"out_bound", check->outBound}, {"lse_error", toJson(check->lseError)},
                      {"lse_bound", kLseBound}};
   printObject(std::move(result));
 }

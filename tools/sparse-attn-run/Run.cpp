@@ -59,10 +59,11 @@ static Expected<Array> makeOutput(const sa_tensor &tensor,
   SmallVector<int64_t, 4> sizes = {shape.batch, shape.heads, shape.queries};
   if (tensor.rank == 4)
     sizes.push_back(tensor.dims[3]);
-  if (tensor.type_code != kDLFloat || tensor.type_bits != 32)
+  std::optional<ElementKind> kind = getElementKind(tensor);
+  if (!kind)
     return createStringError("output '" + Twine(tensor.name) + "' is " +
-                             describeTensor(tensor) + "; only f32 outputs are supported");
-  return Array::create(ElementKind::F32, sizes);
+                             describeTensor(tensor) + ", a type that no file holds");
+  return Array::create(*kind, sizes);
 }
 
 static Expected<TileCounts> countTiles(const sparse_attn_plan *plan) {

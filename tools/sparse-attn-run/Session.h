@@ -46,6 +46,9 @@ llvm::Error runtimeError();
 /// "f32 [B, H, M, 64]"
 std::string describeTensor(const sa_tensor &tensor);
 
+/// The element type of a tensor, nullopt where arrays have none like it.
+std::optional<ElementKind> getElementKind(const sa_tensor &tensor);
+
 /// Sizes that --random gives.
 struct RandomRequest {
   sparse_attn_shape shape;

@@ -12,6 +12,7 @@
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 
 using namespace llvm;
 using namespace sparse_attn;
@@ -57,6 +58,20 @@ static const Array *findOutput(const Report &report, int64_t rank) {
   return nullptr;
 }
 
+/// A copy to write: .npy has no bf16, f32 holds its values.
+static Expected<Array> makeWritable(const Array &output) {
+  bool widen = output.type() == ElementKind::BF16;
+  Expected<Array> copy =
+      Array::create(widen ? ElementKind::F32 : output.type(), output.shape());
+  if (!copy)
+    return copy.takeError();
+  if (!widen)
+    std::memcpy(copy->data(), output.data(), output.bytes());
+  for (int64_t i = 0; widen && i < output.elements(); ++i)
+    copy->as<float>()[i] = static_cast<float>(output.get(i));
+  return copy;
+}
+
 static Error writeOutputs(const Report &report, const Options &options) {
   struct Request {
     StringRef option, file;
@@ -70,7 +85,10 @@ static Error writeOutputs(const Report &report, const Options &options) {
     if (!output)
       return createStringError("kernel '" + Twine(report.kernel->name) +
                                "' has no output for " + request.option);
-    if (Error error = writeNpy(request.file, *output))
+    Expected<Array> writable = makeWritable(*output);
+    if (!writable)
+      return writable.takeError();
+    if (Error error = writeNpy(request.file, *writable))
       return error;
   }
   return Error::success();

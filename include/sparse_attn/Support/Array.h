@@ -18,7 +18,7 @@
 
 namespace sparse_attn {
 
-enum class ElementKind : uint8_t { F64, F32, F16, I64, I32, I8, U8 };
+enum class ElementKind : uint8_t { F64, F32, F16, I64, I32, I8, U8, BF16 };
 
 unsigned getElementBytes(ElementKind type);
 /// "f32", "i8", ...
@@ -60,6 +60,9 @@ public:
   /// every value fits, and i8 to and from u8 bit for bit. Any other change of
   /// type could lose something and is an error.
   llvm::Expected<Array> convertTo(ElementKind type) &&;
+  /// f32 as f16 or bf16, rounded to nearest even, or those as f32, exactly;
+  /// everything else as convertTo.
+  llvm::Expected<Array> roundTo(ElementKind type) &&;
 
 private:
   struct Free {
