@@ -94,6 +94,7 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
         auto weights = b.arrayAt(arguments[0], {shape.paddedRows, shape.keys}, f32);
         auto values = b.arrayAt(arguments[1], {shape.keys, shape.paddedValueDim}, f32);
         auto outputs = b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim}, f32);
+        Value zero = b.splat(b.f32(0), shape.lanes);
         // Columns [first, first + nv vectors) of V stay in the first-level cache.
         auto columns = [&](Value first, int64_t nv) {
           b.loop(b.index(0), arguments[3], 1, [&](Value group) {
@@ -101,12 +102,10 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
             auto place = [&](int64_t r, int64_t v) -> SmallVector<Value> {
               return {b.add(row, b.index(r)), b.add(first, b.index(v * shape.lanes))};
             };
-            SmallVector<Value> init;
-            for (int64_t r = 0; r < mr; ++r)
-              for (int64_t v = 0; v < nv; ++v)
-                init.push_back(b.loadVector(outputs, place(r, v), vector));
+            // Sums of one tile start at zero and reach O in one addition: rounding
+            // then grows with the number of tiles, not of keys.
             SmallVector<Value> tile = buildRegisterTile(
-                b, mr, nv, shape.lanes, arguments[4], init,
+                b, mr, nv, shape.lanes, arguments[4], SmallVector<Value>(mr * nv, zero),
                 [&](int64_t r, Value key) {
                   return b.load(weights, {b.add(row, b.index(r)), key});
                 },
@@ -115,8 +114,11 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
                                       vector);
                 });
             for (int64_t r = 0; r < mr; ++r)
-              for (int64_t v = 0; v < nv; ++v)
-                b.storeVector(tile[r * nv + v], outputs, place(r, v));
+              for (int64_t v = 0; v < nv; ++v) {
+                Value before = b.loadVector(outputs, place(r, v), vector);
+                Value after = arith::AddFOp::create(b.builder, b.loc, before, tile[r * nv + v]);
+                b.storeVector(after, outputs, place(r, v));
+              }
           });
         };
         int64_t whole = shape.paddedValueDim / shape.panel * shape.panel;
