@@ -17,7 +17,14 @@ import re
 import shutil
 import sys
 
-WRITTEN = ["*.md", "docs/*.md", "dialect/*/README.md", "runtime/*.md", "examples/*/README.md"]
+WRITTEN = [
+    "*.md",
+    "docs/*.md",
+    "dialect/*/README.md",
+    "runtime/*.md",
+    "python/README.md",
+    "examples/*/README.md",
+]
 PICTURES = "docs/images/*.svg"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 

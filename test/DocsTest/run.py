@@ -197,7 +197,7 @@ def run_page(page, name, copy):
 def make_copy(source, target):
     """Copies the files of the tree, without build trees, to `target`."""
     shutil.rmtree(target, ignore_errors=True)
-    ignore = shutil.ignore_patterns(".git", "build*", "out", "__pycache__")
+    ignore = shutil.ignore_patterns(".git", ".cache", "build*", "out", "__pycache__")
     shutil.copytree(source, target, ignore=ignore, symlinks=True)
 
 
