@@ -20,7 +20,7 @@ static double secondsSince(Clock::time_point start) {
 
 // Twelve or more independent chains cover the latency of a fused multiply-add; the
 // empty asm keeps the compiler from folding them.
-#define SPARSE_ATTN_FMA_LOOP(Vector, chains, set1, fmadd)                                 \
+#define SPARSE_ATTN_FMA_LOOP(Vector, chains, set1, fmadd)                                \
   Vector x[chains], a = set1(0.999f), b = set1(1e-6f);                                   \
   for (int i = 0; i < chains; ++i)                                                       \
     x[i] = set1(1.0f + i);                                                               \

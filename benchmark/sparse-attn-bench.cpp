@@ -6,6 +6,9 @@
 //===----------------------------------------------------------------------===//
 //
 //   sparse-attn-bench --case=NAME,LIBRARY,B,H,Hkv,M,N,THREADS ... [--benchmark_...]
+//   sparse-attn-bench --ceilings=THREADS
+//
+// The second form prints what the machine can do at most, as JSON.
 //
 // Each case is one Google Benchmark on random inputs. Its counters:
 //   flops     2 (D + Dv) for each pair of a visited tile, a second
@@ -55,7 +58,9 @@ Case parseCase(const std::string &text) {
   if (fields.size() != 8)
     fail("--case wants NAME,LIBRARY,B,H,Hkv,M,N,THREADS, got '" + text + "'");
   auto number = [&](int i) { return std::stoll(fields[i]); };
-  return {fields[0], fields[1], {number(2), number(3), number(4), number(5), number(6)},
+  return {fields[0],
+          fields[1],
+          {number(2), number(3), number(4), number(5), number(6)},
           static_cast<int>(number(7))};
 }
 
@@ -70,8 +75,13 @@ struct Tensor {
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (float &x : data)
       x = uniform(random);
-    view = {data.data(), {kDLCPU, 0}, static_cast<int>(shape.size()), {kDLFloat, 32, 1},
-            shape.data(), nullptr, 0};
+    view = {data.data(),
+            {kDLCPU, 0},
+            static_cast<int>(shape.size()),
+            {kDLFloat, 32, 1},
+            shape.data(),
+            nullptr,
+            0};
   }
   std::vector<int64_t> shape;
   std::vector<float> data;
@@ -99,10 +109,10 @@ public:
     }
     const sparse_attn_shape &s = c.shape;
     auto add = [&](int64_t heads, int64_t rows, int64_t dim) {
-      tensors.push_back(std::make_unique<Tensor>(
-          dim ? std::vector<int64_t>{s.batch, heads, rows, dim}
-              : std::vector<int64_t>{s.batch, heads, rows},
-          random));
+      tensors.push_back(
+          std::make_unique<Tensor>(dim ? std::vector<int64_t>{s.batch, heads, rows, dim}
+                                       : std::vector<int64_t>{s.batch, heads, rows},
+                                   random));
     };
     add(s.heads, s.queries, dims[0]);
     add(s.kv_heads, s.keys, dims[1]);
@@ -167,8 +177,7 @@ static void runCase(benchmark::State &state, const Case &c) {
   for (auto _ : state)
     problem.run();
   using benchmark::Counter;
-  state.counters["flops"] =
-      Counter(problem.flops(), Counter::kIsIterationInvariantRate);
+  state.counters["flops"] = Counter(problem.flops(), Counter::kIsIterationInvariantRate);
   state.counters["of_fma"] =
       Counter(problem.flops() / ceiling, Counter::kIsIterationInvariantRate);
   state.counters["ceiling"] = ceiling;
@@ -179,18 +188,30 @@ static void runCase(benchmark::State &state, const Case &c) {
   state.counters["workspace_bytes"] = problem.workspace.size();
 }
 
+/// Prints the ceilings of `threads` cores at once, for scripts.
+static int printCeilings(int threads) {
+  if (threads < 1)
+    fail("--ceilings wants a number of threads >= 1");
+  double fma = measureFma(threads, 0.3), read = measureRead(threads, 0.3);
+  std::printf("{\"threads\": %d, \"fma\": %.6g, \"read\": %.6g}\n", threads, fma, read);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   std::vector<char *> rest;
   std::vector<Case> cases;
   for (int i = 0; i < argc; ++i) {
     std::string argument = argv[i];
+    if (argument.rfind("--ceilings=", 0) == 0)
+      return printCeilings(std::atoi(argument.c_str() + 11));
     if (argument.rfind("--case=", 0) == 0)
       cases.push_back(parseCase(argument.substr(7)));
     else
       rest.push_back(argv[i]);
   }
   if (cases.empty())
-    fail("give at least one --case=NAME,LIBRARY,B,H,Hkv,M,N,THREADS");
+    fail("give at least one --case=NAME,LIBRARY,B,H,Hkv,M,N,THREADS, or "
+         "--ceilings=THREADS");
   for (const Case &c : cases)
     benchmark::RegisterBenchmark(c.name.c_str(),
                                  [c](benchmark::State &state) { runCase(state, c); })
