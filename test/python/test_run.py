@@ -125,6 +125,36 @@ class Shapes(TestCase):
         self.check(result, attend(q, k, v, causal(70, 70)))
 
 
+class HalfPrecision(TestCase):
+    def check_close(self, out, inputs, bound):
+        expected, _ = attend(*inputs, causal(200, 300))
+        error = np.linalg.norm(out - expected) / np.linalg.norm(expected)
+        self.assertLessEqual(error, bound)
+
+    def test_f16(self):
+        inputs = [x.astype(np.float16) for x in draw_qkv(*SHAPE)]
+        result = compile_kernel("causal", dtype="f16").plan(*SHAPE).run(*inputs)
+        self.assertEqual(result.out.dtype, np.float16)
+        self.assertEqual(result.lse.dtype, np.float32)
+        self.check_close(result.out.astype(np.float64), inputs, 1e-3)
+
+    def test_no_bf16_in_numpy(self):
+        kernel = compile_kernel("causal", dtype="bf16")
+        with self.fails(Status.INVALID_ARGUMENT, "'q' has dtype float32, expected bfloat16"):
+            out = np.empty((2, 6, 200, 32), np.float16)
+            kernel.plan(*SHAPE).run(*draw_qkv(*SHAPE), out=out)
+        with self.fails(Status.INVALID_ARGUMENT, "NumPy has no bfloat16 for 'out'"):
+            kernel.plan(*SHAPE).run(*draw_qkv(*SHAPE))
+
+    @needs_torch
+    def test_bf16(self):
+        inputs = [torch.from_numpy(x).bfloat16() for x in draw_qkv(*SHAPE)]
+        result = compile_kernel("causal", dtype="bf16").plan(*SHAPE).run(*inputs)
+        self.assertEqual(result.out.dtype, torch.bfloat16)
+        rounded = [x.float().numpy() for x in inputs]
+        self.check_close(result.out.double().numpy(), rounded, 4e-3)
+
+
 class Operands(TestCase):
     def test_layout_operand(self):
         kernel = compile_kernel("causal & segments(offsets)")
