@@ -219,6 +219,14 @@ def describe_machine():
             "commit": commit, "torch": plots.torch_version()}
 
 
+def write_report(report, path):
+    """JSON with one line for each case."""
+    head = [f'"{key}": {json.dumps(value)}' for key, value in report.items() if key != "cases"]
+    cases = ",\n".join(json.dumps(figure) for figure in report["cases"])
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("{\n" + ",\n".join(head) + ',\n"cases": [\n' + cases + "\n]\n}\n")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -256,9 +264,7 @@ def main():
             # After each case: a run that is stopped leaves what it has.
             add_dense_ratios(figures)
             report["seconds"] = time.monotonic() - begin
-            with open(os.path.join(options.out, "peers.json"), "w", encoding="utf-8") as file:
-                json.dump(report, file, indent=1)
-                file.write("\n")
+            write_report(report, os.path.join(options.out, "peers.json"))
     text = tables.render(report)
     print(text)
     with open(os.path.join(options.out, "peers.txt"), "w", encoding="utf-8") as file:

@@ -28,8 +28,8 @@ def draw(report, folder):
     import matplotlib
 
     matplotlib.use("Agg")
-    # The same figures give the same file.
-    matplotlib.rcParams.update({"svg.hashsalt": "sparse-attn", "font.size": 8,
+    # The same figures give the same file, with letters as letters.
+    matplotlib.rcParams.update({"svg.hashsalt": "sparse-attn", "svg.fonttype": "none", "font.size": 8,
                                 "axes.spines.top": False, "axes.spines.right": False})
     done = [figure for figure in report["cases"] if "ratios" in figure]
     paths = []
@@ -58,7 +58,7 @@ def strip_line_ends(path):
 def make_axes(count, machine):
     from matplotlib.figure import Figure
 
-    picture = Figure(figsize=(7.5, 0.9 + 0.27 * count), layout="constrained")
+    picture = Figure(figsize=(7.5, 1.1 + 0.27 * count), layout="constrained")
     axes = picture.subplots()
     picture.supxlabel(
         f"{machine['processor']}, {machine['cores']} cores, commit {machine['commit']}, "
@@ -96,16 +96,19 @@ def draw_speedup(done, machine):
         spans = [ratio_span(figure, name) for _, figure in chosen]
         error = [[max(0, v - low) for v, (low, _) in zip(values, spans)],
                  [max(0, high - v) for v, (_, high) in zip(values, spans)]]
-        axes.barh(rows, values, 0.34, color=COLORS[name], label=LABELS[name], xerr=error,
+        # From 1: to the right the peer is slower, to the left faster.
+        axes.barh(rows, [value - 1 for value in values], 0.34, left=1, color=COLORS[name],
+                  label=LABELS[name], xerr=error,
                   error_kw={"elinewidth": 0.7, "ecolor": "#333333"})
         masked = [figure["ratios"][name + "_with_mask"] for _, figure in chosen]
         axes.plot(masked, rows, "|", color="#111111", markersize=7,
                   label="with mask and plan building" if name == "flex" else None)
     axes.axvline(1, color="#111111", linewidth=0.8)
     axes.set_xscale("log")
-    axes.set_xlabel("time over ours (more is better for us)")
+    axes.minorticks_off()
+    axes.set_xlabel("time over ours (above 1 the peer is slower)")
     label_rows(axes, done)
-    axes.legend(loc="lower right", frameon=False, fontsize=7)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3, frameon=False, fontsize=7)
     return picture
 
 
@@ -120,7 +123,8 @@ def draw_efficiency(done, machine):
               error_kw={"elinewidth": 0.7, "ecolor": "#333333"})
     for row, (figure, value) in enumerate(zip(done, values)):
         kind = "read" if figure["ratios"].get("of_read") else "FMA"
-        axes.text(0.01, row, f"{value:.0%} of {kind}", va="center", fontsize=6, color="white")
+        axes.text(0.01, row, f"{value:.0%} of {kind}", va="center", fontsize=6,
+                  color="white" if value > 0.15 else "#111111")
     axes.axvline(1, color="#111111", linewidth=0.8)
     axes.set_xlim(0, 1.05)
     axes.set_xlabel("share of the ceiling, kept pairs alone")

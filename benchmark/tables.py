@@ -76,11 +76,17 @@ def make_row(figure):
     ]
 
 
+def describe_load(figures):
+    """Other work on the machine shows here: a quiet one is below 1 or so."""
+    loads = [figure["load"] for figure in figures]
+    return f"{min(loads):.1f} to {max(loads):.1f}"
+
+
 def render(report):
     machine = report["machine"]
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, commit {machine['commit']}, "
-        f"torch {machine['torch']}"
+        f"torch {machine['torch']}, load {describe_load(report['cases'])} before the cases"
     ]
     head = [name.ljust(width) if i == 0 else name.rjust(width)
             for i, (name, width) in enumerate(COLUMNS)]
