@@ -249,6 +249,8 @@ def main():
     if load > 0.5:
         say(f"peers.py: the machine is busy (load {load:.1f}); figures will be noisy")
 
+    # Ends the process of the case, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("peers.py: stopped"))
     figures = []
     report = {"machine": describe_machine(), "limits": limits, "cases": figures}
     begin = time.monotonic()
