@@ -66,26 +66,29 @@ static LogicalResult verifyRegion(AttentionOp op, StringRef name, Region &region
 
 LogicalResult AttentionOp::verify() {
   // (plan_attention_c1)
-  if (getTile().size() != 2 || getTileRows() < 1 || getTileKeys() < 8 || getTileKeys() % 8)
+  if (getTile().size() != 2 || getTileRows() < 1 || getTileKeys() < 8 ||
+      getTileKeys() % 8)
     return emitOpError("tile must be [rows >= 1, keys >= 8 and a multiple of 8]");
   for (Type type : {getQ().getType(), getK().getType(), getV().getType()})
-    if (!isa<RankedTensorType, sparse_attn::PooledType>(type) || getTensor(type).getRank() != 4)
+    if (!isa<RankedTensorType, sparse_attn::PooledType>(type) ||
+        getTensor(type).getRank() != 4)
       return emitOpError("q, k and v must be rank-4 tensors"); // (plan_attention_c2)
   // (plan_attention_c3)
   if (getPredicate().empty() != (getBinding() == PlanBinding::Plan))
-    return emitOpError("needs a predicate with compile binding, and none with plan binding");
+    return emitOpError(
+        "needs a predicate with compile binding, and none with plan binding");
   // (plan_attention_c4)
   Builder b(getContext());
   Type i1 = b.getI1Type(), i32 = b.getI32Type(), f32 = b.getF32Type();
-  if (failed(verifyRegion(*this, "classify", getClassify(), {i32, i32, i32, i32, i32, i32},
-                          {i1, i1})))
+  if (failed(verifyRegion(*this, "classify", getClassify(),
+                          {i32, i32, i32, i32, i32, i32}, {i1, i1})))
     return failure();
-  if (!getPredicate().empty() &&
-      failed(verifyRegion(*this, "predicate", getPredicate(), {i32, i32, i32, i32}, {i1})))
+  if (!getPredicate().empty() && failed(verifyRegion(*this, "predicate", getPredicate(),
+                                                     {i32, i32, i32, i32}, {i1})))
     return failure();
   if (!getModify().empty() &&
-      failed(verifyRegion(*this, "modify", getModify(), {f32, f32, i32, i32, i32, i32, i32},
-                          {f32})))
+      failed(verifyRegion(*this, "modify", getModify(),
+                          {f32, f32, i32, i32, i32, i32, i32}, {f32})))
     return failure();
   return success();
 }

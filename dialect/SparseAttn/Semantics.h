@@ -57,7 +57,8 @@ public:
 
   /// Something an op derives from its operands once (distances of a graph, ...),
   /// made by `make` at the first call for (op, key).
-  template <typename T, typename Make> T &derived(mlir::Operation *op, int64_t key, Make make) {
+  template <typename T, typename Make>
+  T &derived(mlir::Operation *op, int64_t key, Make make) {
     std::shared_ptr<void> &slot = cache[{op, key}];
     if (!slot)
       slot = std::make_shared<T>(make());
@@ -106,7 +107,14 @@ struct ParameterSpec {
 /// What a plan checks about layout operands; the values of `kind` are those of
 /// sa_check::kind.
 struct PlanCheck {
-  enum Kind : int32_t { Offsets = 1, Length = 2, Index = 3, Bsr = 4, Graph = 5, Heads = 6 };
+  enum Kind : int32_t {
+    Offsets = 1,
+    Length = 2,
+    Index = 3,
+    Bsr = 4,
+    Graph = 5,
+    Heads = 6
+  };
   Kind kind;
   llvm::SmallVector<mlir::Value> inputs; ///< a null value where absent
   llvm::SmallVector<int64_t> parameters;

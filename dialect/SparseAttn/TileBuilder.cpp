@@ -59,14 +59,24 @@ Value ArithBuilder::floorMod(Value a, int64_t divisor) {
 Value ArithBuilder::compare(arith::CmpIPredicate predicate, Value a, Value b) {
   return builder.createOrFold<arith::CmpIOp>(loc, predicate, a, b);
 }
-Value ArithBuilder::eq(Value a, Value b) { return compare(arith::CmpIPredicate::eq, a, b); }
-Value ArithBuilder::ne(Value a, Value b) { return compare(arith::CmpIPredicate::ne, a, b); }
-Value ArithBuilder::lt(Value a, Value b) { return compare(arith::CmpIPredicate::slt, a, b); }
-Value ArithBuilder::le(Value a, Value b) { return compare(arith::CmpIPredicate::sle, a, b); }
+Value ArithBuilder::eq(Value a, Value b) {
+  return compare(arith::CmpIPredicate::eq, a, b);
+}
+Value ArithBuilder::ne(Value a, Value b) {
+  return compare(arith::CmpIPredicate::ne, a, b);
+}
+Value ArithBuilder::lt(Value a, Value b) {
+  return compare(arith::CmpIPredicate::slt, a, b);
+}
+Value ArithBuilder::le(Value a, Value b) {
+  return compare(arith::CmpIPredicate::sle, a, b);
+}
 Value ArithBuilder::land(Value a, Value b) {
   return builder.createOrFold<arith::AndIOp>(loc, a, b);
 }
-Value ArithBuilder::lor(Value a, Value b) { return builder.createOrFold<arith::OrIOp>(loc, a, b); }
+Value ArithBuilder::lor(Value a, Value b) {
+  return builder.createOrFold<arith::OrIOp>(loc, a, b);
+}
 Value ArithBuilder::lnot(Value a) {
   return builder.createOrFold<arith::XOrIOp>(loc, a, truth(true));
 }

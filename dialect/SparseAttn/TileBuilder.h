@@ -29,7 +29,8 @@ struct TileClass {
 /// and parameters are below 2^30 in magnitude, so sums of two do not overflow.
 class ArithBuilder {
 public:
-  ArithBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+  ArithBuilder(mlir::OpBuilder &builder, mlir::Location loc)
+      : builder(builder), loc(loc) {}
 
   mlir::OpBuilder &builder;
   mlir::Location loc;
@@ -84,7 +85,8 @@ public:
   /// lo <= x <= hi somewhere in, and all over, the range [x0, x1].
   TileClass inRange(mlir::Value x0, mlir::Value x1, mlir::Value lo, mlir::Value hi);
   /// x mod divisor == remainder somewhere in, and all over, [x0, x1].
-  TileClass congruent(mlir::Value x0, mlir::Value x1, int64_t divisor, mlir::Value remainder);
+  TileClass congruent(mlir::Value x0, mlir::Value x1, int64_t divisor,
+                      mlir::Value remainder);
 
   /// n, in tokens, and H, as i32.
   virtual mlir::Value keys() = 0;

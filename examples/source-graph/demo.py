@@ -251,9 +251,11 @@ def main():
     )
 
     progress.begin("Run the same shapes causal and dense")
-    reports["causal"] = tools.run(causal, files, (), options.repeat)
-    reports["dense"] = tools.run(dense, files, (), options.repeat)
-    progress.end()
+    rows = min(options.check, 64)
+    reports["causal"] = tools.run(causal, files, (), options.repeat, rows)
+    reports["dense"] = tools.run(dense, files, (), options.repeat, rows)
+    progress.end(*(f"{name} {line}" for name in ("causal", "dense")
+                   for line in describe_check(reports[name])[:1]))
 
     print(f"\nmedian of {options.repeat} runs, {HEADS} heads, {tokens:,} tokens")
     print_summary(reports)

@@ -13,8 +13,8 @@ using namespace mlir;
 using namespace sparse_attn;
 
 /// Lowers `module` (kernels or classifiers) to an object for `cpu`.
-static FailureOr<ObjectFile> compileObject(ModuleOp module, const Twine &name, StringRef cpu,
-                                           StringRef features) {
+static FailureOr<ObjectFile> compileObject(ModuleOp module, const Twine &name,
+                                           StringRef cpu, StringRef features) {
   auto machine = createTargetMachine(module, cpu, features);
   llvm::LLVMContext context;
   if (!machine || failed(lowerToLLVM(module)))
@@ -72,7 +72,8 @@ FailureOr<CompiledLibrary> sparse_attn::compileLibrary(ModuleOp original,
     library.kernels.push_back(std::move(*desc));
   }
   if (library.kernels.empty())
-    return original.emitError("has no kernel; a kernel is a public func.func with a body");
+    return original.emitError(
+        "has no kernel; a kernel is a public func.func with a body");
   if (failed(lowerToPlan(*module)))
     return failure();
   for (auto [kernel, planned] : llvm::zip_equal(library.kernels, getKernels(*module)))

@@ -34,7 +34,8 @@ struct Role {
 } // namespace
 
 /// The role of tensor operand `operand` of a mask or modifier op.
-template <typename OpInterface> static Role getOperandRole(OpInterface op, OpOperand &operand) {
+template <typename OpInterface>
+static Role getOperandRole(OpInterface op, OpOperand &operand) {
   unsigned tensors = 0; // optional tensors come last
   for (Value other : op->getOperands().take_front(operand.getOperandNumber()))
     tensors += isa<TensorType>(other.getType());
@@ -81,10 +82,10 @@ static FailureOr<Role> getRole(BlockArgument argument, StringRef name) {
     if (failed(role))
       return failure();
     if (result && result->layout != role->layout)
-      return use.getOwner()->emitOpError()
-             << "uses argument '" << name
-             << "' both for the layout, which a plan reads, and for values, which a run reads; "
-                "pass it as two arguments";
+      return use.getOwner()->emitOpError() << "uses argument '" << name
+                                           << "' both for the layout, which a plan "
+                                              "reads, and for values, which a run reads; "
+                                              "pass it as two arguments";
     if (!result)
       result = *role;
   }
@@ -119,8 +120,9 @@ static FailureOr<TensorDesc> describeInput(func::FuncOp kernel, BlockArgument ar
   desc.name = getName(kernel.getArgAttrDict(number), "arg" + std::to_string(number));
   auto type = dyn_cast<RankedTensorType>(argument.getType());
   if (!type)
-    return kernel.emitOpError() << "argument '" << desc.name << "' must be a ranked tensor, got "
-                                << argument.getType();
+    return kernel.emitOpError()
+           << "argument '" << desc.name << "' must be a ranked tensor, got "
+           << argument.getType();
   FailureOr<Role> role = getRole(argument, desc.name);
   if (failed(role) || failed(describeElement(kernel, type.getElementType(), desc)))
     return failure();
@@ -164,15 +166,18 @@ static bool isStep(Operation &op) {
 /// (kernel_c1) .. (kernel_c4): what makes a function a kernel.
 static LogicalResult checkKernel(func::FuncOp kernel) {
   if (!kernel.getBody().hasOneBlock())
-    return kernel.emitOpError("must be one block to be a kernel; control flow is not taken");
+    return kernel.emitOpError(
+        "must be one block to be a kernel; control flow is not taken");
   for (Operation &op : kernel.getBody().front())
     if (!isStep(op) && !isa<func::ReturnOp, MaskOpInterface, ModifierOpInterface>(op) &&
         !op.hasTrait<OpTrait::ConstantLike>())
-      return op.emitOpError("is not allowed in a kernel, which is made of masks, modifiers, "
-                            "attention, pool and merge");
+      return op.emitOpError(
+          "is not allowed in a kernel, which is made of masks, modifiers, "
+          "attention, pool and merge");
   auto results = kernel.getBody().front().getTerminator()->getOperands();
   if (results.empty())
-    return kernel.emitOpError("returns nothing; return the results of an attention or merge");
+    return kernel.emitOpError(
+        "returns nothing; return the results of an attention or merge");
   llvm::SmallPtrSet<Value, 4> seen;
   for (Value result : results) {
     Operation *op = result.getDefiningOp();
@@ -225,7 +230,8 @@ FailureOr<CompiledKernel> sparse_attn::describeInterface(func::FuncOp kernel) {
 //===----------------------------------------------------------------------===//
 
 /// The value ids of a need's inputs.
-static std::vector<int32_t> getInputs(block_plan::NeedAttr need, block_plan::AttentionOp plan,
+static std::vector<int32_t> getInputs(block_plan::NeedAttr need,
+                                      block_plan::AttentionOp plan,
                                       const KernelValues &ids) {
   std::vector<int32_t> inputs;
   for (int64_t index : need.getInputs())
@@ -245,14 +251,16 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   desc.perBatch = plan.getPerBatch();
   desc.perHead = plan.getPerHead();
   desc.keyBlock = plan.getKeyBlock();
-  desc.q = ids.id(plan.getQ()), desc.k = ids.id(plan.getK()), desc.v = ids.id(plan.getV());
+  desc.q = ids.id(plan.getQ()), desc.k = ids.id(plan.getK()),
+  desc.v = ids.id(plan.getV());
   desc.kvLen = ids.id(plan.getKvLen()), desc.qLen = ids.id(plan.getQLen());
   desc.qOffset = ids.id(plan.getQOffset()), desc.sinks = ids.id(plan.getSinks());
   desc.out = ids.id(plan.getOut()), desc.lse = ids.id(plan.getLse());
   desc.hopTable = plan.getHopTable().value_or(-1);
   for (auto need : plan.getChecks().getAsRange<block_plan::NeedAttr>())
     desc.checks.push_back({need.getKind(), getInputs(need, plan, ids),
-                           std::vector<int64_t>(need.getParameters()), need.getOp().str()});
+                           std::vector<int64_t>(need.getParameters()),
+                           need.getOp().str()});
   for (auto need : plan.getTables().getAsRange<block_plan::NeedAttr>())
     desc.tables.push_back({need.getKind(), getInputs(need, plan, ids),
                            std::vector<int64_t>(need.getParameters())});
@@ -266,8 +274,8 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   desc.classifySymbol = getClassifySymbol(kernel, index);
   for (const CPULevel *level : levels) {
     KernelShape shape(plan, *level);
-    desc.levels.push_back({level->id, level->name.str(), shape.scratchBytes, shape.packedBytes,
-                           getPackSymbol(kernel, index, *level),
+    desc.levels.push_back({level->id, level->name.str(), shape.scratchBytes,
+                           shape.packedBytes, getPackSymbol(kernel, index, *level),
                            getAttendSymbol(kernel, index, *level)});
   }
   return desc;

@@ -18,9 +18,8 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-std::unique_ptr<llvm::TargetMachine> sparse_attn::createTargetMachine(ModuleOp module,
-                                                                      StringRef cpu,
-                                                                      StringRef features) {
+std::unique_ptr<llvm::TargetMachine>
+sparse_attn::createTargetMachine(ModuleOp module, StringRef cpu, StringRef features) {
   static std::once_flag once;
   std::call_once(once, [] {
     LLVMInitializeX86TargetInfo();
@@ -41,9 +40,9 @@ std::unique_ptr<llvm::TargetMachine> sparse_attn::createTargetMachine(ModuleOp m
                                   std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
-std::unique_ptr<llvm::Module> sparse_attn::translateAndOptimise(ModuleOp module,
-                                                                llvm::LLVMContext &context,
-                                                                llvm::TargetMachine &machine) {
+std::unique_ptr<llvm::Module>
+sparse_attn::translateAndOptimise(ModuleOp module, llvm::LLVMContext &context,
+                                  llvm::TargetMachine &machine) {
   std::unique_ptr<llvm::Module> llvmModule = translateModuleToLLVMIR(module, context);
   if (!llvmModule)
     return nullptr;
@@ -68,22 +67,25 @@ std::unique_ptr<llvm::Module> sparse_attn::translateAndOptimise(ModuleOp module,
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, graphs, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(*llvmModule, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
+      .run(*llvmModule, modules);
   return llvmModule;
 }
 
-LogicalResult sparse_attn::emitMachineCode(llvm::Module &module, llvm::TargetMachine &machine,
-                                           bool assembly, llvm::raw_pwrite_stream &os) {
+LogicalResult sparse_attn::emitMachineCode(llvm::Module &module,
+                                           llvm::TargetMachine &machine, bool assembly,
+                                           llvm::raw_pwrite_stream &os) {
   llvm::legacy::PassManager passes;
-  auto type = assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
+  auto type =
+      assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
   if (machine.addPassesToEmitFile(passes, os, nullptr, type))
     return failure();
   passes.run(module);
   return success();
 }
 
-LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage, const CPULevel &level,
-                                     llvm::raw_ostream &os) {
+LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,
+                                     const CPULevel &level, llvm::raw_ostream &os) {
   OwningOpRef<ModuleOp> module = original.clone();
   if (stage == Stage::Mlir) {
     module->print(os);

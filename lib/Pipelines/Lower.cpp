@@ -110,7 +110,8 @@ LogicalResult sparse_attn::lowerToPlan(ModuleOp module) {
   return run(module, buildPlanPipeline);
 }
 LogicalResult sparse_attn::lowerToKernel(ModuleOp module, const CPULevel &level) {
-  return run(module, [&](OpPassManager &manager) { buildKernelPipeline(manager, level); });
+  return run(module,
+             [&](OpPassManager &manager) { buildKernelPipeline(manager, level); });
 }
 LogicalResult sparse_attn::lowerToClassifier(ModuleOp module) {
   return run(module, buildClassifierPipeline);

@@ -112,7 +112,8 @@ static Needs computeNeeds(AttentionOp attention) {
 //===----------------------------------------------------------------------===//
 
 /// tensor[index], with i32 indices.
-static Value buildExtract(OpBuilder &builder, Location loc, Value tensor, ValueRange index) {
+static Value buildExtract(OpBuilder &builder, Location loc, Value tensor,
+                          ValueRange index) {
   SmallVector<Value> indices;
   for (Value i : index)
     indices.push_back(
@@ -134,7 +135,8 @@ public:
   TileClass callHelper(StringRef symbol, ValueRange arguments) override {
     return call(symbol, arguments, IntegerAttr());
   }
-  TileClass callTableHelper(StringRef symbol, Operation *op, ValueRange arguments) override {
+  TileClass callTableHelper(StringRef symbol, Operation *op,
+                            ValueRange arguments) override {
     return call(symbol, arguments, builder.getI64IntegerAttr(needs.tableOf.lookup(op)));
   }
 
@@ -266,8 +268,9 @@ static LogicalResult planAttention(AttentionOp op, int64_t tileRows, int64_t til
       op.getK(), op.getV(), op.getKvLen(), op.getQLen(), op.getQOffset(), op.getSinks(),
       needs.layout.getArrayRef(),
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
-      llvm::APFloat(op.getScaleOrDefault()), ArrayRef<int64_t>({tileRows, tileKeys}), op.getKeyBlock(), needs.perBatch,
-      needs.perHead, builder.getArrayAttr(needs.checks), builder.getArrayAttr(needs.tables),
+      llvm::APFloat(op.getScaleOrDefault()), ArrayRef<int64_t>({tileRows, tileKeys}),
+      op.getKeyBlock(), needs.perBatch, needs.perHead, builder.getArrayAttr(needs.checks),
+      builder.getArrayAttr(needs.tables),
       needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
   buildClassify(plan.getClassify(), op, needs, builder);
   if (compile)

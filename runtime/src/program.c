@@ -128,7 +128,8 @@ static sparse_attn_status check_merge(sparse_attn_plan *plan, const sa_step *ste
     return malformed(kernel, "a merge needs pairs of O and LSE");
   for (int32_t i = 0; i < step->input_count; ++i) {
     int32_t id = step->inputs[i];
-    if (!is_value(plan, id) || !plan->values[id].made || plan->values[id].element_bytes != 4 ||
+    if (!is_value(plan, id) || !plan->values[id].made ||
+        plan->values[id].element_bytes != 4 ||
         memcmp(plan->values[id].size, plan->values[step->inputs[i % 2]].size,
                sizeof(plan->values[id].size)))
       return malformed(kernel, "a merge's inputs are not states of one shape");

@@ -149,11 +149,11 @@ static void printJson(const Report &report, const Options &options) {
                                    {"partial", tiles->partial},
                                    {"skipped", tiles->skipped()}};
   if (const std::optional<CheckResult> &check = report.check)
-    result["check"] =
-        json::Object{{"passed", check->passed()},  {"rows", check->rows},
-                     {"all_rows", check->allRows}, {"out_error", toJson(check->outError)},
-                     {"out_bound", check->outBound}, {"lse_error", toJson(check->lseError)},
-                     {"lse_bound", kLseBound}};
+    result["check"] = json::Object{
+        {"passed", check->passed()},    {"rows", check->rows},
+        {"all_rows", check->allRows},   {"out_error", toJson(check->outError)},
+        {"out_bound", check->outBound}, {"lse_error", toJson(check->lseError)},
+        {"lse_bound", kLseBound}};
   printObject(std::move(result));
 }
 

@@ -36,8 +36,10 @@ private:
 
 /// "longctx_0_classify": the functions of attention `index` of a kernel.
 std::string getClassifySymbol(mlir::func::FuncOp kernel, unsigned index);
-std::string getPackSymbol(mlir::func::FuncOp kernel, unsigned index, const CPULevel &level);
-std::string getAttendSymbol(mlir::func::FuncOp kernel, unsigned index, const CPULevel &level);
+std::string getPackSymbol(mlir::func::FuncOp kernel, unsigned index,
+                          const CPULevel &level);
+std::string getAttendSymbol(mlir::func::FuncOp kernel, unsigned index,
+                            const CPULevel &level);
 
 /// The kernels of a module: its public functions with a body.
 llvm::SmallVector<mlir::func::FuncOp> getKernels(mlir::ModuleOp module);

@@ -16,9 +16,9 @@ namespace sparse_attn {
 /// What the lowering needs to know of one instruction level. A level is a row of
 /// the table in lib/Target/CPU/<architecture>.cpp.
 struct CPULevel {
-  int32_t id;                ///< SA_LEVEL_* of the runtime
-  llvm::StringLiteral name;  ///< "avx512"
-  llvm::StringLiteral cpu;   ///< what LLVM tunes and selects for
+  int32_t id;               ///< SA_LEVEL_* of the runtime
+  llvm::StringLiteral name; ///< "avx512"
+  llvm::StringLiteral cpu;  ///< what LLVM tunes and selects for
   llvm::StringLiteral features;
   /// f32 lanes of a vector register.
   int64_t lanes;

@@ -55,7 +55,8 @@ struct TileFunctions {
 } // namespace
 
 /// Scaled queries, zeros below the last row: a register tile reads whole groups.
-static void buildStart(KernelBuilder &b, const AttendContext &context, const Frame &frame) {
+static void buildStart(KernelBuilder &b, const AttendContext &context,
+                       const Frame &frame) {
   const KernelShape &shape = context.shape;
   block_plan::AttentionOp plan = context.plan;
   OpBuilder &builder = b.builder;
@@ -79,7 +80,8 @@ static void buildStart(KernelBuilder &b, const AttendContext &context, const Fra
   Value maximum = lowest, sum = zero;
   if (plan.getSinks()) {
     // The sink is a key of weight exp(sink) and value 0.
-    Value sinks = b.viewOf(frame.values, context.ids.id(plan.getSinks()), builder.getF32Type());
+    Value sinks =
+        b.viewOf(frame.values, context.ids.id(plan.getSinks()), builder.getF32Type());
     Value logit = b.load(sinks, {b.index(0), b.index(0), b.index(0), frame.head});
     maximum = arith::MulFOp::create(builder, b.loc, logit, b.f32(kLog2E));
     Value none =
@@ -109,10 +111,10 @@ static void buildTile(KernelBuilder &b, const AttendContext &context, const Fram
   auto call = [&](func::FuncOp function, ValueRange arguments) {
     func::CallOp::create(b.builder, b.loc, function, arguments);
   };
-  call(functions.scores, {b.advance(frame.scratch, shape.queries),
-                          b.advance(packed, shape.packedKeys), scores, frame.groups,
-                          b.ceilDiv(keys, shape.panel)});
-  SmallVector<Value> softmax = {frame.args, frame.scratch, bits,    hops,
+  call(functions.scores,
+       {b.advance(frame.scratch, shape.queries), b.advance(packed, shape.packedKeys),
+        scores, frame.groups, b.ceilDiv(keys, shape.panel)});
+  SmallVector<Value> softmax = {frame.args, frame.scratch, bits, hops,
                                 frame.rows, firstKey,      keys};
   SmallVector<Value> product = {scores, packedValues, outputs, frame.groups, keys};
   b.branch(
@@ -125,8 +127,8 @@ static void buildTile(KernelBuilder &b, const AttendContext &context, const Fram
         call(functions.softmaxPartial, softmax);
         Value flag = LLVM::LoadOp::create(b.builder, b.loc, b.builder.getI32Type(),
                                           b.advance(packed, shape.packedFlag));
-        Value finite = arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq, flag,
-                                             b.i32(0));
+        Value finite = arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq,
+                                             flag, b.i32(0));
         b.branch(
             finite, [&] { call(functions.accumulate, product); },
             [&] {
@@ -162,7 +164,8 @@ static void buildRuns(KernelBuilder &b, const AttendContext &context, const Fram
   });
 }
 
-static void buildFinish(KernelBuilder &b, const AttendContext &context, const Frame &frame) {
+static void buildFinish(KernelBuilder &b, const AttendContext &context,
+                        const Frame &frame) {
   const KernelShape &shape = context.shape;
   block_plan::AttentionOp plan = context.plan;
   OpBuilder &builder = b.builder;
@@ -205,8 +208,8 @@ static void buildFinish(KernelBuilder &b, const AttendContext &context, const Fr
 
 void sparse_attn::buildAttend(const AttendContext &context, StringRef symbol) {
   TileFunctions functions = {buildScores(context), buildSoftmax(context, /*full=*/true),
-                             buildSoftmax(context, /*full=*/false), buildAccumulate(context),
-                             buildAccumulateNonFinite(context)};
+                             buildSoftmax(context, /*full=*/false),
+                             buildAccumulate(context), buildAccumulateNonFinite(context)};
   Type pointer = LLVM::LLVMPointerType::get(context.module.getContext());
   buildFunction(context.module, context.plan->getLoc(), symbol, {pointer},
                 /*isPrivate=*/false, [&](KernelBuilder &b, ValueRange arguments) {

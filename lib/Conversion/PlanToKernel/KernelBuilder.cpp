@@ -18,7 +18,8 @@ using namespace sparse_attn;
 
 static constexpr int64_t kLine = 64; // bytes of a cache line, alignment of arrays
 
-KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level) : level(level) {
+KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
+    : level(level) {
   element = plan.getKeyTensorType().getElementType();
   lanes = level.lanes;
   panel = level.panel();
@@ -116,7 +117,8 @@ KernelBuilder::loop(Value lower, Value upper, int64_t step, ValueRange init,
 
 void KernelBuilder::branch(Value condition, function_ref<void()> then,
                            function_ref<void()> otherwise) {
-  auto ifOp = scf::IfOp::create(builder, loc, condition, /*withElseRegion=*/bool(otherwise));
+  auto ifOp =
+      scf::IfOp::create(builder, loc, condition, /*withElseRegion=*/bool(otherwise));
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(ifOp.thenBlock()->getTerminator());
   then();
@@ -138,8 +140,8 @@ Value KernelBuilder::advance(Value pointer, Value bytes) {
   Value offset = bytes;
   if (bytes.getType().isIndex())
     offset = arith::IndexCastOp::create(builder, loc, builder.getI64Type(), bytes);
-  return LLVM::GEPOp::create(builder, loc, getPointer(builder), builder.getI8Type(), pointer,
-                             ValueRange{offset});
+  return LLVM::GEPOp::create(builder, loc, getPointer(builder), builder.getI8Type(),
+                             pointer, ValueRange{offset});
 }
 
 Value KernelBuilder::field(Value pointer, size_t offset, Type type) {
@@ -208,8 +210,9 @@ Value KernelBuilder::loadVector(Value memref, ValueRange indices, VectorType typ
 }
 Value KernelBuilder::loadReal(Value memref, ValueRange indices) {
   Value x = load(memref, indices);
-  return x.getType().isF32() ? x
-                             : arith::ExtFOp::create(builder, loc, builder.getF32Type(), x);
+  return x.getType().isF32()
+             ? x
+             : arith::ExtFOp::create(builder, loc, builder.getF32Type(), x);
 }
 
 Value KernelBuilder::loadRealVector(Value memref, ValueRange indices, int64_t lanes,
@@ -235,7 +238,8 @@ void KernelBuilder::storeRealVector(Value value, Value memref, ValueRange indice
     value = arith::TruncFOp::create(builder, loc, vectorType(lanes, element), value);
   if (count == lanes)
     return storeVector(value, memref, indices);
-  vector::MaskedStoreOp::create(builder, loc, memref, indices, tailMask(count, lanes), value);
+  vector::MaskedStoreOp::create(builder, loc, memref, indices, tailMask(count, lanes),
+                                value);
 }
 
 void KernelBuilder::store(Value value, Value memref, ValueRange indices) {
@@ -254,7 +258,8 @@ VectorType KernelBuilder::vectorType(int64_t lanes, Type element) {
 }
 
 Value KernelBuilder::splat(Value scalar, int64_t lanes) {
-  return vector::BroadcastOp::create(builder, loc, vectorType(lanes, scalar.getType()), scalar);
+  return vector::BroadcastOp::create(builder, loc, vectorType(lanes, scalar.getType()),
+                                     scalar);
 }
 
 Value KernelBuilder::lanesFrom(Value firstI32, int64_t lanes) {
@@ -284,7 +289,8 @@ Value KernelBuilder::exp2(Value x) {
   };
   VectorType integers = vectorType(lanes, builder.getI32Type());
   auto integer = [&](int32_t value) -> Value {
-    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(integers, value));
+    return arith::ConstantOp::create(builder, loc,
+                                     DenseElementsAttr::get(integers, value));
   };
   // maximum() keeps a NaN in its second operand.
   Value clamped = maximum(constant(-127.0), x);
@@ -296,7 +302,8 @@ Value KernelBuilder::exp2(Value x) {
                                              2.4022242e-1, 6.9314698e-1, 1.0};
   Value polynomial = constant(kCoefficients[0]);
   for (double coefficient : ArrayRef<double>(kCoefficients).drop_front())
-    polynomial = vector::FMAOp::create(builder, loc, polynomial, f, constant(coefficient));
+    polynomial =
+        vector::FMAOp::create(builder, loc, polynomial, f, constant(coefficient));
   Value bits = arith::BitcastOp::create(builder, loc, integers, shifted);
   Value exponent = arith::AddIOp::create(
       builder, loc, arith::ShLIOp::create(builder, loc, bits, integer(23)),
@@ -310,7 +317,8 @@ Value KernelBuilder::reduce(Value vector, function_ref<Value(Value, Value)> comb
   while (lanes > 1) {
     lanes /= 2;
     auto half = [&](int64_t first) -> Value {
-      SmallVector<int64_t> mask = llvm::to_vector(llvm::seq<int64_t>(first, first + lanes));
+      SmallVector<int64_t> mask =
+          llvm::to_vector(llvm::seq<int64_t>(first, first + lanes));
       return vector::ShuffleOp::create(builder, loc, vector, vector, mask);
     };
     vector = combine(half(0), half(lanes));
@@ -331,8 +339,8 @@ Value KernelBuilder::tailMask(int64_t count, int64_t lanes) {
 //===----------------------------------------------------------------------===//
 
 func::FuncOp
-sparse_attn::buildFunction(ModuleOp module, Location loc, StringRef name, TypeRange arguments,
-                           bool isPrivate,
+sparse_attn::buildFunction(ModuleOp module, Location loc, StringRef name,
+                           TypeRange arguments, bool isPrivate,
                            function_ref<void(KernelBuilder &, ValueRange)> body) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   auto func =

@@ -23,7 +23,8 @@ namespace sparse_attn {
 /// Builds into one function of one attention.
 class KernelBuilder {
 public:
-  KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+  KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc)
+      : builder(builder), loc(loc) {}
 
   mlir::OpBuilder &builder;
   mlir::Location loc;
@@ -48,7 +49,8 @@ public:
   /// A loop that carries values; `body` returns their next ones.
   llvm::SmallVector<mlir::Value>
   loop(mlir::Value lower, mlir::Value upper, int64_t step, mlir::ValueRange init,
-       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)>
+           body);
   void branch(mlir::Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise = {});
 
@@ -63,15 +65,16 @@ public:
   mlir::Value pointerField(mlir::Value pointer, size_t offset);
   mlir::Value indexField(mlir::Value pointer, size_t offset); ///< an int64_t
   /// The contiguous array at `pointer`.
-  mlir::TypedValue<mlir::MemRefType> arrayAt(mlir::Value pointer, llvm::ArrayRef<int64_t> shape,
-                                             mlir::Type element);
+  mlir::TypedValue<mlir::MemRefType>
+  arrayAt(mlir::Value pointer, llvm::ArrayRef<int64_t> shape, mlir::Type element);
   /// The tensor of value `id` in the sa_view array at `values`, as a rank-4
   /// memref with a unit innermost stride.
-  mlir::TypedValue<mlir::MemRefType> viewOf(mlir::Value values, int32_t id, mlir::Type element,
-                                            bool unitStride = true);
+  mlir::TypedValue<mlir::MemRefType> viewOf(mlir::Value values, int32_t id,
+                                            mlir::Type element, bool unitStride = true);
   mlir::Value viewPointer(mlir::Value values, int32_t id);
   mlir::Value load(mlir::Value memref, mlir::ValueRange indices);
-  mlir::Value loadVector(mlir::Value memref, mlir::ValueRange indices, mlir::VectorType type);
+  mlir::Value loadVector(mlir::Value memref, mlir::ValueRange indices,
+                         mlir::VectorType type);
   /// The same of a tensor of f32, f16 or bf16, as f32.
   mlir::Value loadReal(mlir::Value memref, mlir::ValueRange indices);
   /// Lanes [0, count) in memory, zeros after them.
@@ -116,7 +119,8 @@ public:
   llvm::SmallVector<mlir::Value> clone(mlir::Region &region, mlir::ValueRange arguments);
 
 private:
-  mlir::Value cloneExtract(mlir::Operation *op, mlir::IRMapping &mapping, mlir::Region &region);
+  mlir::Value cloneExtract(mlir::Operation *op, mlir::IRMapping &mapping,
+                           mlir::Region &region);
   mlir::Value cloneHelper(block_plan::HelperOp op, mlir::IRMapping &mapping);
   void cloneOp(mlir::Operation *op, mlir::IRMapping &mapping, mlir::Region &region);
   mlir::Value lookup(mlir::Value value, mlir::IRMapping &mapping);
@@ -149,9 +153,10 @@ void buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
 
 /// A function of pointers and i64 values at the end of `module`; `body` gets its
 /// arguments.
-mlir::func::FuncOp buildFunction(mlir::ModuleOp module, mlir::Location loc,
-                                 llvm::StringRef name, mlir::TypeRange arguments, bool isPrivate,
-                                 llvm::function_ref<void(KernelBuilder &, mlir::ValueRange)> body);
+mlir::func::FuncOp
+buildFunction(mlir::ModuleOp module, mlir::Location loc, llvm::StringRef name,
+              mlir::TypeRange arguments, bool isPrivate,
+              llvm::function_ref<void(KernelBuilder &, mlir::ValueRange)> body);
 
 } // namespace sparse_attn
 

@@ -27,7 +27,8 @@ KernelValues::KernelValues(func::FuncOp kernel) {
 /// into one program; a '.', which no name of C has, keeps the two parts apart.
 static std::string getSymbol(func::FuncOp kernel, unsigned index, StringRef role) {
   std::string prefix;
-  auto library = kernel->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(kLibraryAttr);
+  auto library =
+      kernel->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(kLibraryAttr);
   if (library)
     prefix = (library.getValue() + ".").str();
   return (prefix + kernel.getSymName() + "_" + Twine(index) + "_" + role).str();

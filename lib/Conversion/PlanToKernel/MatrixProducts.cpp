@@ -20,10 +20,11 @@ using namespace mlir;
 using namespace sparse_attn;
 
 /// accumulators[row][vector] += a(row, k) * b(k, vector) for k in [0, steps).
-static SmallVector<Value>
-buildRegisterTile(KernelBuilder &b, int64_t rows, int64_t vectors, int64_t lanes, Value steps,
-                  ArrayRef<Value> init, function_ref<Value(int64_t, Value)> a,
-                  function_ref<Value(Value, int64_t)> bVector) {
+static SmallVector<Value> buildRegisterTile(KernelBuilder &b, int64_t rows,
+                                            int64_t vectors, int64_t lanes, Value steps,
+                                            ArrayRef<Value> init,
+                                            function_ref<Value(int64_t, Value)> a,
+                                            function_ref<Value(Value, int64_t)> bVector) {
   return b.loop(b.index(0), steps, 1, init, [&](Value k, ValueRange accumulators) {
     SmallVector<Value> columns;
     for (int64_t v = 0; v < vectors; ++v)
@@ -52,8 +53,8 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
         int64_t mr = shape.level.tileRows, nv = shape.level.tileVectors;
         VectorType vector = b.vectorType(shape.lanes);
         auto queries = b.arrayAt(arguments[0], {shape.paddedRows, shape.headDim}, f32);
-        auto keys = b.arrayAt(arguments[1],
-                              {shape.keys / shape.panel, shape.headDim, shape.panel}, f32);
+        auto keys = b.arrayAt(
+            arguments[1], {shape.keys / shape.panel, shape.headDim, shape.panel}, f32);
         auto scores = b.arrayAt(arguments[2], {shape.paddedRows, shape.keys}, f32);
         Value zero = b.splat(b.f32(0), shape.lanes);
         // A panel of K stays in the first-level cache while all rows pass.
@@ -72,8 +73,9 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
             Value column = b.mul(panel, shape.panel);
             for (int64_t r = 0; r < mr; ++r)
               for (int64_t v = 0; v < nv; ++v)
-                b.storeVector(tile[r * nv + v], scores,
-                              {b.add(row, b.index(r)), b.add(column, b.index(v * shape.lanes))});
+                b.storeVector(
+                    tile[r * nv + v], scores,
+                    {b.add(row, b.index(r)), b.add(column, b.index(v * shape.lanes))});
           });
         });
       });
@@ -93,7 +95,8 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
         VectorType vector = b.vectorType(shape.lanes);
         auto weights = b.arrayAt(arguments[0], {shape.paddedRows, shape.keys}, f32);
         auto values = b.arrayAt(arguments[1], {shape.keys, shape.paddedValueDim}, f32);
-        auto outputs = b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim}, f32);
+        auto outputs =
+            b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim}, f32);
         Value zero = b.splat(b.f32(0), shape.lanes);
         // Columns [first, first + nv vectors) of V stay in the first-level cache.
         auto columns = [&](Value first, int64_t nv) {
@@ -110,13 +113,14 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
                   return b.load(weights, {b.add(row, b.index(r)), key});
                 },
                 [&](Value key, int64_t v) {
-                  return b.loadVector(values, {key, b.add(first, b.index(v * shape.lanes))},
-                                      vector);
+                  return b.loadVector(
+                      values, {key, b.add(first, b.index(v * shape.lanes))}, vector);
                 });
             for (int64_t r = 0; r < mr; ++r)
               for (int64_t v = 0; v < nv; ++v) {
                 Value before = b.loadVector(outputs, place(r, v), vector);
-                Value after = arith::AddFOp::create(b.builder, b.loc, before, tile[r * nv + v]);
+                Value after =
+                    arith::AddFOp::create(b.builder, b.loc, before, tile[r * nv + v]);
                 b.storeVector(after, outputs, place(r, v));
               }
           });
@@ -144,7 +148,8 @@ func::FuncOp sparse_attn::buildAccumulateNonFinite(const AttendContext &context)
         VectorType vector = b.vectorType(shape.lanes);
         auto weights = b.arrayAt(arguments[0], {shape.paddedRows, shape.keys}, f32);
         auto values = b.arrayAt(arguments[1], {shape.keys, shape.paddedValueDim}, f32);
-        auto outputs = b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim}, f32);
+        auto outputs =
+            b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim}, f32);
         b.loop(b.index(0), arguments[3], 1, [&](Value row) {
           b.loop(b.index(0), arguments[4], 1, [&](Value key) {
             Value weight = b.load(weights, {row, key});
@@ -152,13 +157,14 @@ func::FuncOp sparse_attn::buildAccumulateNonFinite(const AttendContext &context)
             Value attended = arith::CmpFOp::create(
                 b.builder, b.loc, arith::CmpFPredicate::UNE, weight, b.f32(0));
             b.branch(attended, [&] {
-              b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes, [&](Value column) {
-                Value sum = vector::FMAOp::create(
-                    b.builder, b.loc, b.splat(weight, shape.lanes),
-                    b.loadVector(values, {key, column}, vector),
-                    b.loadVector(outputs, {row, column}, vector));
-                b.storeVector(sum, outputs, {row, column});
-              });
+              b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes,
+                     [&](Value column) {
+                       Value sum = vector::FMAOp::create(
+                           b.builder, b.loc, b.splat(weight, shape.lanes),
+                           b.loadVector(values, {key, column}, vector),
+                           b.loadVector(outputs, {row, column}, vector));
+                       b.storeVector(sum, outputs, {row, column});
+                     });
             });
           });
         });

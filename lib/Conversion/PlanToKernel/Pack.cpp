@@ -54,8 +54,9 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
   };
   auto copy = [&](Value firstKey, Value endKey, Value firstD) {
     b.loop(firstKey, endKey, 1, [&](Value key) {
-      b.loop(firstD, b.index(shape.headDim), 1,
-             [&](Value d) { b.store(b.loadReal(source, from(key, d)), panels, to(key, d)); });
+      b.loop(firstD, b.index(shape.headDim), 1, [&](Value d) {
+        b.store(b.loadReal(source, from(key, d)), panels, to(key, d));
+      });
     });
   };
   // Squares of lanes x lanes in registers, what they leave over one by one.
@@ -65,8 +66,8 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
     b.loop(b.index(0), b.index(wholeDims), shape.lanes, [&](Value d) {
       SmallVector<Value> rows;
       for (int64_t i = 0; i < shape.lanes; ++i)
-        rows.push_back(b.loadRealVector(source, from(b.add(key, b.index(i)), d), shape.lanes,
-                                        shape.lanes));
+        rows.push_back(b.loadRealVector(source, from(b.add(key, b.index(i)), d),
+                                        shape.lanes, shape.lanes));
       transpose(b, rows);
       for (int64_t i = 0; i < shape.lanes; ++i)
         b.storeVector(rows[i], panels, to(key, b.add(d, b.index(i))));
@@ -88,7 +89,8 @@ static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value s
   auto rows = b.arrayAt(packed, {shape.keys, shape.paddedValueDim}, builder.getF32Type());
   Value zero = b.splat(b.f32(0), shape.lanes);
   Value none = arith::ConstantOp::create(
-      builder, b.loc, builder.getZeroAttr(b.vectorType(shape.lanes, builder.getI32Type())));
+      builder, b.loc,
+      builder.getZeroAttr(b.vectorType(shape.lanes, builder.getI32Type())));
   // x - x is 0 for a number, NaN for an inf or NaN; the bits of 0 are 0.
   auto mark = [&](Value seen, Value x) -> Value {
     Value difference = arith::SubFOp::create(builder, b.loc, x, x);
@@ -133,15 +135,17 @@ void sparse_attn::buildPack(const AttendContext &context, StringRef symbol) {
         Value args = arguments[0];
         Value values = b.pointerField(args, offsetof(sa_pack_args, values));
         Value packed = b.pointerField(args, offsetof(sa_pack_args, packed));
-        SmallVector<Value> place = {b.indexField(args, offsetof(sa_pack_args, b)),
-                                    b.indexField(args, offsetof(sa_pack_args, kv_head)),
-                                    b.indexField(args, offsetof(sa_pack_args, first_key))};
+        SmallVector<Value> place = {
+            b.indexField(args, offsetof(sa_pack_args, b)),
+            b.indexField(args, offsetof(sa_pack_args, kv_head)),
+            b.indexField(args, offsetof(sa_pack_args, first_key))};
         Value keys = b.indexField(args, offsetof(sa_pack_args, keys));
         Value k = b.viewOf(values, context.ids.id(context.plan.getK()), shape.element);
         Value v = b.viewOf(values, context.ids.id(context.plan.getV()), shape.element);
         buildPackKeys(b, shape, k, place, keys, b.advance(packed, shape.packedKeys));
-        Value seen =
-            buildPackValues(b, shape, v, place, keys, b.advance(packed, shape.packedValues));
-        LLVM::StoreOp::create(b.builder, b.loc, seen, b.advance(packed, shape.packedFlag));
+        Value seen = buildPackValues(b, shape, v, place, keys,
+                                     b.advance(packed, shape.packedValues));
+        LLVM::StoreOp::create(b.builder, b.loc, seen,
+                              b.advance(packed, shape.packedFlag));
       });
 }

@@ -31,11 +31,13 @@ void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues
   Type i32 = builder.getI32Type();
   SmallVector<Type> types = {LLVM::LLVMPointerType::get(builder.getContext())};
   types.append(6, i32);
-  auto func = func::FuncOp::create(builder, loc, symbol, builder.getFunctionType(types, {i32}));
+  auto func =
+      func::FuncOp::create(builder, loc, symbol, builder.getFunctionType(types, {i32}));
   builder.setInsertionPointToStart(func.addEntryBlock());
   KernelBuilder b(builder, loc);
   Value context = func.getArgument(0);
-  RegionCloner cloner(b, ids, b.pointerField(context, offsetof(sa_mask_context, values)), 1);
+  RegionCloner cloner(b, ids, b.pointerField(context, offsetof(sa_mask_context, values)),
+                      1);
   cloner.keys = b.field(context, offsetof(sa_mask_context, keys), i32);
   cloner.heads = b.field(context, offsetof(sa_mask_context, heads), i32);
   cloner.tables = b.pointerField(context, offsetof(sa_mask_context, tables));
@@ -47,11 +49,10 @@ void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues
 }
 
 /// Calls `convert` for every attention of every kernel and erases the kernels.
-static void
-replaceKernels(ModuleOp module,
-               function_ref<void(func::FuncOp, block_plan::AttentionOp, unsigned,
-                                 const KernelValues &)>
-                   convert) {
+static void replaceKernels(ModuleOp module,
+                           function_ref<void(func::FuncOp, block_plan::AttentionOp,
+                                             unsigned, const KernelValues &)>
+                               convert) {
   for (func::FuncOp kernel : getKernels(module)) {
     KernelValues ids(kernel);
     unsigned index = 0;
@@ -79,14 +80,15 @@ struct ConvertPlanToKernel
   void runOnOperation() override {
     const CPULevel *facts = findLevel(level);
     if (!facts) {
-      getOperation().emitError() << "unknown instruction level '" << level
-                                 << "'; known are avx2 and avx512";
+      getOperation().emitError()
+          << "unknown instruction level '" << level << "'; known are avx2 and avx512";
       return signalPassFailure();
     }
     replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,
                                        unsigned index, const KernelValues &ids) {
       std::string symbol = getAttendSymbol(kernel, index, *facts);
-      AttendContext context = {plan, ids, KernelShape(plan, *facts), getOperation(), symbol};
+      AttendContext context = {plan, ids, KernelShape(plan, *facts), getOperation(),
+                               symbol};
       buildPack(context, getPackSymbol(kernel, index, *facts));
       buildAttend(context, symbol);
     });

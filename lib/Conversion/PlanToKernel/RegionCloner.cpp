@@ -99,20 +99,21 @@ Value RegionCloner::cloneExtract(Operation *op, IRMapping &mapping, Region &regi
 
   OpBuilder &builder = kernel.builder;
   VectorType result = kernel.vectorType(lanes, type.getElementType());
-  Value zero = arith::ConstantOp::create(builder, kernel.loc, builder.getZeroAttr(result));
+  Value zero =
+      arith::ConstantOp::create(builder, kernel.loc, builder.getZeroAttr(result));
   Value mask = inBounds ? inBounds : kernel.tailMask(lanes, lanes);
   bool contiguous = isKey(extract.getIndices().back(), region);
   for (Value index : llvm::drop_end(indices))
     contiguous &= !isVector(index);
   if (contiguous) {
     indices.back() = vector::ExtractOp::create(builder, kernel.loc, last, 0);
-    return vector::MaskedLoadOp::create(builder, kernel.loc, result, memref, indices, mask,
-                                        zero);
+    return vector::MaskedLoadOp::create(builder, kernel.loc, result, memref, indices,
+                                        mask, zero);
   }
   // An arbitrary column: one row, gathered. Only the last index may be a vector.
   indices.back() = kernel.index(0);
-  return vector::GatherOp::create(builder, kernel.loc, result, memref, indices, last, mask,
-                                  zero);
+  return vector::GatherOp::create(builder, kernel.loc, result, memref, indices, last,
+                                  mask, zero);
 }
 
 Value RegionCloner::cloneHelper(block_plan::HelperOp op, IRMapping &mapping) {
@@ -139,7 +140,8 @@ Value RegionCloner::cloneHelper(block_plan::HelperOp op, IRMapping &mapping) {
   if (!module.lookupSymbol(op.getCallee())) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(module.getBody());
-    auto type = builder.getFunctionType(ValueRange(arguments).getTypes(), builder.getI32Type());
+    auto type =
+        builder.getFunctionType(ValueRange(arguments).getTypes(), builder.getI32Type());
     func::FuncOp::create(builder, kernel.loc, op.getCallee(), type).setPrivate();
   }
   return func::CallOp::create(builder, kernel.loc, op.getCallee(), builder.getI32Type(),

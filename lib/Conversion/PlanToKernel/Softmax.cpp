@@ -47,7 +47,8 @@ public:
     batch = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, b)));
     head = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, h)));
     firstRow = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_row)));
-    firstPosition = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_position)));
+    firstPosition =
+        b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_position)));
     cloner.keys = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, tokens)));
     cloner.heads = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, heads)));
   }
@@ -63,7 +64,8 @@ public:
     Value inBounds;
     if (!full) {
       Value end = b.splat(b.toI32(b.add(tile.firstKey, tile.keys)), shape.lanes);
-      inBounds = arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::slt, key, end);
+      inBounds =
+          arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::slt, key, end);
     }
     cloner.inBounds = inBounds;
     if (!plan.getModify().empty()) {
@@ -84,8 +86,7 @@ public:
 
 private:
   Value predicate(Value position, Value key, Value inBounds) {
-    Value keep =
-        cloner.clone(plan.getPredicate(), {batch, head, position, key})[0];
+    Value keep = cloner.clone(plan.getPredicate(), {batch, head, position, key})[0];
     if (!isa<VectorType>(keep.getType()))
       keep = b.splat(keep, shape.lanes);
     return arith::AndIOp::create(b.builder, b.loc, keep, inBounds);
@@ -93,12 +94,13 @@ private:
 
   /// One bit for each pair, the tile's keys of a row side by side.
   Value loadBits(Value row, Value column) {
-    auto bytes = b.arrayAt(tile.bits, {shape.rows, shape.keys / 8}, b.builder.getI8Type());
+    auto bytes =
+        b.arrayAt(tile.bits, {shape.rows, shape.keys / 8}, b.builder.getI8Type());
     Value byte = arith::DivUIOp::create(b.builder, b.loc, column, b.index(8));
     Value word = b.loadVector(bytes, {row, byte},
                               b.vectorType(shape.lanes / 8, b.builder.getI8Type()));
-    return vector::BitCastOp::create(b.builder, b.loc,
-                                     b.vectorType(shape.lanes, b.builder.getI1Type()), word);
+    return vector::BitCastOp::create(
+        b.builder, b.loc, b.vectorType(shape.lanes, b.builder.getI1Type()), word);
   }
 
   /// Distances as f32, +inf where there is no path.
@@ -133,26 +135,27 @@ private:
 static constexpr int64_t kUnroll = 4;
 
 /// Edits the scores of a row and returns their maximum for each lane.
-static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape, ScoreEditor &editor,
-                             Value scores, Value row) {
+static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape,
+                             ScoreEditor &editor, Value scores, Value row) {
   int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
   int64_t unroll = step / shape.lanes;
   Value lowest = b.splat(b.f32(-kInfinity), shape.lanes);
-  SmallVector<Value> maxima = b.loop(
-      b.index(0), b.index(shape.keys), step, SmallVector<Value>(unroll, lowest),
-      [&](Value first, ValueRange carried) {
-        SmallVector<Value> next;
-        for (int64_t u = 0; u < unroll; ++u) {
-          Value column = b.add(first, b.index(u * shape.lanes));
-          Value score = b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
-          if (editor.changesScores()) {
-            score = editor.edit(score, row, column);
-            b.storeVector(score, scores, {row, column});
-          }
-          next.push_back(b.maximum(score, carried[u]));
-        }
-        return next;
-      });
+  SmallVector<Value> maxima =
+      b.loop(b.index(0), b.index(shape.keys), step, SmallVector<Value>(unroll, lowest),
+             [&](Value first, ValueRange carried) {
+               SmallVector<Value> next;
+               for (int64_t u = 0; u < unroll; ++u) {
+                 Value column = b.add(first, b.index(u * shape.lanes));
+                 Value score =
+                     b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
+                 if (editor.changesScores()) {
+                   score = editor.edit(score, row, column);
+                   b.storeVector(score, scores, {row, column});
+                 }
+                 next.push_back(b.maximum(score, carried[u]));
+               }
+               return next;
+             });
   while (maxima.size() > 1) {
     Value last = maxima.pop_back_val();
     maxima.front() = b.maximum(last, maxima.front());
@@ -161,8 +164,8 @@ static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape, ScoreEd
 }
 
 /// Replaces the scores of a row by their weights and returns the sum for each lane.
-static Value buildRowWeights(KernelBuilder &b, const KernelShape &shape, Value scores, Value row,
-                             Value maximum) {
+static Value buildRowWeights(KernelBuilder &b, const KernelShape &shape, Value scores,
+                             Value row, Value maximum) {
   int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
   int64_t unroll = step / shape.lanes;
   Value zero = b.splat(b.f32(0), shape.lanes);
@@ -233,8 +236,8 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
         auto outputs = array(shape.outputs, {shape.paddedRows, shape.paddedValueDim});
         VectorType vector = b.vectorType(shape.lanes);
         ScoreEditor editor(
-            b, context, {arguments[0], arguments[5], arguments[6], arguments[2], arguments[3]},
-            full);
+            b, context,
+            {arguments[0], arguments[5], arguments[6], arguments[2], arguments[3]}, full);
 
         // One pass for the maxima of all rows, one for their weights: within a pass
         // rows are independent, so that the chains of one run under the next.
@@ -249,17 +252,19 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
           Value sum = buildRowWeights(b, shape, scores, row, b.load(rowMaxima, {row}));
           Value decay = b.load(decays, {row});
           Value total = b.loadVector(sums, {row, b.index(0)}, vector);
-          total = vector::FMAOp::create(builder, b.loc, total, b.splat(decay, shape.lanes), sum);
+          total = vector::FMAOp::create(builder, b.loc, total,
+                                        b.splat(decay, shape.lanes), sum);
           b.storeVector(total, sums, {row, b.index(0)});
-          Value moved = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::UNE, decay,
-                                              b.f32(1));
+          Value moved = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::UNE,
+                                              decay, b.f32(1));
           b.branch(moved, [&] {
-            b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes, [&](Value column) {
-              Value output = b.loadVector(outputs, {row, column}, vector);
-              output = arith::MulFOp::create(builder, b.loc, output,
-                                             b.splat(decay, shape.lanes));
-              b.storeVector(output, outputs, {row, column});
-            });
+            b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes,
+                   [&](Value column) {
+                     Value output = b.loadVector(outputs, {row, column}, vector);
+                     output = arith::MulFOp::create(builder, b.loc, output,
+                                                    b.splat(decay, shape.lanes));
+                     b.storeVector(output, outputs, {row, column});
+                   });
           });
         });
       });

@@ -50,9 +50,8 @@ typedef struct sa_mask_context {
 /* 0 empty, 1 full, 2 partial or unknown, for positions [p0, p1] x keys [j0, j1],
  * ends inclusive. Decided (0 or 1) when p0 == p1 and j0 == j1. Positions may be
  * negative. For pooled keys j counts pooled keys. */
-typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b,
-                                  int32_t h, int32_t p0, int32_t p1, int32_t j0,
-                                  int32_t j1);
+typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b, int32_t h,
+                                  int32_t p0, int32_t p1, int32_t j0, int32_t j1);
 
 /* Packs keys and values [first_key, first_key + keys) of key/value head `kv_head`
  * into one tile of sa_level::packed_bytes, whose layout the level chooses; missing
@@ -77,13 +76,13 @@ typedef struct sa_run {
 
 /* One query tile of one (b, h): rows [first_row, first_row + rows). */
 typedef struct sa_attend_args {
-  const sa_view *values;  /* by value id */
-  const void *packed;     /* tile t of (b, kv_head) at packed + t * packed_bytes */
-  const sa_run *runs;     /* ascending */
+  const sa_view *values; /* by value id */
+  const void *packed;    /* tile t of (b, kv_head) at packed + t * packed_bytes */
+  const sa_run *runs;    /* ascending */
   int64_t run_count;
-  const uint8_t *bits;    /* bit tiles: tile_rows x tile_keys / 8 bytes, LSB first */
-  const uint16_t *hops;   /* hop tiles: tile_rows x tile_keys, 0xffff = unreachable */
-  void *scratch;          /* sa_level::scratch_bytes, 64-byte aligned */
+  const uint8_t *bits;  /* bit tiles: tile_rows x tile_keys / 8 bytes, LSB first */
+  const uint16_t *hops; /* hop tiles: tile_rows x tile_keys, 0xffff = unreachable */
+  void *scratch;        /* sa_level::scratch_bytes, 64-byte aligned */
   int64_t b, h, kv_head;
   int64_t first_row, rows;
   int64_t first_position; /* p of first_row */
@@ -99,7 +98,7 @@ enum { SA_LEVEL_AVX2 = 1, SA_LEVEL_AVX512 = 2 };
 typedef struct sa_level {
   int32_t level;
   int32_t reserved;
-  const char *name; /* "avx2", "avx512" */
+  const char *name;      /* "avx2", "avx512" */
   int64_t scratch_bytes; /* of one worker */
   int64_t packed_bytes;  /* of one key tile, a multiple of 64 */
   sa_pack_fn pack;
@@ -126,8 +125,8 @@ typedef struct sa_table {
 enum {
   SA_CHECK_OFFSETS = 1, /* inputs: [B?, S+1]; starts >= 0, never decreases, ends <= N */
   SA_CHECK_LENGTH = 2,  /* inputs: [B]; parameters: {axis}: 0 <= x <= M (0) or N (1) */
-  SA_CHECK_INDEX = 3,   /* inputs: [B?, g]; parameters: {bound}: 0 <= x < N (0); -1 = padding.
-                         * The plan's copy becomes ascending. */
+  SA_CHECK_INDEX = 3,   /* inputs: [B?, g]; parameters: {bound}: 0 <= x < N (0); -1 =
+                         * padding.   The plan's copy becomes ascending. */
   SA_CHECK_BSR = 4,     /* inputs: indptr, indices, bits?; parameters: R, C */
   SA_CHECK_GRAPH = 5,   /* inputs as SA_TABLE_REACH */
   SA_CHECK_HEADS = 6    /* parameters: {heads}: H must be this */
@@ -148,12 +147,12 @@ typedef struct sa_attention {
   int32_t head_dim, value_dim;
   int32_t tile_rows, tile_keys;
   int32_t binding;
-  int32_t per_batch;  /* the mask differs by batch entry */
-  int32_t per_head;   /* the mask differs by head */
-  int32_t key_block;  /* 0: keys are tokens; else each key is a mean of key_block tokens */
+  int32_t per_batch; /* the mask differs by batch entry */
+  int32_t per_head;  /* the mask differs by head */
+  int32_t key_block; /* 0: keys are tokens; else each key is a mean of key_block tokens */
   /* value ids, -1 where absent */
   int32_t q, k, v, kv_len, q_len, q_offset, sinks, out, lse;
-  int32_t hop_table;  /* index into tables of the distances for hop tiles, or -1 */
+  int32_t hop_table; /* index into tables of the distances for hop tiles, or -1 */
   int32_t table_count, check_count;
   const sa_table *tables;
   const sa_check *checks;
@@ -168,10 +167,10 @@ typedef struct sa_attention {
 enum { SA_STEP_ATTENTION = 1, SA_STEP_POOL = 2, SA_STEP_MERGE = 3 };
 typedef struct sa_step {
   int32_t kind;
-  int32_t input_count;   /* pool: 1; merge: O0, LSE0, O1, LSE1, ...; attention: 0 */
+  int32_t input_count; /* pool: 1; merge: O0, LSE0, O1, LSE1, ...; attention: 0 */
   const int32_t *inputs;
-  int32_t first_result;  /* pool: 1 value; merge, attention: O then LSE */
-  int32_t block;         /* pool: tokens per pooled key */
+  int32_t first_result; /* pool: 1 value; merge, attention: O then LSE */
+  int32_t block;        /* pool: tokens per pooled key */
   const sa_attention *attention;
 } sa_step;
 
@@ -180,11 +179,11 @@ typedef struct sa_tensor {
   int32_t layout; /* 1: operand of plan_create */
   int32_t rank;
   int32_t type_code, type_bits; /* as DLDataType, lanes = 1 */
-  int64_t dims[4]; /* [0, rank), not padded; -1 where free */
+  int64_t dims[4];              /* [0, rank), not padded; -1 where free */
   /* Which run-time size an axis must have: 0 free, 1 B, 2 H, 3 Hkv, 4 M, 5 N, 6 odd,
    * 16 + x: either 1 or x. */
   int32_t axis[4];
-  int32_t value;  /* value id: its index for an input; any for an output */
+  int32_t value; /* value id: its index for an input; any for an output */
   int32_t reserved;
 } sa_tensor;
 
@@ -212,26 +211,30 @@ struct sparse_attn_library {
 /* segments: offsets [.., B?, S+1]. A token before the first or from the last
  * offset on is in no segment, and neither sees nor is seen. */
 SPARSE_ATTN_API int32_t sa_classify_segments(const sa_view *offsets, int32_t b,
-                                             int32_t p0, int32_t p1, int32_t j0, int32_t j1);
+                                             int32_t p0, int32_t p1, int32_t j0,
+                                             int32_t j1);
 
 /* global: index [.., B?, g], ascending (SA_CHECK_INDEX sorts); entries of -1 are
  * padding. */
-SPARSE_ATTN_API int32_t sa_classify_global(const sa_view *index, int32_t b,
-                                           int32_t p0, int32_t p1, int32_t j0, int32_t j1);
+SPARSE_ATTN_API int32_t sa_classify_global(const sa_view *index, int32_t b, int32_t p0,
+                                           int32_t p1, int32_t j0, int32_t j1);
 
 /* block_mask: indptr [B?, H?, rows + 1], indices [B?, H?, blocks], ascending in a
  * row; bits [B?, blocks, R, ceil(C / 8)] bytes or NULL. Axes of size 1 broadcast. */
-SPARSE_ATTN_API int32_t sa_classify_block_mask(const sa_view *indptr, const sa_view *indices,
+SPARSE_ATTN_API int32_t sa_classify_block_mask(const sa_view *indptr,
+                                               const sa_view *indices,
                                                const sa_view *bits, int32_t block_rows,
                                                int32_t block_keys, int32_t b, int32_t h,
-                                               int32_t p0, int32_t p1, int32_t j0, int32_t j1);
+                                               int32_t p0, int32_t p1, int32_t j0,
+                                               int32_t j1);
 
 /* random_blocks: `count` of the ceil(keys / block) key blocks, drawn for query
  * block floor(p / block) by Philox 4x32-10 (docs/semantics.md, sections 3 and 6;
  * src/random_blocks.c has the drawing). */
-SPARSE_ATTN_API int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
-                                                  int32_t plane, int32_t keys, int32_t p0,
-                                                  int32_t p1, int32_t j0, int32_t j1);
+SPARSE_ATTN_API int32_t sa_classify_random_blocks(int32_t block, int32_t count,
+                                                  int64_t seed, int32_t plane,
+                                                  int32_t keys, int32_t p0, int32_t p1,
+                                                  int32_t j0, int32_t j1);
 
 /* graph_hop and hop_decay: `table` as built for SA_TABLE_REACH. */
 SPARSE_ATTN_API int32_t sa_classify_reach(const void *table, int32_t b, int32_t p0,

@@ -43,14 +43,15 @@ extern "C" {
 
 typedef enum sparse_attn_status {
   SPARSE_ATTN_OK = 0,
-  SPARSE_ATTN_INVALID_ARGUMENT = 1, /* shape, dtype, stride, device, null, operand value */
-  SPARSE_ATTN_ABI_MISMATCH = 2,     /* the library was compiled for another version */
-  SPARSE_ATTN_LOAD_FAILED = 3,      /* the file is no sparse-attn library, or truncated */
-  SPARSE_ATTN_UNSUPPORTED_CPU = 4,  /* no instruction level of the library runs here */
-  SPARSE_ATTN_OUT_OF_MEMORY = 5,    /* an allocation for a plan failed */
-  SPARSE_ATTN_OVERFLOW = 6,         /* sizes whose product does not fit the address space */
+  SPARSE_ATTN_INVALID_ARGUMENT =
+      1,                           /* shape, dtype, stride, device, null, operand value */
+  SPARSE_ATTN_ABI_MISMATCH = 2,    /* the library was compiled for another version */
+  SPARSE_ATTN_LOAD_FAILED = 3,     /* the file is no sparse-attn library, or truncated */
+  SPARSE_ATTN_UNSUPPORTED_CPU = 4, /* no instruction level of the library runs here */
+  SPARSE_ATTN_OUT_OF_MEMORY = 5,   /* an allocation for a plan failed */
+  SPARSE_ATTN_OVERFLOW = 6, /* sizes whose product does not fit the address space */
   SPARSE_ATTN_WORKSPACE_TOO_SMALL = 7,
-  SPARSE_ATTN_NOT_FOUND = 8         /* no kernel or tensor of that name */
+  SPARSE_ATTN_NOT_FOUND = 8 /* no kernel or tensor of that name */
 } sparse_attn_status;
 
 /* The reason of this thread's last failure, "" if there was none. Valid until
@@ -71,37 +72,37 @@ typedef struct sparse_attn_plan sparse_attn_plan;
 
 /* Loads `path` (a .so from sparse-attn-compile) and checks its ABI version.
  * Programs that link a library use the accessor of its header instead. */
-SPARSE_ATTN_API sparse_attn_status sparse_attn_library_open(
-    const char *path, const sparse_attn_library **library);
+SPARSE_ATTN_API sparse_attn_status
+sparse_attn_library_open(const char *path, const sparse_attn_library **library);
 
 /* Gives back what sparse_attn_library_open returned. Plans of its kernels must
  * be destroyed first. NULL is allowed. */
 SPARSE_ATTN_API void sparse_attn_library_close(const sparse_attn_library *library);
 
 /* The manifest: one JSON object as text (see docs/manifest.md). */
-SPARSE_ATTN_API const char *sparse_attn_library_manifest(
-    const sparse_attn_library *library);
+SPARSE_ATTN_API const char *
+sparse_attn_library_manifest(const sparse_attn_library *library);
 
 SPARSE_ATTN_API size_t sparse_attn_kernel_count(const sparse_attn_library *library);
 
 /* Kernel `index`, NULL past the end. */
-SPARSE_ATTN_API const sparse_attn_kernel *sparse_attn_kernel_at(
-    const sparse_attn_library *library, size_t index);
+SPARSE_ATTN_API const sparse_attn_kernel *
+sparse_attn_kernel_at(const sparse_attn_library *library, size_t index);
 
 /* The kernel called `name`; SPARSE_ATTN_NOT_FOUND lists the names there are. */
-SPARSE_ATTN_API sparse_attn_status sparse_attn_kernel_find(
-    const sparse_attn_library *library, const char *name,
-    const sparse_attn_kernel **kernel);
+SPARSE_ATTN_API sparse_attn_status
+sparse_attn_kernel_find(const sparse_attn_library *library, const char *name,
+                        const sparse_attn_kernel **kernel);
 
 SPARSE_ATTN_API const char *sparse_attn_kernel_name(const sparse_attn_kernel *kernel);
 
 /* What one tensor of a kernel has to be. */
 typedef struct sparse_attn_tensor_info {
   const char *name;
-  int layout;          /* 1: given to plan_create; 0: given to run */
+  int layout; /* 1: given to plan_create; 0: given to run */
   DLDataType dtype;
   int rank;
-  int64_t dims[4];     /* size of an axis, or -1 where it is a run-time value */
+  int64_t dims[4]; /* size of an axis, or -1 where it is a run-time value */
 } sparse_attn_tensor_info;
 
 /* Inputs in the order of the kernel's arguments, and outputs. `plan_create`
@@ -130,8 +131,8 @@ typedef struct sparse_attn_shape {
  * [0, workers), on any threads and in any order, and returns when all have
  * returned. */
 typedef struct sparse_attn_executor {
-  void (*parallel)(void *context, int workers,
-                   void (*work)(void *argument, int worker), void *argument);
+  void (*parallel)(void *context, int workers, void (*work)(void *argument, int worker),
+                   void *argument);
   void *context;
 } sparse_attn_executor;
 
@@ -144,10 +145,10 @@ typedef struct sparse_attn_options {
 /* Builds the plan of `kernel` for `shape` and for the values of the layout
  * operands (in the order of sparse_attn_kernel_input_info). The operands are
  * read now and not kept. `options` may be NULL. */
-SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_create(
-    const sparse_attn_kernel *kernel, const sparse_attn_shape *shape,
-    const DLTensor *const *layout, size_t layout_count,
-    const sparse_attn_options *options, sparse_attn_plan **plan);
+SPARSE_ATTN_API sparse_attn_status
+sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shape *shape,
+                        const DLTensor *const *layout, size_t layout_count,
+                        const sparse_attn_options *options, sparse_attn_plan **plan);
 
 /* NULL is allowed. */
 SPARSE_ATTN_API void sparse_attn_plan_destroy(sparse_attn_plan *plan);
@@ -187,15 +188,16 @@ typedef enum sparse_attn_tile_class {
 
 /* Sizes of one attention of a kernel (a kernel may merge several). */
 typedef struct sparse_attn_grid {
-  int64_t batch, heads;           /* (b, h) planes */
-  int64_t queries, keys;          /* M, and N or the number of pooled keys */
-  int64_t tile_rows, tile_keys;   /* size of a tile */
-  int plan_time;                  /* 1: tiles are kept in the plan */
+  int64_t batch, heads;         /* (b, h) planes */
+  int64_t queries, keys;        /* M, and N or the number of pooled keys */
+  int64_t tile_rows, tile_keys; /* size of a tile */
+  int plan_time;                /* 1: tiles are kept in the plan */
 } sparse_attn_grid;
 
 SPARSE_ATTN_API size_t sparse_attn_plan_attention_count(const sparse_attn_plan *plan);
-SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_grid(
-    const sparse_attn_plan *plan, size_t attention, sparse_attn_grid *grid);
+SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_grid(const sparse_attn_plan *plan,
+                                                         size_t attention,
+                                                         sparse_attn_grid *grid);
 
 /* What batch entry `b` of an attention covers: its rows are [0, queries), of
  * which row i is at position first_position + i, and its keys are [0, keys). */
@@ -204,24 +206,25 @@ typedef struct sparse_attn_extent {
   int64_t first_position;
 } sparse_attn_extent;
 
-SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_extent(
-    const sparse_attn_plan *plan, size_t attention, int64_t b, sparse_attn_extent *extent);
+SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_extent(const sparse_attn_plan *plan,
+                                                           size_t attention, int64_t b,
+                                                           sparse_attn_extent *extent);
 
 /* Calls visit(context, first_tile, tiles, kind) for every run of kept key tiles
  * of query tile `row_tile` of plane (b, h), in ascending order: what a run of
  * the kernel visits. */
-SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_visit(
-    const sparse_attn_plan *plan, size_t attention, int64_t b, int64_t h,
-    int64_t row_tile,
-    void (*visit)(void *context, int64_t first_tile, int64_t tiles,
-                  sparse_attn_tile_class kind),
-    void *context);
+SPARSE_ATTN_API sparse_attn_status
+sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t attention, int64_t b,
+                       int64_t h, int64_t row_tile,
+                       void (*visit)(void *context, int64_t first_tile, int64_t tiles,
+                                     sparse_attn_tile_class kind),
+                       void *context);
 
 /* The class of positions [p0, p1] x keys [j0, j1] (both ends inclusive), as the
  * generated code answers it. PARTIAL also means "not known". */
 SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_classify(
-    const sparse_attn_plan *plan, size_t attention, int64_t b, int64_t h,
-    int64_t p0, int64_t p1, int64_t j0, int64_t j1, sparse_attn_tile_class *kind);
+    const sparse_attn_plan *plan, size_t attention, int64_t b, int64_t h, int64_t p0,
+    int64_t p1, int64_t j0, int64_t j1, sparse_attn_tile_class *kind);
 
 #ifdef __cplusplus
 }
