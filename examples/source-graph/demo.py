@@ -255,7 +255,7 @@ def main():
     reports["causal"] = tools.run(causal, files, (), options.repeat, rows)
     reports["dense"] = tools.run(dense, files, (), options.repeat, rows)
     progress.end(*(f"{name} {line}" for name in ("causal", "dense")
-                   for line in describe_check(reports[name])[:1]))
+                   for line in describe_check(reports[name])[1:]))
 
     print(f"\nmedian of {options.repeat} runs, {HEADS} heads, {tokens:,} tokens")
     print_summary(reports)
