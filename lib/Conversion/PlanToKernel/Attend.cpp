@@ -111,9 +111,8 @@ static void buildTile(KernelBuilder &b, const AttendContext &context, const Fram
   auto call = [&](func::FuncOp function, ValueRange arguments) {
     func::CallOp::create(b.builder, b.loc, function, arguments);
   };
-  call(functions.scores,
-       {b.advance(frame.scratch, shape.queries), b.advance(packed, shape.packedKeys),
-        scores, frame.groups, b.ceilDiv(keys, shape.panel)});
+  call(functions.scores, {b.advance(frame.scratch, shape.queries), packed, scores,
+                          frame.groups, b.ceilDiv(keys, shape.panel)});
   SmallVector<Value> softmax = {frame.args, frame.scratch, bits, hops,
                                 frame.rows, firstKey,      keys};
   SmallVector<Value> product = {scores, packedValues, outputs, frame.groups, keys};

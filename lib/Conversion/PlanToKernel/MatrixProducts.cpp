@@ -40,7 +40,17 @@ static SmallVector<Value> buildRegisterTile(KernelBuilder &b, int64_t rows,
   });
 }
 
-/// scores(queries, packed keys, scores, row groups, panels)
+/// Asks for `count` lines from line `first` after `pointer` before they are needed.
+static void buildPrefetch(KernelBuilder &b, Value pointer, Value first, int64_t count) {
+  constexpr int64_t kLineBytes = 64, kRead = 0, kSecondLevel = 2, kData = 1;
+  Value start = b.advance(pointer, b.mul(first, kLineBytes));
+  b.loop(b.index(0), b.index(count), 1, [&](Value line) {
+    LLVM::Prefetch::create(b.builder, b.loc, b.advance(start, b.mul(line, kLineBytes)),
+                           kRead, kSecondLevel, kData);
+  });
+}
+
+/// scores(queries, packed tile, scores, row groups, panels)
 func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
   const KernelShape &shape = context.shape;
   OpBuilder types(context.module.getContext());
@@ -53,13 +63,22 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
         int64_t mr = shape.level.tileRows, nv = shape.level.tileVectors;
         VectorType vector = b.vectorType(shape.lanes);
         auto queries = b.arrayAt(arguments[0], {shape.paddedRows, shape.headDim}, f32);
-        auto keys = b.arrayAt(
-            arguments[1], {shape.keys / shape.panel, shape.headDim, shape.panel}, f32);
+        auto keys =
+            b.arrayAt(b.advance(arguments[1], shape.packedKeys),
+                      {shape.keys / shape.panel, shape.headDim, shape.panel}, f32);
+        // A long row's tiles come from memory: the next one is asked for while this
+        // one is worked on, a share of its lines with every register tile.
+        Value nextTile = b.advance(arguments[1], shape.packedBytes);
+        int64_t groups = llvm::divideCeil(shape.rows, mr);
+        int64_t registerTiles = shape.keys / shape.panel * groups;
+        int64_t lines = llvm::divideCeil(shape.packedBytes, 64 * registerTiles);
         auto scores = b.arrayAt(arguments[2], {shape.paddedRows, shape.keys}, f32);
         Value zero = b.splat(b.f32(0), shape.lanes);
         // A panel of K stays in the first-level cache while all rows pass.
         b.loop(b.index(0), arguments[4], 1, [&](Value panel) {
           b.loop(b.index(0), arguments[3], 1, [&](Value group) {
+            Value done = b.add(b.mul(panel, groups), group);
+            buildPrefetch(b, nextTile, b.mul(done, lines), lines);
             Value row = b.mul(group, mr);
             SmallVector<Value> tile = buildRegisterTile(
                 b, mr, nv, shape.lanes, b.index(shape.headDim),
