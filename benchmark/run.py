@@ -178,6 +178,7 @@ def main():
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=1)
+            file.write("\n")
         say(f"wrote {arguments.json}")
 
 

@@ -28,10 +28,11 @@ function(sparse_attn_lit_suite folder)
     set(only)
     if(ARG_SHARDS GREATER 1)
       string(APPEND name "/${shard}of${ARG_SHARDS}")
+      # Shards agree on the order only where it does not depend on earlier times.
       set(only --num-shards=${ARG_SHARDS} --run-shard=${shard})
     endif()
     add_test(NAME "${name}"
-             COMMAND "${SPARSE_ATTN_PYTHON}" "${LLVM_EXTERNAL_LIT}" -sv --workers=1 ${only}
+             COMMAND "${SPARSE_ATTN_PYTHON}" "${LLVM_EXTERNAL_LIT}" -sv --workers=1 --order=lexical ${only}
                      "${CMAKE_CURRENT_BINARY_DIR}/${folder}")
     set_tests_properties("${name}" PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
   endforeach()
