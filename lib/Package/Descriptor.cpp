@@ -13,17 +13,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparse_attn/Package/Package.h"
+#include "sparse_attn/Target/Machine.h"
 #include "sparse_attn/abi.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
-#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
-#include "llvm/MC/TargetRegistry.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
-#include "llvm/Target/TargetMachine.h"
-#include "llvm/TargetParser/Host.h"
 
 using namespace sparse_attn;
 using llvm::Constant;
@@ -227,43 +223,20 @@ void DescriptorBuilder::build(const CompiledLibrary &library, StringRef manifest
   builder.CreateRet(descriptor);
 }
 
-/// Compiles `module`, whose triple and data layout are those of `machine`.
-static Expected<llvm::SmallVector<char, 0>> compile(llvm::Module &module,
-                                                    llvm::TargetMachine &machine) {
-  llvm::SmallVector<char, 0> bytes;
-  llvm::raw_svector_ostream stream(bytes);
-  llvm::legacy::PassManager passes;
-  if (machine.addPassesToEmitFile(passes, stream, nullptr,
-                                  llvm::CodeGenFileType::ObjectFile))
-    return llvm::createStringError("LLVM cannot write object files for " +
-                                   module.getTargetTriple().str());
-  passes.run(module);
-  return bytes;
-}
-
 Expected<ObjectFile> sparse_attn::buildDescriptor(const CompiledLibrary &library,
                                                   StringRef manifest, bool shared) {
-  LLVMInitializeX86TargetInfo();
-  LLVMInitializeX86Target();
-  LLVMInitializeX86TargetMC();
-  LLVMInitializeX86AsmPrinter();
-
-  llvm::Triple triple("x86_64-unknown-linux-gnu");
-  std::string error;
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target)
-    return llvm::createStringError("this LLVM cannot compile for x86-64: " + error);
-  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, "x86-64", "", llvm::TargetOptions(), llvm::Reloc::PIC_));
-
+  Expected<std::unique_ptr<llvm::TargetMachine>> machine = createMachine("x86-64", "");
+  if (!machine)
+    return machine.takeError();
   llvm::LLVMContext context;
   llvm::Module module(library.name + ".descriptor", context);
-  module.setTargetTriple(triple);
-  module.setDataLayout(machine->createDataLayout());
+  module.setTargetTriple((*machine)->getTargetTriple());
+  module.setDataLayout((*machine)->createDataLayout());
   module.setPICLevel(llvm::PICLevel::BigPIC);
   DescriptorBuilder(module).build(library, manifest, shared);
 
-  Expected<llvm::SmallVector<char, 0>> bytes = compile(module, *machine);
+  Expected<llvm::SmallVector<char, 0>> bytes =
+      emitCode(module, **machine, llvm::CodeGenFileType::ObjectFile);
   if (!bytes)
     return bytes.takeError();
   return ObjectFile{library.name + ".descriptor.o", std::move(*bytes)};

@@ -15,18 +15,19 @@ using namespace sparse_attn;
 /// Lowers `module` (kernels or classifiers) to an object for `cpu`.
 static FailureOr<ObjectFile> compileObject(ModuleOp module, const Twine &name,
                                            StringRef cpu, StringRef features) {
-  auto machine = createTargetMachine(module, cpu, features);
+  auto machine = createMachineOrReport(module, cpu, features);
   llvm::LLVMContext context;
   if (!machine || failed(lowerToLLVM(module)))
     return failure();
   auto llvmModule = translateAndOptimise(module, context, *machine);
   if (!llvmModule)
     return failure();
+  auto bytes = emitCode(*llvmModule, *machine, llvm::CodeGenFileType::ObjectFile);
+  if (!bytes)
+    return module.emitError() << llvm::toString(bytes.takeError());
   ObjectFile object;
   object.name = name.str();
-  llvm::raw_svector_ostream os(object.bytes);
-  if (failed(emitMachineCode(*llvmModule, *machine, /*assembly=*/false, os)))
-    return module.emitError("LLVM cannot write objects for ") << cpu;
+  object.bytes = std::move(*bytes);
   return object;
 }
 

@@ -7,37 +7,18 @@
 
 #include "Emit.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/IR/LegacyPassManager.h"
-#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
-#include "llvm/TargetParser/Triple.h"
-#include <mutex>
 
 using namespace mlir;
 using namespace sparse_attn;
 
 std::unique_ptr<llvm::TargetMachine>
-sparse_attn::createTargetMachine(ModuleOp module, StringRef cpu, StringRef features) {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
-  });
-  llvm::Triple triple("x86_64-unknown-linux-gnu");
-  std::string error;
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target) {
-    module.emitError() << "LLVM has no x86-64 backend: " << error;
-    return nullptr;
-  }
-  llvm::TargetOptions options;
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, cpu, features, options, llvm::Reloc::PIC_,
-                                  std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+sparse_attn::createMachineOrReport(ModuleOp module, StringRef cpu, StringRef features) {
+  auto machine = createMachine(cpu, features);
+  if (machine)
+    return std::move(*machine);
+  module.emitError() << llvm::toString(machine.takeError());
+  return nullptr;
 }
 
 std::unique_ptr<llvm::Module>
@@ -72,18 +53,6 @@ sparse_attn::translateAndOptimise(ModuleOp module, llvm::LLVMContext &context,
   return llvmModule;
 }
 
-LogicalResult sparse_attn::emitMachineCode(llvm::Module &module,
-                                           llvm::TargetMachine &machine, bool assembly,
-                                           llvm::raw_pwrite_stream &os) {
-  llvm::legacy::PassManager passes;
-  auto type =
-      assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
-  if (machine.addPassesToEmitFile(passes, os, nullptr, type))
-    return failure();
-  passes.run(module);
-  return success();
-}
-
 LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,
                                      const CPULevel &level, llvm::raw_ostream &os) {
   OwningOpRef<ModuleOp> module = original.clone();
@@ -103,7 +72,7 @@ LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,
     module->print(os);
     return success();
   }
-  auto machine = createTargetMachine(*module, level.cpu, level.features);
+  auto machine = createMachineOrReport(*module, level.cpu, level.features);
   llvm::LLVMContext context;
   if (!machine || failed(lowerToLLVM(*module)))
     return failure();
@@ -114,10 +83,11 @@ LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,
     llvmModule->print(os, nullptr);
     return success();
   }
-  llvm::SmallVector<char, 0> bytes;
-  llvm::raw_svector_ostream stream(bytes);
-  if (failed(emitMachineCode(*llvmModule, *machine, stage == Stage::Asm, stream)))
-    return original.emitError("LLVM cannot write this kind of file");
-  os.write(bytes.data(), bytes.size());
+  auto bytes = emitCode(*llvmModule, *machine,
+                        stage == Stage::Asm ? llvm::CodeGenFileType::AssemblyFile
+                                            : llvm::CodeGenFileType::ObjectFile);
+  if (!bytes)
+    return original.emitError() << llvm::toString(bytes.takeError());
+  os.write(bytes->data(), bytes->size());
   return success();
 }

@@ -8,22 +8,19 @@
 #define SPARSE_ATTN_LIB_PIPELINES_EMIT_H
 
 #include "sparse_attn/Pipelines/Pipelines.h"
-#include "llvm/IR/Module.h"
-#include "llvm/Target/TargetMachine.h"
+#include "sparse_attn/Target/Machine.h"
 
 namespace sparse_attn {
 
-/// Position-independent x86-64 code for `cpu`; null after a diagnostic.
-std::unique_ptr<llvm::TargetMachine>
-createTargetMachine(mlir::ModuleOp module, llvm::StringRef cpu, llvm::StringRef features);
+/// createMachine of lib/Target; null after a diagnostic.
+std::unique_ptr<llvm::TargetMachine> createMachineOrReport(mlir::ModuleOp module,
+                                                           llvm::StringRef cpu,
+                                                           llvm::StringRef features);
 
 /// A module of the llvm dialect as optimised LLVM IR; null after a diagnostic.
 std::unique_ptr<llvm::Module> translateAndOptimise(mlir::ModuleOp module,
                                                    llvm::LLVMContext &context,
                                                    llvm::TargetMachine &machine);
-
-mlir::LogicalResult emitMachineCode(llvm::Module &module, llvm::TargetMachine &machine,
-                                    bool assembly, llvm::raw_pwrite_stream &os);
 
 } // namespace sparse_attn
 

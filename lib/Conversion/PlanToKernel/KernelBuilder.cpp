@@ -59,23 +59,11 @@ KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
 Value KernelBuilder::index(int64_t value) {
   return arith::ConstantIndexOp::create(builder, loc, value);
 }
-Value KernelBuilder::i32(int64_t value) {
-  return arith::ConstantIntOp::create(builder, loc, value, 32);
-}
 Value KernelBuilder::f32(double value) {
   return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
 }
-Value KernelBuilder::add(Value a, Value b) {
-  return builder.createOrFold<arith::AddIOp>(loc, a, b);
-}
-Value KernelBuilder::sub(Value a, Value b) {
-  return builder.createOrFold<arith::SubIOp>(loc, a, b);
-}
 Value KernelBuilder::mul(Value a, int64_t b) {
   return builder.createOrFold<arith::MulIOp>(loc, a, index(b));
-}
-Value KernelBuilder::min(Value a, Value b) {
-  return builder.createOrFold<arith::MinSIOp>(loc, a, b);
 }
 Value KernelBuilder::ceilDiv(Value a, int64_t b) {
   return builder.createOrFold<arith::DivUIOp>(loc, add(a, index(b - 1)), index(b));
@@ -88,9 +76,6 @@ Value KernelBuilder::toI32(Value value) {
 }
 Value KernelBuilder::toIndex(Value value) {
   return builder.createOrFold<arith::IndexCastOp>(loc, builder.getIndexType(), value);
-}
-Value KernelBuilder::less(Value a, Value b) {
-  return builder.createOrFold<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, a, b);
 }
 
 void KernelBuilder::loop(Value lower, Value upper, int64_t step,

@@ -13,6 +13,7 @@
 #ifndef SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H
 #define SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H
 
+#include "dialect/SparseAttn/TileBuilder.h"
 #include "sparse_attn/Conversion/KernelShape.h"
 #include "sparse_attn/Conversion/KernelValues.h"
 #include "sparse_attn/Conversion/Passes.h"
@@ -20,28 +21,21 @@
 
 namespace sparse_attn {
 
-/// Builds into one function of one attention.
-class KernelBuilder {
+/// Builds into one function of one attention. Sums, differences and comparisons
+/// are ArithBuilder's, of index or i32 values alike.
+class KernelBuilder : public ArithBuilder {
 public:
-  KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc)
-      : builder(builder), loc(loc) {}
-
-  mlir::OpBuilder &builder;
-  mlir::Location loc;
+  using ArithBuilder::ArithBuilder;
 
   //===--- Constants and integers (index type unless said otherwise) ------===//
   mlir::Value index(int64_t value);
-  mlir::Value i32(int64_t value);
+  mlir::Value i32(int64_t value) { return constant(value); }
   mlir::Value f32(double value);
-  mlir::Value add(mlir::Value a, mlir::Value b);
-  mlir::Value sub(mlir::Value a, mlir::Value b);
   mlir::Value mul(mlir::Value a, int64_t b);
-  mlir::Value min(mlir::Value a, mlir::Value b);
   mlir::Value ceilDiv(mlir::Value a, int64_t b);   ///< a >= 0
   mlir::Value remainder(mlir::Value a, int64_t b); ///< a >= 0
   mlir::Value toI32(mlir::Value index);
   mlir::Value toIndex(mlir::Value integer);
-  mlir::Value less(mlir::Value a, mlir::Value b);
 
   //===--- Control ---------------------------------------------------------===//
   void loop(mlir::Value lower, mlir::Value upper, int64_t step,
