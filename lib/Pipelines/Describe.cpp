@@ -33,13 +33,19 @@ struct Role {
 };
 } // namespace
 
-/// The role of tensor operand `operand` of a mask or modifier op.
+/// What a mask or modifier op tells of its tensor operand.
 template <typename OpInterface>
-static Role getOperandRole(OpInterface op, OpOperand &operand) {
+static const TensorSpec &getSpec(OpInterface op, OpOperand &operand) {
   unsigned tensors = 0; // optional tensors come last
   for (Value other : op->getOperands().take_front(operand.getOperandNumber()))
     tensors += isa<TensorType>(other.getType());
-  const TensorSpec &spec = op.getTensorSpecs()[tensors];
+  return op.getTensorSpecs()[tensors];
+}
+
+/// The role of tensor operand `operand` of a mask or modifier op.
+template <typename OpInterface>
+static Role getOperandRole(OpInterface op, OpOperand &operand) {
+  const TensorSpec &spec = getSpec(op, operand);
   Role role;
   role.axes.append(spec.axes.begin(), spec.axes.begin() + spec.rank);
   return role;
@@ -106,6 +112,58 @@ static LogicalResult describeElement(Operation *op, Type element, TensorDesc &de
   return success();
 }
 
+//===----------------------------------------------------------------------===//
+// Names
+//===----------------------------------------------------------------------===//
+
+/// What the op that reads a value calls it, "" if it has no word for it.
+static StringRef suggestName(OpOperand &use) {
+  Operation *op = use.getOwner();
+  if (auto mask = dyn_cast<MaskOpInterface>(op))
+    return getSpec(mask, use).name;
+  if (auto modifier = dyn_cast<ModifierOpInterface>(op))
+    return getSpec(modifier, use).name;
+  if (auto pool = dyn_cast<PoolOp>(op))
+    return pool->use_empty() ? "" : suggestName(*pool->getUses().begin());
+  auto attention = dyn_cast<AttentionOp>(op);
+  if (!attention)
+    return "";
+  const std::pair<Value, StringRef> names[] = {
+      {attention.getQ(), "q"},        {attention.getK(), "k"},
+      {attention.getV(), "v"},        {attention.getKvLen(), "kv_len"},
+      {attention.getQLen(), "q_len"}, {attention.getQOffset(), "q_offset"},
+      {attention.getSinks(), "sinks"}};
+  for (auto [value, name] : names)
+    if (value == use.get())
+      return name;
+  return "";
+}
+
+/// Names the arguments that have no name after what reads them, or by number where
+/// the word is taken. The kernel's source carries the names from then on.
+static void nameArguments(func::FuncOp kernel) {
+  llvm::StringSet<llvm::MallocAllocator> taken;
+  auto getGiven = [&](unsigned number) {
+    return kernel.getArgAttrOfType<StringAttr>(number, kNameAttr);
+  };
+  for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
+    if (StringAttr name = getGiven(i))
+      taken.insert(name.getValue());
+  for (BlockArgument argument : kernel.getArguments()) {
+    unsigned number = argument.getArgNumber();
+    if (getGiven(number))
+      continue;
+    std::string name;
+    for (OpOperand &use : argument.getUses())
+      if (StringRef word = suggestName(use); name.empty() && !taken.contains(word))
+        name = word.str();
+    if (name.empty())
+      name = "arg" + std::to_string(number);
+    taken.insert(name);
+    kernel.setArgAttr(number, kNameAttr, StringAttr::get(kernel.getContext(), name));
+  }
+}
+
 /// The name that an argument or result carries, else `fallback`.
 static std::string getName(DictionaryAttr attributes, const std::string &fallback) {
   if (attributes)
@@ -163,7 +221,18 @@ static bool isStep(Operation &op) {
   return isa<AttentionOp, PoolOp, MergeOp, block_plan::AttentionOp>(op);
 }
 
-/// (kernel_c1) .. (kernel_c4): what makes a function a kernel.
+/// Whether a step can read this tensor: an argument, or for keys and values a pool
+/// of one, or for merge a state.
+static bool isReadable(Operation *op, Value tensor) {
+  Operation *source = tensor.getDefiningOp();
+  if (isa<MergeOp>(op))
+    return isa_and_nonnull<AttentionOp, MergeOp>(source);
+  if (auto pool = dyn_cast_or_null<PoolOp>(source))
+    return isa<AttentionOp>(op) && isa<BlockArgument>(pool.getSource());
+  return !source;
+}
+
+/// (kernel_c1) .. (kernel_c5): what makes a function a kernel.
 static LogicalResult checkKernel(func::FuncOp kernel) {
   if (!kernel.getBody().hasOneBlock())
     return kernel.emitOpError(
@@ -174,6 +243,11 @@ static LogicalResult checkKernel(func::FuncOp kernel) {
       return op.emitOpError(
           "is not allowed in a kernel, which is made of masks, modifiers, "
           "attention, pool and merge");
+  for (Operation &op : kernel.getBody().front().without_terminator())
+    for (Value operand : op.getOperands())
+      if (isa<TensorType, PooledType>(operand.getType()) && !isReadable(&op, operand))
+        return op.emitOpError("must read arguments of the kernel; what one attention "
+                              "computes goes to merge or is returned");
   auto results = kernel.getBody().front().getTerminator()->getOperands();
   if (results.empty())
     return kernel.emitOpError(
@@ -203,6 +277,7 @@ FailureOr<CompiledKernel> sparse_attn::describeInterface(func::FuncOp kernel) {
     return failure();
   CompiledKernel desc;
   desc.name = kernel.getSymName();
+  nameArguments(kernel);
   desc.source = printKernel(kernel);
   llvm::StringSet<llvm::MallocAllocator> names;
   auto isNew = [&](const TensorDesc &tensor) -> LogicalResult {
