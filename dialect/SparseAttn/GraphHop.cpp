@@ -15,6 +15,15 @@ using namespace sparse_attn;
 // graph_hop
 //===----------------------------------------------------------------------===//
 
+static HopGraph getGraph(GraphHopOp op) {
+  return {op,
+          op.getOffsets(),
+          op.getChunkNode(),
+          op.getIndptr(),
+          op.getIndices(),
+          op.getDirected()};
+}
+
 LogicalResult GraphHopOp::verify() {
   // (graph_hop_c1) 0 <= max_hops < 2^30
   if (getMaxHops() &&
@@ -23,21 +32,11 @@ LogicalResult GraphHopOp::verify() {
     return failure();
   // (graph_hop_c2) offsets hold one entry more than chunk_node, where both sizes are
   // known
-  int64_t offsets = getOffsets().getType().getDimSize(1);
-  int64_t chunks = getChunkNode().getType().getDimSize(1);
-  if (ShapedType::isDynamic(offsets) || ShapedType::isDynamic(chunks) ||
-      offsets == chunks + 1)
-    return success();
-  return emitOpError()
-         << "chunk_node must have one entry per chunk, " << offsets - 1 << " for "
-         << offsets << " offsets, got " << chunks
-         << "; offsets hold the start of every chunk and the end of the last";
+  return getGraph(*this).verifyChunks();
 }
 
 double GraphHopOp::evaluate(const Pair &pair, Evaluator &evaluator) {
-  HopGraph graph{*this,       getOffsets(), getChunkNode(),
-                 getIndptr(), getIndices(), getDirected()};
-  int64_t hops = graph.distance(pair.b, pair.p, pair.j, evaluator);
+  int64_t hops = getGraph(*this).distance(pair.b, pair.p, pair.j, evaluator);
   return hops >= 0 && (!getMaxHops() || hops <= static_cast<int64_t>(*getMaxHops()));
 }
 
@@ -54,24 +53,12 @@ bool GraphHopOp::isPerBatch() {
 }
 
 SmallVector<PlanCheck> GraphHopOp::getPlanChecks() {
-  // Of the offsets too.
-  return {
-      {PlanCheck::Graph, {getOffsets(), getChunkNode(), getIndptr(), getIndices()}, {}}};
+  return {getGraph(*this).getCheck()};
 }
 
 std::optional<PlanTable> GraphHopOp::getPlanTable() {
-  constexpr int64_t kUnbounded = -1, kNoDistances = 0;
-  int64_t maxHops = getMaxHops() ? static_cast<int64_t>(*getMaxHops()) : kUnbounded;
-  return PlanTable{PlanTable::Reach,
-                   {getOffsets(), getChunkNode(), getIndptr(), getIndices()},
-                   {maxHops, getDirected(), kNoDistances}};
+  int64_t maxHops = getMaxHops() ? static_cast<int64_t>(*getMaxHops()) : -1;
+  return getGraph(*this).getTable(maxHops, /*wantDistances=*/false);
 }
 
-ArrayRef<TensorSpec> GraphHopOp::getTensorSpecs() {
-  static constexpr TensorSpec specs[] = {
-      {"offsets", 32, false, false, 2, {Axis::BatchOrOne, Axis::Free}},
-      {"chunk_node", 32, false, false, 2, {Axis::BatchOrOne, Axis::Free}},
-      {"indptr", 32, false, false, 1, {Axis::Free}},
-      {"indices", 32, false, false, 1, {Axis::Free}}};
-  return specs;
-}
+ArrayRef<TensorSpec> GraphHopOp::getTensorSpecs() { return HopGraph::getTensorSpecs(); }

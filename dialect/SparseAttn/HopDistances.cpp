@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialect/SparseAttn/HopDistances.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Operation.h"
 #include <queue>
 #include <vector>
 
@@ -71,4 +73,35 @@ int64_t HopGraph::distance(int64_t b, int64_t p, int64_t j, Evaluator &evaluator
   Distances &distances = evaluator.derived<Distances>(
       op, from, [&] { return computeDistances(neighbours, from); });
   return distances[to];
+}
+
+LogicalResult HopGraph::verifyChunks() const {
+  int64_t starts = cast<RankedTensorType>(offsets.getType()).getDimSize(1);
+  int64_t chunks = cast<RankedTensorType>(chunkNode.getType()).getDimSize(1);
+  if (ShapedType::isDynamic(starts) || ShapedType::isDynamic(chunks) ||
+      starts == chunks + 1)
+    return success();
+  return op->emitOpError()
+         << "chunk_node must have one entry per chunk, " << starts - 1 << " for "
+         << starts << " offsets, got " << chunks
+         << "; offsets hold the start of every chunk and the end of the last";
+}
+
+PlanCheck HopGraph::getCheck() const {
+  return {PlanCheck::Graph, {offsets, chunkNode, indptr, indices}, {}};
+}
+
+PlanTable HopGraph::getTable(int64_t maxHops, bool wantDistances) const {
+  return {PlanTable::Reach,
+          {offsets, chunkNode, indptr, indices},
+          {maxHops, directed, wantDistances}};
+}
+
+ArrayRef<TensorSpec> HopGraph::getTensorSpecs() {
+  static constexpr TensorSpec specs[] = {
+      {"offsets", 32, false, false, 2, {Axis::BatchOrOne, Axis::Free}},
+      {"chunk_node", 32, false, false, 2, {Axis::BatchOrOne, Axis::Free}},
+      {"indptr", 32, false, false, 1, {Axis::Free}},
+      {"indices", 32, false, false, 1, {Axis::Free}}};
+  return specs;
 }

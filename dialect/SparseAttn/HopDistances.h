@@ -28,6 +28,14 @@ struct HopGraph {
   /// every node that is asked about.
   int64_t distance(int64_t b, int64_t p, int64_t j, Evaluator &evaluator) const;
 
+  /// That offsets hold one entry more than chunk_node, where both sizes are known.
+  llvm::LogicalResult verifyChunks() const;
+  /// What a plan checks of the operands, offsets included, and makes of them;
+  /// `maxHops` below 0 is unbounded.
+  PlanCheck getCheck() const;
+  PlanTable getTable(int64_t maxHops, bool wantDistances) const;
+  static llvm::ArrayRef<TensorSpec> getTensorSpecs();
+
 private:
   /// The node of a position, or -1 outside every chunk.
   int64_t getNode(int64_t b, int64_t position, Evaluator &evaluator) const;

@@ -150,6 +150,15 @@ Value RelativeBiasOp::buildScore(Value score, ScoreBuilder &builder) {
 // HopDecayOp
 //===----------------------------------------------------------------------===//
 
+static HopGraph getGraph(HopDecayOp op) {
+  return {op,
+          op.getOffsets(),
+          op.getChunkNode(),
+          op.getIndptr(),
+          op.getIndices(),
+          op.getDirected()};
+}
+
 LogicalResult HopDecayOp::verify() {
   // (hop_decay_c1)
   if (failed(verifyParameter(*this, "max_hops", getMaxHops(), 0,
@@ -160,36 +169,13 @@ LogicalResult HopDecayOp::verify() {
     return emitOpError("temperature must be > 0 and an ordinary f32 number (2^-126 to "
                        "2^126); use sparse_attn.graph_hop for a sharp limit");
   // (hop_decay_c3)
-  int64_t offsets = getOffsets().getType().getDimSize(1);
-  int64_t chunks = getChunkNode().getType().getDimSize(1);
-  if (!ShapedType::isDynamic(offsets) && !ShapedType::isDynamic(chunks) &&
-      offsets != chunks + 1)
-    return emitOpError() << "chunk_node must have one entry per chunk, " << offsets - 1
-                         << " for " << offsets << " offsets, got " << chunks
-                         << "; offsets hold the start of every chunk and the end of the "
-                            "last";
-  return success();
-}
-
-ArrayRef<TensorSpec> HopDecayOp::getTensorSpecs() {
-  static constexpr TensorSpec specs[] = {
-      {"offsets", 32, false, false, 2, {Axis::BatchOrOne, Axis::Free}},
-      {"chunk_node", 32, false, false, 2, {Axis::BatchOrOne, Axis::Free}},
-      {"indptr", 32, false, false, 1, {Axis::Free}},
-      {"indices", 32, false, false, 1, {Axis::Free}}};
-  return specs;
+  return getGraph(*this).verifyChunks();
 }
 
 /// Hops from the node of the query to the node of the key, below 0 where there is
 /// no path.
 static int64_t getHops(HopDecayOp op, const Pair &pair, Evaluator &evaluator) {
-  HopGraph graph{op,
-                 op.getOffsets(),
-                 op.getChunkNode(),
-                 op.getIndptr(),
-                 op.getIndices(),
-                 op.getDirected()};
-  return graph.distance(pair.b, pair.p, pair.j, evaluator);
+  return getGraph(op).distance(pair.b, pair.p, pair.j, evaluator);
 }
 
 bool HopDecayOp::excludes(const Pair &pair, Evaluator &evaluator) {
@@ -223,13 +209,11 @@ std::optional<TileClass> HopDecayOp::buildTileClass(TileBuilder &builder) {
 }
 
 SmallVector<PlanCheck> HopDecayOp::getPlanChecks() {
-  return {
-      {PlanCheck::Graph, {getOffsets(), getChunkNode(), getIndptr(), getIndices()}, {}}};
+  return {getGraph(*this).getCheck()};
 }
 
 std::optional<PlanTable> HopDecayOp::getPlanTable() {
-  constexpr int64_t kUnbounded = -1, kWantDistances = 1;
-  return PlanTable{PlanTable::Reach,
-                   {getOffsets(), getChunkNode(), getIndptr(), getIndices()},
-                   {kUnbounded, getDirected(), kWantDistances}};
+  return getGraph(*this).getTable(/*maxHops=*/-1, /*wantDistances=*/true);
 }
+
+ArrayRef<TensorSpec> HopDecayOp::getTensorSpecs() { return HopGraph::getTensorSpecs(); }
