@@ -81,12 +81,12 @@ static void collectMasks(Value mask, llvm::SetVector<Operation *> &ops) {
 
 static Needs computeNeeds(AttentionOp attention) {
   Needs needs;
-  needs.binding = getBinding(attention.getMask());
   llvm::SetVector<Operation *> masks;
   collectMasks(attention.getMask(), masks);
   for (Operation *op : masks) {
     auto mask = cast<MaskOpInterface>(op);
     needs.add(mask);
+    needs.binding = std::max(needs.binding, mask.getOwnBinding());
     needs.perBatch |= mask.isPerBatch();
     needs.perHead |= mask.isPerHead();
     for (Value operand : op->getOperands())
