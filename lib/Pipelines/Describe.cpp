@@ -101,7 +101,7 @@ static FailureOr<Role> getRole(BlockArgument argument, StringRef name) {
   return *result;
 }
 
-static LogicalResult describeElement(Operation *op, Type element, TensorDesc &desc) {
+static void describeElement(Type element, TensorDesc &desc) {
   desc.typeBits = element.getIntOrFloatBitWidth();
   if (element.isBF16())
     desc.typeCode = 4;
@@ -109,7 +109,6 @@ static LogicalResult describeElement(Operation *op, Type element, TensorDesc &de
     desc.typeCode = 2;
   else
     desc.typeCode = desc.typeBits == 8 ? 1 : 0; // bytes of bits are unsigned
-  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -182,8 +181,9 @@ static FailureOr<TensorDesc> describeInput(func::FuncOp kernel, BlockArgument ar
            << "argument '" << desc.name << "' must be a ranked tensor, got "
            << argument.getType();
   FailureOr<Role> role = getRole(argument, desc.name);
-  if (failed(role) || failed(describeElement(kernel, type.getElementType(), desc)))
+  if (failed(role))
     return failure();
+  describeElement(type.getElementType(), desc);
   desc.layout = role->layout;
   desc.rank = type.getRank();
   desc.value = number;
@@ -206,7 +206,7 @@ static TensorDesc describeOutput(func::FuncOp kernel, unsigned number, Type type
   auto tensor = cast<RankedTensorType>(type);
   bool isState = tensor.getRank() == 3;
   desc.name = getName(kernel.getResultAttrDict(number), isState ? "lse" : "out");
-  (void)describeElement(kernel, tensor.getElementType(), desc);
+  describeElement(tensor.getElementType(), desc);
   desc.rank = tensor.getRank();
   constexpr Axis axes[] = {Axis::Batch, Axis::Heads, Axis::Queries, Axis::Free};
   for (int64_t axis = 0; axis < tensor.getRank(); ++axis) {

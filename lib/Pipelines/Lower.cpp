@@ -49,12 +49,17 @@ void sparse_attn::buildPlanPipeline(OpPassManager &manager) {
   manager.addPass(createCanonicalizerPass()); // what CSE has made equal
 }
 
-void sparse_attn::buildKernelPipeline(OpPassManager &manager, const CPULevel &level) {
+/// The pass reports a level that it does not know.
+static void addKernelPasses(OpPassManager &manager, StringRef level) {
   ConvertPlanToKernelPassOptions options;
-  options.level = level.name.str();
+  options.level = level.str();
   manager.addPass(createConvertPlanToKernelPass(options));
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
+}
+
+void sparse_attn::buildKernelPipeline(OpPassManager &manager, const CPULevel &level) {
+  addKernelPasses(manager, level.name);
 }
 
 void sparse_attn::buildClassifierPipeline(OpPassManager &manager) {
@@ -142,11 +147,7 @@ void sparse_attn::registerPasses() {
       "sparse-attn-to-kernel", "Masks to the kernels of one instruction level",
       [](OpPassManager &manager, const KernelPipelineOptions &options) {
         buildPlanPipeline(manager);
-        ConvertPlanToKernelPassOptions pass;
-        pass.level = options.level;
-        manager.addPass(createConvertPlanToKernelPass(pass));
-        manager.addPass(createCanonicalizerPass());
-        manager.addPass(createCSEPass());
+        addKernelPasses(manager, options.level);
       });
   PassPipelineRegistration<>("sparse-attn-to-llvm",
                              "Kernels (vector, scf, memref) to the llvm dialect",

@@ -19,10 +19,6 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-static constexpr double kInfinity = std::numeric_limits<double>::infinity();
-static constexpr double kLog2E = 1.4426950408889634;
-static constexpr double kLn2 = 0.6931471805599453;
-
 namespace {
 /// The arguments of the function and the arrays of its scratch.
 struct Frame {

@@ -175,13 +175,12 @@ Value KernelBuilder::viewPointer(Value values, int32_t id) {
   return advance(values, id * sizeof(sa_view));
 }
 
-TypedValue<MemRefType> KernelBuilder::viewOf(Value values, int32_t id, Type element,
-                                             bool unitStride) {
+TypedValue<MemRefType> KernelBuilder::viewOf(Value values, int32_t id, Type element) {
   Value descriptor = LLVM::LoadOp::create(builder, loc, getDescriptorType(builder, 4),
                                           viewPointer(values, id));
   int64_t dynamic = ShapedType::kDynamic;
-  auto layout = StridedLayoutAttr::get(
-      builder.getContext(), 0, {dynamic, dynamic, dynamic, unitStride ? 1 : dynamic});
+  auto layout =
+      StridedLayoutAttr::get(builder.getContext(), 0, {dynamic, dynamic, dynamic, 1});
   auto type = MemRefType::get({dynamic, dynamic, dynamic, dynamic}, element, layout);
   auto cast = UnrealizedConversionCastOp::create(builder, loc, type, descriptor);
   return llvm::cast<TypedValue<MemRefType>>(cast.getResult(0));

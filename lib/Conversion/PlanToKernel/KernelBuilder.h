@@ -18,8 +18,13 @@
 #include "sparse_attn/Conversion/KernelValues.h"
 #include "sparse_attn/Conversion/Passes.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
+#include <limits>
 
 namespace sparse_attn {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+inline constexpr double kLog2E = 1.4426950408889634;
+inline constexpr double kLn2 = 0.6931471805599453;
 
 /// Builds into one function of one attention. Sums, differences and comparisons
 /// are ArithBuilder's, of index or i32 values alike.
@@ -64,7 +69,7 @@ public:
   /// The tensor of value `id` in the sa_view array at `values`, as a rank-4
   /// memref with a unit innermost stride.
   mlir::TypedValue<mlir::MemRefType> viewOf(mlir::Value values, int32_t id,
-                                            mlir::Type element, bool unitStride = true);
+                                            mlir::Type element);
   mlir::Value viewPointer(mlir::Value values, int32_t id);
   mlir::Value load(mlir::Value memref, mlir::ValueRange indices);
   mlir::Value loadVector(mlir::Value memref, mlir::ValueRange indices,

@@ -135,8 +135,6 @@ Value RegionCloner::cloneHelper(block_plan::HelperOp op, IRMapping &mapping) {
       arguments.push_back(lookup(argument, mapping));
   }
   auto module = builder.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
-  if (!module)
-    module = cast<ModuleOp>(builder.getInsertionBlock()->getParentOp());
   if (!module.lookupSymbol(op.getCallee())) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(module.getBody());

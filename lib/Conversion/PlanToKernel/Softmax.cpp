@@ -24,9 +24,6 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-static constexpr double kInfinity = std::numeric_limits<double>::infinity();
-static constexpr double kLog2E = 1.4426950408889634;
-
 namespace {
 /// What a tile's softmax reads, by name.
 struct Tile {
