@@ -57,5 +57,8 @@ for name in ("SPARSE_ATTN_LEVEL", "OMP_NUM_THREADS"):
 with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
     flags = next((line for line in info if line.startswith("flags")), "").split()
 config.available_features.update(
-    level for level, flag in (("avx2", "avx2"), ("avx512", "avx512f")) if flag in flags
+    level
+    for level, flag in (
+        ("avx2", "avx2"), ("avx512", "avx512f"), ("avx512_bf16", "avx512_bf16"))
+    if flag in flags
 )

@@ -7,6 +7,7 @@
 
 #include "Describe.h"
 #include "Emit.h"
+#include "dialect/BlockPlan/BlockPlan.h"
 #include "sparse_attn/Conversion/KernelValues.h"
 
 using namespace mlir;
@@ -31,6 +32,26 @@ static FailureOr<ObjectFile> compileObject(ModuleOp module, const Twine &name,
   return object;
 }
 
+/// Whether `level` has faster instructions than `lower` for kernels on `element`.
+static bool differs(const CPULevel &level, const CPULevel &lower, Type element) {
+  return level.lanes != lower.lanes ||
+         (element.isBF16() && level.bf16Dot != lower.bf16Dot);
+}
+
+/// Those of `levels`, ascending, that a library holds for `kernel`: one that would
+/// only repeat the code of the level before it is left out.
+static SmallVector<const CPULevel *> getHeldLevels(func::FuncOp kernel,
+                                                   ArrayRef<const CPULevel *> levels) {
+  SmallVector<const CPULevel *> held;
+  auto plans = kernel.getBody().getOps<block_plan::AttentionOp>();
+  for (const CPULevel *level : levels)
+    if (held.empty() || llvm::any_of(plans, [&](block_plan::AttentionOp plan) {
+          return differs(*level, *held.back(), plan.getKeyTensorType().getElementType());
+        }))
+      held.push_back(level);
+  return held;
+}
+
 static LogicalResult compileObjects(ModuleOp plans, ArrayRef<const CPULevel *> levels,
                                     CompiledLibrary &library) {
   OwningOpRef<ModuleOp> classifiers = plans.clone();
@@ -44,6 +65,11 @@ static LogicalResult compileObjects(ModuleOp plans, ArrayRef<const CPULevel *> l
   library.objects.push_back(std::move(*object));
   for (const CPULevel *level : levels) {
     OwningOpRef<ModuleOp> kernels = plans.clone();
+    for (func::FuncOp kernel : getKernels(*kernels))
+      if (!llvm::is_contained(getHeldLevels(kernel, levels), level))
+        kernel.erase();
+    if (getKernels(*kernels).empty())
+      continue;
     if (failed(lowerToKernel(*kernels, *level)))
       return failure();
     object = compileObject(*kernels, library.name + "." + level->name + ".o", level->cpu,
@@ -78,7 +104,7 @@ FailureOr<CompiledLibrary> sparse_attn::compileLibrary(ModuleOp original,
   if (failed(lowerToPlan(*module)))
     return failure();
   for (auto [kernel, planned] : llvm::zip_equal(library.kernels, getKernels(*module)))
-    if (failed(describeSteps(planned, levels, kernel)))
+    if (failed(describeSteps(planned, getHeldLevels(planned, levels), kernel)))
       return failure();
   if (failed(compileObjects(*module, levels, library)))
     return failure();

@@ -29,6 +29,7 @@ static int detect_level(void) {
   const uint32_t avx2_needed = bit_AVX2 | bit_BMI | bit_BMI2;
   const uint32_t avx512_needed =
       bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
+  const uint32_t bf16_needed = 1u << 5;
   const uint64_t ymm_saved = 0x06, zmm_saved = 0xe6;
 
   uint32_t a, b, c, d;
@@ -41,7 +42,11 @@ static int detect_level(void) {
     return 0;
   if ((saved & zmm_saved) != zmm_saved || (b & avx512_needed) != avx512_needed)
     return SA_LEVEL_AVX2;
-  return SA_LEVEL_AVX512;
+  uint32_t last_subleaf = a;
+  if (last_subleaf < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d) ||
+      (a & bf16_needed) != bf16_needed)
+    return SA_LEVEL_AVX512;
+  return SA_LEVEL_AVX512_BF16;
 }
 #else
 static int detect_level(void) { return 0; }

@@ -68,7 +68,7 @@ static cl::opt<std::string>
          cl::desc("name of the library (default: that of the file), and of the kernel "
                   "with --pattern"));
 static cl::opt<std::string>
-    level("level", cl::value_desc("avx512|avx2|all"), cl::cat(category),
+    level("level", cl::value_desc("avx512_bf16|avx512|avx2|all"), cl::cat(category),
           cl::desc("instruction level (default: all for a library, else the best)"));
 static cl::opt<Target>
     target("target", cl::desc("what to compile for"), cl::init(Target::CPU),

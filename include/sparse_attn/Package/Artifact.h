@@ -57,7 +57,7 @@ struct CheckDesc {
 /// sa_level: one instruction level of an attention.
 struct LevelDesc {
   int32_t level = 0;
-  std::string name; ///< "avx2", "avx512"
+  std::string name; ///< "avx2", "avx512", "avx512_bf16"
   int64_t scratchBytes = 0;
   int64_t packedBytes = 0;  ///< of one key tile
   std::string packSymbol;   ///< an sa_pack_fn

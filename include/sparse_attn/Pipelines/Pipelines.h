@@ -59,7 +59,8 @@ mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const CPULevel
 struct CompileOptions {
   /// The library's name, a C identifier.
   std::string name;
-  /// Levels to compile for, ascending; empty: all of the target.
+  /// Levels to compile for, ascending; empty: all of the target. A kernel is
+  /// compiled once for levels that would give the same code.
   llvm::SmallVector<const CPULevel *> levels;
 };
 

@@ -25,6 +25,8 @@ struct CPULevel {
   /// The register tile of the matrix products: rows x (vectors * lanes) f32
   /// accumulators, which with one row of B and a broadcast fill the registers.
   int64_t tileRows, tileVectors;
+  /// It multiplies pairs of bf16 and adds both products to an f32 (vdpbf16ps).
+  bool bf16Dot;
 
   int64_t panel() const { return tileVectors * lanes; }
 };

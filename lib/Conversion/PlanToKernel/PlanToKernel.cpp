@@ -80,8 +80,11 @@ struct ConvertPlanToKernel
   void runOnOperation() override {
     const CPULevel *facts = findLevel(level);
     if (!facts) {
-      getOperation().emitError()
-          << "unknown instruction level '" << level << "'; known are avx2 and avx512";
+      InFlightDiagnostic error = getOperation().emitError()
+                                 << "unknown instruction level '" << level
+                                 << "'; known are ";
+      llvm::interleaveComma(getX86Levels(), error,
+                            [&](const CPULevel &known) { error << known.name; });
       return signalPassFailure();
     }
     replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,

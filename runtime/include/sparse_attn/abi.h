@@ -93,12 +93,12 @@ typedef struct sa_attend_args {
 typedef void (*sa_attend_fn)(const sa_attend_args *args);
 
 /* Instruction levels, best last. */
-enum { SA_LEVEL_AVX2 = 1, SA_LEVEL_AVX512 = 2 };
+enum { SA_LEVEL_AVX2 = 1, SA_LEVEL_AVX512 = 2, SA_LEVEL_AVX512_BF16 = 3 };
 
 typedef struct sa_level {
   int32_t level;
   int32_t reserved;
-  const char *name;      /* "avx2", "avx512" */
+  const char *name;      /* "avx2", "avx512", "avx512_bf16" */
   int64_t scratch_bytes; /* of one worker */
   int64_t packed_bytes;  /* of one key tile, a multiple of 64 */
   sa_pack_fn pack;

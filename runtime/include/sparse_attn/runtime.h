@@ -174,8 +174,9 @@ SPARSE_ATTN_API sparse_attn_status sparse_attn_run(
     size_t workspace_bytes, const sparse_attn_options *options);
 
 /* The instruction level that runs here, e.g. "avx512". The environment variable
- * SPARSE_ATTN_LEVEL=NAME asks for a lower one. NULL and a message where none
- * runs. */
+ * SPARSE_ATTN_LEVEL=NAME asks for a lower one, which the library must hold: a
+ * kernel has avx512_bf16 only where bf16 makes it differ from avx512. NULL and a
+ * message where none runs. */
 SPARSE_ATTN_API const char *sparse_attn_kernel_level(const sparse_attn_kernel *kernel);
 
 /*===--- Looking into a plan ----------------------------------------------===*/

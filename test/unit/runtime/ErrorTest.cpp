@@ -502,6 +502,30 @@ TEST(BadKernel, malformedDescriptors) {
          "this runtime does not know its table 0");
 }
 
+// The best level that the processor has and the library holds, whatever the library
+// holds beside it.
+TEST(Level, best) {
+  Kernel kernel("attn");
+  kernel.addQKV(kD, kDv);
+  Attention &attention = kernel.attention(kD, kDv, nullptr, all());
+  kernel.outputState(kDv);
+  const std::pair<const char *, bool> known[] = {
+      {"avx2", __builtin_cpu_supports("x86-64-v3")},
+      {"avx512", __builtin_cpu_supports("x86-64-v4")},
+      {"avx512_bf16",
+       __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")}};
+  sa_level level = attention.levels[0];
+  attention.levels.clear();
+  const char *best = nullptr;
+  for (auto [name, supported] : known) {
+    level.level = attention.levels.size() + 1;
+    level.name = name;
+    attention.levels.push_back(level);
+    best = supported ? name : best;
+    EXPECT_STREQ(sparse_attn_kernel_level(kernel.get()), best) << "up to " << name;
+  }
+}
+
 TEST(Level, environmentAndProcessor) {
   Kernel kernel("attn");
   kernel.addQKV(kD, kDv);
@@ -516,6 +540,12 @@ TEST(Level, environmentAndProcessor) {
       "kernel 'attn': SPARSE_ATTN_LEVEL asks for 'sse9', but the library "
       "holds avx2, avx512";
   EXPECT_STREQ(sparse_attn_last_error(), message);
+  setenv("SPARSE_ATTN_LEVEL", "avx512_bf16", 1); // exists, but not in this library
+  EXPECT_EQ(sparse_attn_kernel_level(code), nullptr);
+  EXPECT_STREQ(sparse_attn_last_error(),
+               "kernel 'attn': SPARSE_ATTN_LEVEL asks for 'avx512_bf16', but the library "
+               "holds avx2, avx512");
+  setenv("SPARSE_ATTN_LEVEL", "sse9", 1);
   EXPECT_ERROR(createPlan(code, kShape), SPARSE_ATTN_UNSUPPORTED_CPU, message);
   setenv("SPARSE_ATTN_LEVEL", "", 1);
   EXPECT_NE(sparse_attn_kernel_level(code), nullptr);

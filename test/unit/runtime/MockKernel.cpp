@@ -281,9 +281,9 @@ Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predi
   code.out = nextValue++;
   code.lse = nextValue++;
   code.classify = result.classify ? classifiers[result.slot] : nullptr;
-  for (int level : {SA_LEVEL_AVX2, SA_LEVEL_AVX512})
-    result.levels.push_back({level, 0, level == SA_LEVEL_AVX2 ? "avx2" : "avx512", 64,
-                             packedBytes(code), packs[result.slot],
+  for (auto [level, name] :
+       {std::pair(SA_LEVEL_AVX2, "avx2"), std::pair(SA_LEVEL_AVX512, "avx512")})
+    result.levels.push_back({level, 0, name, 64, packedBytes(code), packs[result.slot],
                              attends[result.slot]});
   sa_step step{};
   step.kind = SA_STEP_ATTENTION;
