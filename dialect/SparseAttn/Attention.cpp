@@ -144,12 +144,13 @@ LogicalResult AttentionOp::verify() {
     return failure();
   // (attention_c5)
   Type element = q.getElementType();
-  if (k.getElementType() != element || v.getElementType() != element ||
-      out.getElementType() != element)
-    return emitOpError() << "q, k, v and out must have one element type, got " << element
-                         << ", " << k.getElementType() << ", " << v.getElementType()
-                         << " and " << out.getElementType()
+  if (k.getElementType() != element || v.getElementType() != element)
+    return emitOpError() << "q, k and v must have one element type, got " << element
+                         << ", " << k.getElementType() << " and " << v.getElementType()
                          << "; convert the tensors before";
+  if (out.getElementType() != element && !out.getElementType().isF32())
+    return emitOpError() << "out must have the element type of q, " << element
+                         << ", or f32, got " << out.getElementType();
   // (attention_c6)
   if (std::optional<APFloat> scale = getScale()) {
     double number = scale->convertToDouble();
@@ -200,8 +201,9 @@ LogicalResult MergeOp::verify() {
     return emitOpError("needs at least one state (out and lse) to combine");
   // (merge_c2) One set of sizes for all, so that a state is one value.
   for (Value state : getOuts())
-    if (state.getType() != getOut().getType())
-      return emitOpError() << "every out must have the result's type "
+    if (cast<RankedTensorType>(state.getType()).getShape() !=
+        cast<RankedTensorType>(getOut().getType()).getShape())
+      return emitOpError() << "every out must have the sizes of the result "
                            << getOut().getType() << ", got " << state.getType();
   for (Value state : getLses())
     if (state.getType() != getLse().getType())

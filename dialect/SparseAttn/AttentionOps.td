@@ -40,6 +40,9 @@ def SparseAttn_AttentionOp : SparseAttn_Op<"attention", [Pure, AttrSizedOperandS
     Optional operands: real lengths `kv_len[b]` and `q_len[b]` inside padded tensors,
     `q_offset[b]`, one learned sink logit for each head.
 
+    Sums are f32 whatever the inputs are; `out` is rounded once, where its type is f16
+    or bf16.
+
     K and V may be pooled (see `pool`). A pooled key then stands at the position of the
     last token of its block, for the mask and for the modifiers, so `causal` keeps it
     once its whole block is at or before the query. Block plans do not take modifiers
@@ -57,7 +60,7 @@ def SparseAttn_AttentionOp : SparseAttn_Op<"attention", [Pure, AttrSizedOperandS
     * (attention_c2) the last axes of q, k, v and out are numbers in [8, 256]
     * (attention_c3) B, H, Hkv, M, N, D and Dv are each the same wherever they are known
     * (attention_c4) H is a multiple of Hkv, where both are known
-    * (attention_c5) q, k, v and out have one element type
+    * (attention_c5) q, k and v have one element type, out has the same or f32
     * (attention_c6) 2^-126 <= scale <= 2^126
     * (attention_c7) the mask and the modifiers are results of ops before
 
@@ -105,7 +108,8 @@ def SparseAttn_PoolOp : SparseAttn_Op<"pool", [Pure]> {
 
     Coarse keys and values for hierarchical attention: the near tokens one by one, the
     far ones as means, combined with `merge`. The last block may have fewer tokens and
-    is their mean; tokens at or after `kv_len[b]` do not count.
+    is their mean; tokens at or after `kv_len[b]` do not count. A mean is rounded once
+    to the element type.
 
     ```
     block = 2      tokens  a b  c d  e
@@ -157,14 +161,23 @@ def SparseAttn_MergeOp : SparseAttn_Op<"merge", [Pure, SameVariadicOperandSize]>
         : tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
     ```
 
-    The types are those of every out and of every lse.
+    The types are those of every out and of every lse. States in f32, f16 and bf16 may
+    be mixed; then each out has its type, and the result has its own, to which it is
+    rounded once:
+
+    ```mlir
+    %out, %lse = sparse_attn.merge %o0, %o1 lse %l0, %l1
+        : (tensor<?x?x?x64xf16>, tensor<?x?x?x64xf32>), tensor<?x?x?xf32>
+        -> tensor<?x?x?x64xf16>
+    ```
 
     Constraints:
     * (merge_c1) there is at least one state
-    * (merge_c2) every out has the type of the result's out, every lse that of its lse
+    * (merge_c2) every out has the sizes of the result's out, every lse the type of its
+      lse
     * (merge_c3) out and lse have the same B, H and M, where they are known
 
-    Invalid: states of D = 64 and D = 32, "every out must have the result's type
+    Invalid: states of D = 64 and D = 32, "every out must have the sizes of the result
     'tensor<?x?x?x64xf32>', got 'tensor<?x?x?x32xf32>'".
   }];
   let arguments = (ins Variadic<SparseAttn_Data>:$outs, Variadic<3DTensorOf<[F32]>>:$lses);

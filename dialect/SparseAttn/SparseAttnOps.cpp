@@ -63,21 +63,33 @@ static void printMaskTypePair(OpAsmPrinter &printer, Operation *, Type lhs, Type
 }
 
 /// The states of a merge have the types of its results, which are written once:
-/// `: tensor<?x?x?x64xf32>, tensor<?x?x?xf32>`.
+/// `: tensor<?x?x?x64xf32>, tensor<?x?x?xf32>`. Where an out has another element
+/// type, each has its own: `: (tensor<..xf16>, tensor<..xf32>), lse -> out`.
 static ParseResult parseStateTypes(OpAsmParser &parser, UnresolvedOperands outs,
                                    SmallVectorImpl<Type> &outTypes,
                                    SmallVectorImpl<Type> &lseTypes, Type &out,
                                    Type &lse) {
-  if (parser.parseColonType(out) || parser.parseComma() || parser.parseType(lse))
+  if (parser.parseColon())
     return failure();
-  outTypes.assign(outs.size(), out);
+  if (succeeded(parser.parseOptionalLParen())) {
+    if (parser.parseTypeList(outTypes) || parser.parseRParen() || parser.parseComma() ||
+        parser.parseType(lse) || parser.parseArrow() || parser.parseType(out))
+      return failure();
+  } else {
+    if (parser.parseType(out) || parser.parseComma() || parser.parseType(lse))
+      return failure();
+    outTypes.assign(outs.size(), out);
+  }
   lseTypes.assign(outs.size(), lse);
   return success();
 }
 
-static void printStateTypes(OpAsmPrinter &printer, Operation *, OperandRange, TypeRange,
-                            TypeRange, Type out, Type lse) {
-  printer << " : " << out << ", " << lse;
+static void printStateTypes(OpAsmPrinter &printer, Operation *, OperandRange,
+                            TypeRange outTypes, TypeRange, Type out, Type lse) {
+  if (llvm::all_of(outTypes, [&](Type type) { return type == out; }))
+    printer << " : " << out << ", " << lse;
+  else
+    printer << " : (" << outTypes << "), " << lse << " -> " << out;
 }
 
 #define GET_OP_CLASSES

@@ -108,7 +108,10 @@ FailureOr<SmallVector<Value>> KernelBuilder::buildModifiers() {
 
 AttentionOp KernelBuilder::buildAttention(Value mask, ValueRange modifiers) {
   FloatAttr scale = spec.scale ? builder.getF64FloatAttr(*spec.scale) : FloatAttr();
-  return AttentionOp::create(builder, function.getLoc(), v.getType(),
+  auto out = cast<RankedTensorType>(v.getType());
+  if (spec.wideOut)
+    out = out.clone(builder.getF32Type());
+  return AttentionOp::create(builder, function.getLoc(), out,
                              tensor(3, builder.getF32Type()), q, k, v, mask, kvLen, qLen,
                              qOffset, sinks, modifiers, scale);
 }

@@ -184,7 +184,7 @@ Constant *DescriptorBuilder::buildStep(const StepDesc &step) {
       step.attention ? makePrivate(buildAttention(*step.attention)) : null();
   return structure<sa_step>({i32(step.kind), i32(step.inputs.size()),
                              pointTo(step.inputs), i32(step.firstResult), i32(step.block),
-                             attention});
+                             i32(step.typeCode), i32(step.typeBits), attention});
 }
 
 Constant *DescriptorBuilder::buildKernel(const CompiledKernel &kernel) {

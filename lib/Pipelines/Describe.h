@@ -17,9 +17,8 @@ namespace sparse_attn {
 mlir::FailureOr<CompiledKernel> describeInterface(mlir::func::FuncOp kernel);
 
 /// Adds the steps of the same kernel after lowerToPlan.
-mlir::LogicalResult describeSteps(mlir::func::FuncOp planned,
-                                  llvm::ArrayRef<const CPULevel *> levels,
-                                  CompiledKernel &kernel);
+void describeSteps(mlir::func::FuncOp planned, llvm::ArrayRef<const CPULevel *> levels,
+                   CompiledKernel &kernel);
 
 } // namespace sparse_attn
 

@@ -43,6 +43,7 @@ void sparse_attn::registerDialects(DialectRegistry &registry) {
 void sparse_attn::buildPlanPipeline(OpPassManager &manager) {
   manager.addPass(createCanonicalizerPass()); // the identities of the mask algebra
   manager.addPass(createCSEPass());           // a mask written twice is one mask
+  manager.addPass(createWidenStatesPass());
   manager.addPass(createPlanBlocksPass());
   manager.addPass(createCanonicalizerPass()); // p0 == p1 in predicates
   manager.addPass(createCSEPass());

@@ -137,9 +137,18 @@ Error Reference::checkOperands(Operation *op, ArrayRef<TensorSpec> specs) {
   return Error::success();
 }
 
-/// The mean of every block of tokens below n[b], per key/value head.
+/// `value` as a number of `element`, rounded to nearest even.
+static double roundTo(FloatType element, double value) {
+  APFloat number(value);
+  bool losesInfo;
+  number.convert(element.getFloatSemantics(), APFloat::rmNearestTiesToEven, &losesInfo);
+  return number.convertToDouble();
+}
+
+/// The mean of every block of tokens below n[b], per key/value head, rounded to
+/// `element`: the one place where a kernel holds what it has computed in its type.
 static Expected<Array> computePool(const Array &source, int64_t block,
-                                   ArrayRef<int64_t> n) {
+                                   ArrayRef<int64_t> n, FloatType element) {
   ArrayRef<int64_t> shape = source.shape();
   int64_t tokens = shape[2], width = shape[3], blocks = llvm::divideCeil(tokens, block);
   Expected<Array> pooled =
@@ -152,7 +161,9 @@ static Expected<Array> computePool(const Array &source, int64_t block,
       double *mean = pooled->as<double>() + (plane * blocks + t) * width;
       for (int64_t token = first; token < end; ++token)
         for (int64_t d = 0; d < width; ++d)
-          mean[d] += source.get((plane * tokens + token) * width + d) / (end - first);
+          mean[d] += source.get((plane * tokens + token) * width + d);
+      for (int64_t d = 0; first < end && d < width; ++d)
+        mean[d] = roundTo(element, mean[d] / static_cast<double>(end - first));
     }
   return pooled;
 }
@@ -226,10 +237,11 @@ Error Reference::addAttention(AttentionOp op) {
   inputs->q = &valueOf(op.getQ());
   inputs->sinks = op.getSinks() ? &valueOf(op.getSinks()) : nullptr;
   inputs->block = op.getKeyBlock();
+  auto element = cast<FloatType>(op.getKeyTensorType().getElementType());
   for (auto [source, target] : {std::pair{k, &inputs->k}, {v, &inputs->v}}) {
-    Expected<Array> array = inputs->block
-                                ? computePool(valueOf(source), inputs->block, inputs->n)
-                                : copyToDouble(valueOf(source));
+    Expected<Array> array =
+        inputs->block ? computePool(valueOf(source), inputs->block, inputs->n, element)
+                      : copyToDouble(valueOf(source));
     if (!array)
       return array.takeError();
     *target = std::move(*array);

@@ -7,7 +7,8 @@
  *
  * Layers, each of which uses those above it:
  *
- *   status, buffer, executor, level, philox     small services
+ *   status, buffer, executor, level, philox,
+ *   real                                        small services
  *   tensor, program, operands, checks           what a caller or library gave
  *   classify, random_blocks, reach              answers for generated classifiers
  *   tiles, bits, table                          tiles of a query tile; plan tables
@@ -18,6 +19,7 @@
 #ifndef SPARSE_ATTN_RUNTIME_INTERNAL_H
 #define SPARSE_ATTN_RUNTIME_INTERNAL_H
 
+#include "real.h"
 #include "sparse_attn/abi.h"
 
 #include <stdbool.h>
@@ -115,6 +117,7 @@ static inline void *sa_at(const sa_view *view, size_t element_bytes, int64_t i0,
 /* What the runtime derives of a value (an input or a step's result). */
 typedef struct sa_value {
   int64_t size[4];
+  sa_real type; /* of what a step made */
   int32_t element_bytes;
   int32_t output; /* index of the output that is this value, or -1 */
   int32_t pool;   /* index of the pool step that made it, or -1 */

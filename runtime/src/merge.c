@@ -8,7 +8,8 @@
  *   LSE = log(sum_k exp(LSE_k)),   O = sum_k exp(LSE_k - LSE) O_k
  *
  * A state with LSE_k = -inf is empty and neutral: where all but one are, that one
- * is copied bit for bit; where all are, O = 0 and LSE = -inf.
+ * is copied bit for bit; where all are, O = 0 and LSE = -inf. Each O_k has its own
+ * type, and O is rounded to its own once.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -22,6 +23,7 @@ typedef struct merging {
   const sa_run_state *state;
   const sa_step *step;
   const sa_view *out, *lse; /* lse: [1, B, H, M] */
+  sa_real type;             /* of out */
   int64_t row_blocks;
   _Atomic int64_t next;
 } merging;
@@ -31,9 +33,20 @@ typedef struct row_index {
   int64_t b, h, i;
 } row_index;
 
-static const float *input_out(const merging *merge, int32_t state, row_index at) {
+static sa_real input_type(const merging *merge, int32_t state) {
+  return merge->state->plan->values[merge->step->inputs[2 * state]].type;
+}
+
+/* From column d0 on. */
+static const void *input_out(const merging *merge, int32_t state, row_index at,
+                             int64_t d0) {
   const sa_view *view = &merge->state->values[merge->step->inputs[2 * state]];
-  return sa_at(view, sizeof(float), at.b, at.h, at.i, 0);
+  return sa_at(view, (size_t)sa_real_bytes(input_type(merge, state)), at.b, at.h, at.i,
+               d0);
+}
+
+static void *output_out(const merging *merge, row_index at, int64_t d0) {
+  return sa_at(merge->out, (size_t)sa_real_bytes(merge->type), at.b, at.h, at.i, d0);
 }
 
 static float input_lse(const merging *merge, int32_t state, row_index at) {
@@ -43,23 +56,44 @@ static float input_lse(const merging *merge, int32_t state, row_index at) {
 
 /* Adds the states that are not empty, in double: the sum of two close to equal
  * and opposite outputs must not lose more than its inputs did. */
-static void combine(const merging *merge, row_index at, double lse, float *out,
-                    int64_t dim) {
+static void combine(const merging *merge, row_index at, double lse) {
   enum { kColumns = 64 };
+  int64_t dim = merge->out->size[3];
   int32_t states = merge->step->input_count / 2;
   for (int64_t d0 = 0; d0 < dim; d0 += kColumns) {
     int64_t columns = sa_min(kColumns, dim - d0);
     double sums[kColumns] = {0};
+    float part[kColumns];
     for (int32_t k = 0; k < states; ++k) {
       double weight = exp((double)input_lse(merge, k, at) - lse);
       if (weight == 0)
         continue;
-      const float *from = input_out(merge, k, at) + d0;
+      sa_read_reals(input_type(merge, k), input_out(merge, k, at, d0), columns, part);
       for (int64_t d = 0; d < columns; ++d)
-        sums[d] += weight * (double)from[d];
+        sums[d] += weight * (double)part[d];
     }
+    sa_write_reals(merge->type, sums, columns, output_out(merge, at, d0));
+  }
+}
+
+/* The only state of a row: bit for bit where the types are one. */
+static void copy(const merging *merge, int32_t state, row_index at) {
+  enum { kColumns = 64 };
+  sa_real type = input_type(merge, state);
+  int64_t dim = merge->out->size[3];
+  if (type == merge->type) {
+    memcpy(output_out(merge, at, 0), input_out(merge, state, at, 0),
+           (size_t)dim * (size_t)sa_real_bytes(type));
+    return;
+  }
+  for (int64_t d0 = 0; d0 < dim; d0 += kColumns) {
+    int64_t columns = sa_min(kColumns, dim - d0);
+    float part[kColumns];
+    double wide[kColumns];
+    sa_read_reals(type, input_out(merge, state, at, d0), columns, part);
     for (int64_t d = 0; d < columns; ++d)
-      out[d0 + d] = (float)sums[d];
+      wide[d] = (double)part[d];
+    sa_write_reals(merge->type, wide, columns, output_out(merge, at, d0));
   }
 }
 
@@ -75,16 +109,15 @@ static void merge_row(const merging *merge, row_index at) {
     if (lse > largest || isnan(lse)) /* a NaN stays: it must reach the row */
       largest = lse;
   }
-  float *out = sa_at(merge->out, sizeof(float), at.b, at.h, at.i, 0);
   float *lse = sa_at(merge->lse, sizeof(float), 0, at.b, at.h, at.i);
-  size_t row_bytes = (size_t)merge->out->size[3] * sizeof(float);
   if (present == 0) {
-    memset(out, 0, row_bytes);
+    memset(output_out(merge, at, 0), 0,
+           (size_t)merge->out->size[3] * (size_t)sa_real_bytes(merge->type));
     *lse = -INFINITY;
     return;
   }
   if (present == 1) {
-    memcpy(out, input_out(merge, last, at), row_bytes);
+    copy(merge, last, at);
     *lse = input_lse(merge, last, at);
     return;
   }
@@ -92,7 +125,7 @@ static void merge_row(const merging *merge, row_index at) {
   for (int32_t k = 0; k < states; ++k)
     sum += exp((double)input_lse(merge, k, at) - (double)largest);
   double total = (double)largest + log(sum);
-  combine(merge, at, total, out, merge->out->size[3]);
+  combine(merge, at, total);
   *lse = (float)total;
 }
 
@@ -119,7 +152,8 @@ void sa_run_merge(const sa_run_state *state, const sa_step *step) {
   merging merge = {.state = state,
                    .step = step,
                    .out = &state->values[step->first_result],
-                   .lse = &state->values[step->first_result + 1]};
+                   .lse = &state->values[step->first_result + 1],
+                   .type = state->plan->values[step->first_result].type};
   merge.row_blocks = sa_ceil_div(merge.out->size[2], kRowsPerTask);
   sa_parallel(state->options, state->workers,
               merge.out->size[0] * merge.out->size[1] * merge.row_blocks, work, &merge);

@@ -15,27 +15,33 @@ typedef struct pooling {
   const sa_plan_attention *attention; /* knows the lengths */
   const sa_view *tokens;
   const sa_view *means;
+  sa_real type; /* of both */
   int32_t block;
   int64_t blocks; /* for each plane */
   _Atomic int64_t next;
 } pooling;
 
-/* mean[d] over the tokens [first, end); sums in double, a few columns at a
+/* Mean `index` over the tokens [first, end); sums in double, a few columns at a
  * time so that they stay in registers or at least in the nearest cache. */
-static void average(const pooling *pool, int64_t b, int64_t h, int64_t first, int64_t end,
-                    float *mean) {
+static void average(const pooling *pool, int64_t b, int64_t h, int64_t index,
+                    int64_t first, int64_t end) {
   enum { kColumns = 32 };
+  size_t element_bytes = (size_t)sa_real_bytes(pool->type);
   int64_t dim = pool->tokens->size[3];
   for (int64_t d0 = 0; d0 < dim; d0 += kColumns) {
     int64_t columns = sa_min(kColumns, dim - d0);
     double sums[kColumns] = {0};
+    float token[kColumns];
     for (int64_t j = first; j < end; ++j) {
-      const float *token = sa_at(pool->tokens, sizeof(float), b, h, j, d0);
+      sa_read_reals(pool->type, sa_at(pool->tokens, element_bytes, b, h, j, d0), columns,
+                    token);
       for (int64_t d = 0; d < columns; ++d)
         sums[d] += (double)token[d];
     }
     for (int64_t d = 0; d < columns; ++d)
-      mean[d0 + d] = (float)(sums[d] / (double)(end - first));
+      sums[d] /= (double)(end - first);
+    sa_write_reals(pool->type, sums, columns,
+                   sa_at(pool->means, element_bytes, b, h, index, d0));
   }
 }
 
@@ -55,7 +61,7 @@ static void work(void *argument, int worker) {
                                      : pool->tokens->size[2];
     int64_t end = sa_min(first + pool->block, tokens);
     if (first < end)
-      average(pool, b, h, first, end, sa_at(pool->means, sizeof(float), b, h, index, 0));
+      average(pool, b, h, index, first, end);
   }
 }
 
@@ -63,6 +69,7 @@ void sa_run_pool(const sa_run_state *state, const sa_step *step) {
   pooling pool = {.state = state,
                   .tokens = &state->values[step->inputs[0]],
                   .means = &state->values[step->first_result],
+                  .type = state->plan->values[step->first_result].type,
                   .block = step->block};
   pool.blocks = pool.means->size[2];
   /* All attentions that read a pool have one kv_len (sa_check_program). */

@@ -16,13 +16,23 @@ static sparse_attn_status malformed(const sparse_attn_kernel *kernel, const char
                  "kernel '%s' is malformed: %s; compile it again", kernel->name, what);
 }
 
-static void set_size(sa_value *value, int64_t s0, int64_t s1, int64_t s2, int64_t s3) {
+static void make_value(sa_value *value, sa_real type, int64_t s0, int64_t s1, int64_t s2,
+                       int64_t s3) {
   value->size[0] = s0;
   value->size[1] = s1;
   value->size[2] = s2;
   value->size[3] = s3;
-  value->element_bytes = 4; /* LSE, means and what merge takes are f32 */
+  value->type = type;
+  value->element_bytes = sa_real_bytes(type);
   value->made = 1;
+}
+
+/* The type of a step's O or means. */
+static sparse_attn_status read_type(const sparse_attn_kernel *kernel, const sa_step *step,
+                                    sa_real *type) {
+  if (!sa_find_real(step->type_code, step->type_bits, type))
+    return malformed(kernel, "a step's result is neither f32 nor f16 nor bf16");
+  return SPARSE_ATTN_OK;
 }
 
 static bool is_value(const sparse_attn_plan *plan, int32_t id) {
@@ -89,10 +99,14 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
     return status;
 
   sa_value *results = &plan->values[step->first_result];
-  set_size(&results[0], shape->batch, shape->heads, shape->queries, code->value_dim);
-  results[0].element_bytes = kernel->inputs[code->q].type_bits / 8; /* O is of Q's type */
+  sa_real type;
+  status = read_type(kernel, step, &type);
+  if (status)
+    return status;
+  make_value(&results[0], type, shape->batch, shape->heads, shape->queries,
+             code->value_dim);
   if (code->lse >= 0)
-    set_size(&results[1], 1, shape->batch, shape->heads, shape->queries);
+    make_value(&results[1], SA_F32, 1, shape->batch, shape->heads, shape->queries);
 
   attention->key_capacity =
       attention->pooled ? sa_ceil_div(shape->keys, code->key_block) : shape->keys;
@@ -115,9 +129,16 @@ static sparse_attn_status check_pool(sparse_attn_plan *plan, const sa_step *step
     return malformed(kernel, "a pool must have one input of the kernel");
   if (!are_fresh(plan, step->first_result, 1))
     return malformed(kernel, "a pool's result is misnumbered");
+  const sa_tensor *tokens = &kernel->inputs[step->inputs[0]];
+  sa_real type;
+  sparse_attn_status status = read_type(kernel, step, &type);
+  if (status)
+    return status;
+  if (step->type_code != tokens->type_code || step->type_bits != tokens->type_bits)
+    return malformed(kernel, "a pool's means have another type than its tokens");
   sa_value *result = &plan->values[step->first_result];
-  set_size(result, shape->batch, shape->kv_heads, sa_ceil_div(shape->keys, step->block),
-           kernel->inputs[step->inputs[0]].dims[3]);
+  make_value(result, type, shape->batch, shape->kv_heads,
+             sa_ceil_div(shape->keys, step->block), tokens->dims[3]);
   result->pool = index;
   return SPARSE_ATTN_OK;
 }
@@ -129,7 +150,7 @@ static sparse_attn_status check_merge(sparse_attn_plan *plan, const sa_step *ste
   for (int32_t i = 0; i < step->input_count; ++i) {
     int32_t id = step->inputs[i];
     if (!is_value(plan, id) || !plan->values[id].made ||
-        plan->values[id].element_bytes != 4 ||
+        (i % 2 && plan->values[id].type != SA_F32) ||
         memcmp(plan->values[id].size, plan->values[step->inputs[i % 2]].size,
                sizeof(plan->values[id].size)))
       return malformed(kernel, "a merge's inputs are not states of one shape");
@@ -140,10 +161,14 @@ static sparse_attn_status check_merge(sparse_attn_plan *plan, const sa_step *ste
     return malformed(kernel, "a merge's O and LSE have different rows");
   if (!are_fresh(plan, step->first_result, 2))
     return malformed(kernel, "a merge's results are misnumbered");
+  sa_real type;
+  sparse_attn_status status = read_type(kernel, step, &type);
+  if (status)
+    return status;
   for (int32_t i = 0; i < 2; ++i) {
     sa_value *result = &plan->values[step->first_result + i];
     const int64_t *size = plan->values[step->inputs[i]].size;
-    set_size(result, size[0], size[1], size[2], size[3]);
+    make_value(result, i ? SA_F32 : type, size[0], size[1], size[2], size[3]);
   }
   return SPARSE_ATTN_OK;
 }
@@ -184,7 +209,9 @@ static sparse_attn_status check_outputs(sparse_attn_plan *plan) {
                      "kernel '%s': outputs '%s' and '%s' are the same value; "
                      "return it once",
                      kernel->name, kernel->outputs[value->output].name, output->name);
-    if (!value->made || output->type_bits != 8 * value->element_bytes)
+    sa_real type;
+    if (!value->made || !sa_find_real(output->type_code, output->type_bits, &type) ||
+        type != value->type)
       return malformed(kernel, "an output is not the result of a step");
     value->output = i;
     if (value->size[0] && value->size[1] && value->size[2] && value->size[3])

@@ -138,6 +138,21 @@ class HalfPrecision(TestCase):
         self.assertEqual(result.lse.dtype, np.float32)
         self.check_close(result.out.astype(np.float64), inputs, 1e-3)
 
+    def test_f32_out_of_16_bits(self):
+        inputs = [x.astype(np.float16) for x in draw_qkv(*SHAPE)]
+        kernel = compile_kernel("causal", dtype="f16", out_dtype="f32")
+        self.assertEqual(kernel.outputs[0].dtype, "f32")
+        result = kernel.plan(*SHAPE).run(*inputs)
+        self.assertEqual(result.out.dtype, np.float32)
+        # Nothing is rounded: the f32 kernel gives the same bits.
+        single = compile_kernel("causal").plan(*SHAPE).run(*(x.astype(np.float32) for x in inputs))
+        self.assertEqual(result.out.tobytes(), single.out.tobytes())
+
+    def test_f32_out_of_bf16(self):
+        kernel = compile_kernel("causal", dtype="bf16", out_dtype="f32")
+        self.assertEqual([t.dtype for t in kernel.inputs], ["bf16"] * 3)
+        self.assertEqual([t.dtype for t in kernel.outputs], ["f32", "f32"])
+
     def test_no_bf16_in_numpy(self):
         kernel = compile_kernel("causal", dtype="bf16")
         with self.fails(Status.INVALID_ARGUMENT, "'q' has dtype float32, expected bfloat16"):

@@ -43,6 +43,7 @@ Both write lib<name>.so, lib<name>.a, <name>.h and <name>.json into the folder.
 namespace {
 enum class Emit { Mlir, Plan, Kernel, Llvm, Asm, Obj, Library };
 enum class Target { CPU };
+enum class OutType { Input, F32 };
 } // namespace
 
 static cl::OptionCategory category("Options of sparse-attn-compile");
@@ -97,11 +98,16 @@ static cl::opt<int64_t> valueDim("value-dim", cl::value_desc("Dv"),
                                  cl::cat(patternCategory),
                                  cl::desc("size of a value (default: D)"));
 static cl::opt<ElementType>
-    dtype("dtype", cl::desc("type of Q, K, V and O"), cl::init(ElementType::F32),
+    dtype("dtype", cl::desc("type of Q, K and V"), cl::init(ElementType::F32),
           cl::cat(patternCategory),
           cl::values(clEnumValN(ElementType::F32, "f32", "32-bit floats (default)"),
                      clEnumValN(ElementType::F16, "f16", "16-bit floats"),
                      clEnumValN(ElementType::BF16, "bf16", "bfloat16")));
+static cl::opt<OutType>
+    outDtype("out-dtype", cl::desc("type of O"), cl::init(OutType::Input),
+             cl::cat(patternCategory),
+             cl::values(clEnumValN(OutType::Input, "input", "that of Q (default)"),
+                        clEnumValN(OutType::F32, "f32", "32-bit floats, not rounded")));
 static cl::opt<double> scale("scale", cl::value_desc("factor"), cl::cat(patternCategory),
                              cl::desc("factor of the scores (default: 1 / sqrt(D))"));
 static cl::opt<bool> kvLen("kv-len", cl::cat(patternCategory),
@@ -134,6 +140,7 @@ static Expected<KernelSpec> makeSpec() {
   spec.headDim = headDim;
   spec.valueDim = valueDim;
   spec.elementType = dtype;
+  spec.wideOut = outDtype == OutType::F32;
   if (scale.getNumOccurrences())
     spec.scale = scale;
   spec.kvLen = kvLen;
@@ -145,9 +152,9 @@ static Expected<KernelSpec> makeSpec() {
 
 /// A file states itself what these options say for a pattern.
 static Error checkNoPatternOptions() {
-  for (const cl::Option *option :
-       std::initializer_list<const cl::Option *>{&modifiers, &headDim, &valueDim, &dtype,
-                                                 &scale, &kvLen, &qLen, &qOffset, &sinks})
+  for (const cl::Option *option : std::initializer_list<const cl::Option *>{
+           &modifiers, &headDim, &valueDim, &dtype, &outDtype, &scale, &kvLen, &qLen,
+           &qOffset, &sinks})
     if (option->getNumOccurrences())
       return makeError("--" + option->ArgStr +
                        " goes with --pattern; the kernels of a .mlir file say it "

@@ -99,6 +99,10 @@ Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
   if (!kernel)
     return createStringError("the kernel's source in the manifest has no function @" +
                              request.kernel);
+  CheckResult result;
+  // What the inputs have been rounded to bounds what is computed with them.
+  for (const auto &input : inputs)
+    result.outBound = std::max(result.outBound, getOutBound(input.second.type()));
   auto reference = Reference::create(kernel, std::move(inputs));
   if (!reference)
     return reference.takeError();
@@ -112,7 +116,6 @@ Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
     return createStringError("the library's kernel has " + Twine(outputs.size()) +
                              " outputs, its source " + Twine(expected->size()));
 
-  CheckResult result;
   result.rows = rows.size();
   result.allRows =
       (*reference)->batch() * (*reference)->heads() * (*reference)->queries();

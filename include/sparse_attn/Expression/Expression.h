@@ -50,7 +50,8 @@ struct KernelSpec {
   std::string modifiers; ///< "softcap(30.0), alibi(slopes)", or empty
   int64_t headDim = 0;   ///< D
   int64_t valueDim = 0;  ///< Dv, 0 for D
-  ElementType elementType = ElementType::F32;
+  ElementType elementType = ElementType::F32; ///< of Q, K and V
+  bool wideOut = false;                       ///< O is f32, whatever Q, K and V are
   std::optional<double> scale;
   /// Which optional operands of the attention the kernel takes.
   bool kvLen = false, qLen = false, qOffset = false, sinks = false;

@@ -88,6 +88,7 @@ struct StepDesc {
   std::vector<int32_t> inputs;
   int32_t firstResult = -1;
   int32_t block = 0;
+  int32_t typeCode = 2, typeBits = 32; ///< of O or of the means, as in TensorDesc
   std::optional<AttentionDesc> attention;
 };
 

@@ -10,6 +10,15 @@
 
 include "mlir/Pass/PassBase.td"
 
+def WidenStatesPass : Pass<"widen-states", "::mlir::ModuleOp"> {
+  let summary = "keep in f32 what is merged";
+  let description = [{
+    An out that a merge reads is f32, whatever type it has been given: rounded before
+    and after the merge, the result would carry two roundings. Where it is returned
+    too, a merge of it alone rounds it for that use.
+  }];
+}
+
 def PlanBlocksPass : Pass<"plan-blocks", "::mlir::ModuleOp"> {
   let summary = "turn masks into block plans";
   let description = [{

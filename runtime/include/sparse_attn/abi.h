@@ -171,6 +171,8 @@ typedef struct sa_step {
   const int32_t *inputs;
   int32_t first_result; /* pool: 1 value; merge, attention: O then LSE */
   int32_t block;        /* pool: tokens per pooled key */
+  int32_t type_code;    /* of O or of the means, as DLDataType; LSE is f32 */
+  int32_t type_bits;
   const sa_attention *attention;
 } sa_step;
 

@@ -127,8 +127,20 @@ func.func @attention_c4(%q: !q, %k: !k, %v: !k) {
 !lse = tensor<?x?x?xf32>
 func.func @attention_c5(%q: !data, %k: !half, %v: !half) {
   %c = sparse_attn.causal
-  // expected-error @below {{'sparse_attn.attention' op q, k, v and out must have one element type, got 'f32', 'f16', 'f16' and 'f32'; convert the tensors before}}
+  // expected-error @below {{'sparse_attn.attention' op q, k and v must have one element type, got 'f32', 'f16' and 'f16'; convert the tensors before}}
   %out, %lse = sparse_attn.attention %q, %k, %v mask(%c) : !data, !half, !half -> !data, !lse
+  return
+}
+
+// -----
+
+!data = tensor<?x?x?x64xf16>
+!brain = tensor<?x?x?x64xbf16>
+!lse = tensor<?x?x?xf32>
+func.func @attention_c5_out(%q: !data, %k: !data, %v: !data) {
+  %c = sparse_attn.causal
+  // expected-error @below {{'sparse_attn.attention' op out must have the element type of q, 'f16', or f32, got 'bf16'}}
+  %out, %lse = sparse_attn.attention %q, %k, %v mask(%c) : !data, !data, !data -> !brain, !lse
   return
 }
 
@@ -218,9 +230,9 @@ func.func @merge_c1() {
 
 // -----
 
-func.func @merge_c2_out(%o: tensor<?x?x?x32xf32>, %l: tensor<?x?x?xf32>) {
-  // expected-error @below {{'sparse_attn.merge' op every out must have the result's type 'tensor<?x?x?x64xf32>', got 'tensor<?x?x?x32xf32>'}}
-  %out, %lse = "sparse_attn.merge"(%o, %l) : (tensor<?x?x?x32xf32>, tensor<?x?x?xf32>)
+func.func @merge_c2_out(%o: tensor<?x?x?x32xf16>, %l: tensor<?x?x?xf32>) {
+  // expected-error @below {{'sparse_attn.merge' op every out must have the sizes of the result 'tensor<?x?x?x64xf32>', got 'tensor<?x?x?x32xf16>'}}
+  %out, %lse = "sparse_attn.merge"(%o, %l) : (tensor<?x?x?x32xf16>, tensor<?x?x?xf32>)
       -> (tensor<?x?x?x64xf32>, tensor<?x?x?xf32>)
   return
 }

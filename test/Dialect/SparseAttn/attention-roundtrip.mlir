@@ -49,3 +49,24 @@ func.func @hierarchy(%q: !f32_64, %k: !f32_64, %v: !f32_64) -> (!f32_64, !lse) {
       : !f32_64, !lse
   return %out, %lse : !f32_64, !lse
 }
+
+// Outputs in f32 beside 16-bit inputs; states of any of the types, merged to one.
+// CHECK-LABEL: func.func @mixed(
+func.func @mixed(%q: tensor<?x?x?x64xf16>, %k: tensor<?x?x?x64xf16>, %v: tensor<?x?x?x64xf16>)
+    -> (tensor<?x?x?x64xf16>, !lse) {
+  %w = sparse_attn.window left = 255 right = 0
+  %c = sparse_attn.causal
+  // CHECK: sparse_attn.attention {{.*}} : tensor<?x?x?x64xf16>, tensor<?x?x?x64xf16>, tensor<?x?x?x64xf16> -> tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
+  %o0, %l0 = sparse_attn.attention %q, %k, %v mask(%w)
+      : tensor<?x?x?x64xf16>, tensor<?x?x?x64xf16>, tensor<?x?x?x64xf16> -> !f32_64, !lse
+  %o1, %l1 = sparse_attn.attention %q, %k, %v mask(%c)
+      : tensor<?x?x?x64xf16>, tensor<?x?x?x64xf16>, tensor<?x?x?x64xf16> -> tensor<?x?x?x64xf16>, !lse
+  // CHECK: sparse_attn.merge %{{.*}}, %{{.*}} lse %{{.*}}, %{{.*}} : (tensor<?x?x?x64xf32>, tensor<?x?x?x64xf16>), tensor<?x?x?xf32> -> tensor<?x?x?x64xf16>
+  %o2, %l2 = sparse_attn.merge %o0, %o1 lse %l0, %l1
+      : (!f32_64, tensor<?x?x?x64xf16>), !lse -> tensor<?x?x?x64xf16>
+  // CHECK: sparse_attn.merge %{{.*}} lse %{{.*}} : (tensor<?x?x?x64xf16>), tensor<?x?x?xf32> -> tensor<?x?x?x64xbf16>
+  %o3, %l3 = sparse_attn.merge %o2 lse %l2 : (tensor<?x?x?x64xf16>), !lse -> tensor<?x?x?x64xbf16>
+  // CHECK: sparse_attn.merge %{{.*}}, %{{.*}} lse %{{.*}}, %{{.*}} : tensor<?x?x?x64xf16>, tensor<?x?x?xf32>
+  %o4, %l4 = sparse_attn.merge %o1, %o2 lse %l1, %l2 : (tensor<?x?x?x64xf16>, tensor<?x?x?x64xf16>), !lse -> tensor<?x?x?x64xf16>
+  return %o4, %l4 : tensor<?x?x?x64xf16>, !lse
+}

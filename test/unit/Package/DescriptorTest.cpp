@@ -118,6 +118,8 @@ void compareKernel(const sparse_attn_kernel &found, const CompiledKernel &expect
     compareNumbers(f.inputs, f.input_count, e.inputs);
     EXPECT_EQ(f.first_result, e.firstResult);
     EXPECT_EQ(f.block, e.block);
+    EXPECT_EQ(f.type_code, e.typeCode);
+    EXPECT_EQ(f.type_bits, e.typeBits);
     ASSERT_EQ(f.attention != nullptr, e.attention.has_value());
     if (f.attention)
       compareAttention(*f.attention, *e.attention);

@@ -59,11 +59,13 @@ static CompiledKernel makeKernel(StringRef name) {
   pool.inputs = {1};
   pool.firstResult = 8;
   pool.block = 16;
+  pool.typeCode = 4, pool.typeBits = 16;
   attention.firstResult = 6;
   attention.attention = makeAttention();
   merge.kind = StepDesc::Merge;
   merge.inputs = {6, 7, 9, 10};
   merge.firstResult = 15;
+  merge.typeBits = 16;
   kernel.steps = {pool, attention, merge};
   kernel.source = "func.func @\"a\\b\"";
   kernel.facts = llvm::json::Object{{"density", 0.5}};

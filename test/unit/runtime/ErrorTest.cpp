@@ -502,6 +502,22 @@ TEST(BadKernel, malformedDescriptors) {
          "this runtime does not know its table 0");
 }
 
+TEST(BadKernel, typesOfResults) {
+  for (int what : {0, 1}) {
+    Kernel kernel("attn");
+    kernel.addQKV(kD, kDv);
+    kernel.attention(kD, kDv, nullptr, all());
+    // A merge of a type that there is not, or an output of another one.
+    kernel.merge({3, 4}, what == 0 ? kDLInt : kDLBfloat, 16);
+    kernel.outputState(kDv, kDLFloat, 16);
+    EXPECT_ERROR(createPlan(kernel.get(), kShape), SPARSE_ATTN_INVALID_ARGUMENT,
+                 what == 0 ? "kernel 'attn' is malformed: a step's result is neither f32 "
+                             "nor f16 nor bf16; compile it again"
+                           : "kernel 'attn' is malformed: an output is not the result of "
+                             "a step; compile it again");
+  }
+}
+
 // The best level that the processor has and the library holds, whatever the library
 // holds beside it.
 TEST(Level, best) {

@@ -288,6 +288,8 @@ Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predi
   sa_step step{};
   step.kind = SA_STEP_ATTENTION;
   step.first_result = code.out;
+  step.type_code = kDLFloat;
+  step.type_bits = 32;
   step.attention = &code;
   steps.push_back(step);
   return result;
@@ -300,31 +302,36 @@ int Kernel::pool(int value, int block) {
   step.inputs = keep({value});
   step.first_result = nextValue;
   step.block = block;
+  step.type_code = inputs[value].type_code;
+  step.type_bits = inputs[value].type_bits;
   steps.push_back(step);
   return nextValue++;
 }
 
-void Kernel::merge(std::vector<int32_t> states) {
+void Kernel::merge(std::vector<int32_t> states, int code, int bits) {
   sa_step step{};
   step.kind = SA_STEP_MERGE;
   step.input_count = static_cast<int32_t>(states.size());
   step.inputs = keep(std::move(states));
   step.first_result = nextValue;
+  step.type_code = code;
+  step.type_bits = bits;
   steps.push_back(step);
   nextValue += 2;
 }
 
-void Kernel::output(const char *name, int value, std::vector<int32_t> axis, int lastDim) {
+void Kernel::output(const char *name, int value, std::vector<int32_t> axis, int lastDim,
+                    int code, int bits) {
   std::vector<int64_t> dims(axis.size(), -1);
   dims.back() = lastDim;
   sa_tensor tensor = makeTensor(name, axis, dims, value);
-  tensor.type_code = kDLFloat;
-  tensor.type_bits = 32;
+  tensor.type_code = code;
+  tensor.type_bits = bits;
   outputs.push_back(tensor);
 }
 
-void Kernel::outputState(int dv) {
-  output("o", nextValue - 2, {1, 2, 4, 0}, dv);
+void Kernel::outputState(int dv, int code, int bits) {
+  output("o", nextValue - 2, {1, 2, 4, 0}, dv, code, bits);
   output("lse", nextValue - 1, {1, 2, 4});
 }
 

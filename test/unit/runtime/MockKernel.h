@@ -86,11 +86,12 @@ public:
   Attention &attention(int d, int dv, Classifier classify, Predicate predicate, int k = 1,
                        int v = 2);
   int pool(int value, int block);
-  void merge(std::vector<int32_t> states);
-  void output(const char *name, int value, std::vector<int32_t> axis, int lastDim = -1);
+  void merge(std::vector<int32_t> states, int code = kDLFloat, int bits = 32);
+  void output(const char *name, int value, std::vector<int32_t> axis, int lastDim = -1,
+              int code = kDLFloat, int bits = 32);
 
   /// Outputs O and LSE of the last step.
-  void outputState(int dv);
+  void outputState(int dv, int code = kDLFloat, int bits = 32);
 
   /// Finishes the descriptor.
   const sparse_attn_kernel *get();

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "MockKernel.h"
+#include "real.h"
 
 #include "gtest/gtest.h"
 
@@ -138,6 +139,65 @@ TEST(Merge, nanReachesItsRowOnly) {
     EXPECT_EQ(std::isnan(lse->floats[i]), i == 1);
     EXPECT_EQ(std::isnan(o->floats[i * kDv]), i == 1);
   }
+}
+
+/// The types of O.
+struct Type {
+  int code, bits, mantissaBits; ///< rounding errs by at most 2^-(mantissaBits + 1)
+  sa_real real;
+};
+const Type kTypes[] = {
+    {kDLFloat, 32, 23, SA_F32}, {kDLFloat, 16, 10, SA_F16}, {kDLBfloat, 16, 7, SA_BF16}};
+
+/// Merges two states to one type each, and those to a third.
+std::vector<float> mergeMixed(const sparse_attn_shape &shape, const Type &first,
+                              const Type &second, const Type &result) {
+  auto low = [](int) { return std::pair(0, 9); };
+  auto high = [](int p) { return p == 2 ? std::pair(0, 0) : std::pair(9, 20); };
+  Kernel kernel;
+  kernel.addQKV(kD, kDv);
+  kernel.attention(kD, kDv, range(low), rangePredicate(low));
+  kernel.attention(kD, kDv, range(high), rangePredicate(high));
+  kernel.merge({3, 4}, first.code, first.bits);
+  kernel.merge({5, 6}, second.code, second.bits);
+  kernel.merge({7, 8, 9, 10}, result.code, result.bits);
+  kernel.outputState(kDv, result.code, result.bits);
+  auto q = Tensor::random({1, shape.heads, shape.queries, kD}, 1),
+       k = Tensor::random({1, shape.kv_heads, shape.keys, kD}, 2),
+       v = Tensor::random({1, shape.kv_heads, shape.keys, kDv}, 3),
+       o = Tensor::filled({1, shape.heads, shape.queries, kDv}, NAN),
+       lse = Tensor::filled({1, shape.heads, shape.queries}, NAN);
+  o->dl.dtype = {static_cast<uint8_t>(result.code), static_cast<uint8_t>(result.bits), 1};
+  Plan plan = makePlan(kernel.get(), shape);
+  EXPECT_EQ(run(plan.get(), {q.get(), k.get(), v.get()}, {o.get(), lse.get()}),
+            SPARSE_ATTN_OK)
+      << sparse_attn_last_error();
+  std::vector<float> out(o->floats.size());
+  sa_read_reals(result.real, o->floats.data(), static_cast<int64_t>(out.size()),
+                out.data());
+  return out;
+}
+
+TEST(Merge, everyMixOfTypes) {
+  const sparse_attn_shape shape = {1, 2, 1, 5, 20};
+  std::vector<float> exact = mergeMixed(shape, kTypes[0], kTypes[0], kTypes[0]);
+  for (const Type &first : kTypes)
+    for (const Type &second : kTypes)
+      for (const Type &result : kTypes) {
+        std::vector<float> out = mergeMixed(shape, first, second, result);
+        ASSERT_EQ(out.size(), exact.size());
+        // Values are in [-1, 1]: so are what the states have lost before.
+        double bound = 1e-7;
+        for (const Type *type : {&first, &second, &result})
+          bound += type == &kTypes[0] ? 0 : std::ldexp(1, -type->mantissaBits - 1);
+        for (size_t i = 0; i < out.size(); ++i)
+          ASSERT_NEAR(out[i], exact[i], bound) << i;
+        // A single rounding where the states are f32.
+        if (&first == &kTypes[0] && &second == &kTypes[0])
+          for (size_t i = 0; i < out.size(); ++i)
+            ASSERT_NEAR(out[i], exact[i],
+                        std::ldexp(std::abs(exact[i]), -result.mantissaBits - 1) * 1.001);
+      }
 }
 
 /// Block means in double.
