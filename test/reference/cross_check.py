@@ -23,6 +23,7 @@ import numpy_reference as ref
 from kernels import Bias, Kernel
 from masks import Combined, Pattern, Shape
 from random_expressions import Generator
+from reals import encode
 
 # M < N, M = N, M > N, decode, grouped heads, nothing at all.
 SHAPES = [Shape(2, 4, 2, 7, 33), Shape(1, 2, 2, 40, 40), Shape(1, 4, 1, 45, 20),
@@ -57,7 +58,8 @@ def random_cases(rng, count):
     for index in range(count):
         generator = Generator(rng, heads=generator_heads(rng))
         kernel = generator.kernel(f"random_{index}", depth=int(rng.integers(1, 4)),
-                                  modifiers=int(rng.integers(0, 3)), pool=index % 4 == 0)
+                                  modifiers=int(rng.integers(0, 3)), pool=index % 4 == 0,
+                                  split=index % 8 in (0, 1), dtypes=("f32", "f16"))
         yield Case(kernel, kernel.inputs(rng, generator.shape()))
 
 
@@ -87,12 +89,9 @@ def special_cases(rng):
 def compare(case, folder):
     """What differs, None where nothing does."""
     read = lambda name: np.load(folder / case.kernel.name / f"{name}.npy")
-    masks = [(case.kernel.mask, 0)]
-    if case.kernel.pool:
-        masks.append((case.kernel.pool_mask, case.kernel.pool))
-    for index, (mask, block) in enumerate(masks):
-        wanted = ref.membership(lambda s: mask.mask(s, case.inputs),
-                                case.kernel.setting(case.inputs, block))
+    for index, part in enumerate(case.kernel.parts()):
+        wanted = ref.membership(lambda s: part.mask.mask(s, case.inputs),
+                                case.kernel.setting(case.inputs, part.block))
         got = read(f"mask{index}")
         if got.shape != wanted.shape:
             return f"mask{index}: shape {got.shape}, wanted {wanted.shape}"
@@ -122,6 +121,8 @@ def main():
         for case in cases:
             (folder / case.kernel.name).mkdir()
             for argument, array in case.inputs.items():
+                if argument in "qkv":
+                    array = encode(array, case.kernel.dtype)
                 np.save(folder / case.kernel.name / f"{argument}.npy", array)
         file = folder / "kernels.mlir"
         file.write_text("".join(case.kernel.mlir() for case in cases))

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import numpy_reference as ref
-from masks import GRAPH_TYPES, Builder, Mask, graph_arguments, graph_operands, graph_values
-from masks import one_or
+from masks import GRAPH_TYPES, Builder, Combined, Mask, graph_arguments, graph_operands
+from masks import graph_values, one_or
+from reals import BOUNDS, round_to
 
 #===--- Score modifiers ---------------------------------------------------===#
 
@@ -131,9 +132,24 @@ class CustomScore(Modifier):
 
 
 @dataclass
+class Part:
+    """One attention of a kernel: `block` tokens are a key, 0 for each on its own; its O
+    is of type `out`."""
+
+    mask: Mask
+    modifiers: list
+    block: int
+    out: str
+
+
+@dataclass
 class Kernel:
-    """One attention over `mask`. With `pool`, a second one over the block means
-    of K and V under `pool_mask` and with `pool_modifiers`, and their merge."""
+    """Attention over `mask`. With `split`, two attentions, over the pairs of `mask`
+    inside and outside of it, and their merge. With `pool`, one more over the block
+    means of K and V under `pool_mask` and with `pool_modifiers`, and their merge.
+
+    Q, K and V are of type `dtype`, O of `out`, and what is merged of the types in
+    `states`, taken in turn. `nested` merges a split before the pool joins."""
 
     name: str
     mask: Mask
@@ -145,18 +161,42 @@ class Kernel:
     q_offset: bool = False
     sinks: bool = False
     scale: float = None
+    split: Mask = None
     pool: int = 0
     pool_mask: Mask = None
     pool_modifiers: list = field(default_factory=list)
+    dtype: str = "f32"
+    out: str = "f32"
+    states: tuple = ("f32",)
+    nested: bool = False
 
     def heads(self):
         """The H that the masks are written for, None where any will do."""
-        masks = [self.mask] + ([self.pool_mask] if self.pool else [])
-        return next((m.heads() for m in masks if m.heads()), None)
+        masks = [self.mask, self.split, self.pool_mask]
+        return next((m.heads() for m in masks if m and m.heads()), None)
+
+    def bound(self):
+        """Of |O - ref| / |ref|."""
+        return max(BOUNDS[self.dtype], BOUNDS[self.out])
+
+    def parts(self):
+        masks = [self.mask]
+        if self.split:
+            masks = [Combined(kind, [self.mask, self.split])
+                     for kind in ("intersect", "difference")]
+        parts = [Part(mask, self.modifiers, 0, self.out) for mask in masks]
+        if self.pool:
+            parts.append(Part(self.pool_mask, self.pool_modifiers, self.pool, self.out))
+        for index, part in enumerate(parts):
+            if len(parts) > 1:
+                part.out = self.states[index % len(self.states)]
+        return parts
 
     def mlir(self):
         builder = Builder()
-        q_type, v_type = f"tensor<?x?x?x{self.D}xf32>", f"tensor<?x?x?x{self.Dv}xf32>"
+        of_type = lambda width, dtype: f"tensor<?x?x?x{width}x{dtype}>"
+        q_type, v_type = of_type(self.D, self.dtype), of_type(self.Dv, self.dtype)
+        out_type = of_type(self.Dv, self.out)
         lse_type = "tensor<?x?x?xf32>"
         q, k = builder.argument("q", q_type), builder.argument("k", q_type)
         v = builder.argument("v", v_type)
@@ -167,33 +207,43 @@ class Kernel:
         if self.sinks:
             clauses += f" sinks({builder.argument('sinks', 'tensor<?xf32>')} : tensor<?xf32>)"
 
-        def attend(mask, modifiers, key, value, key_type, value_type):
-            kept = builder.emit(mask)
-            changes = ", ".join(builder.emit(m) for m in modifiers)
+        def attend(part):
+            key, value, key_type, value_type = k, v, q_type, v_type
+            if part.block:
+                key_type, value_type = (f"!sparse_attn.pooled<{t}, {part.block}>"
+                                        for t in (q_type, v_type))
+                key, value = (builder.op(f"sparse_attn.pool {x} : {t} -> {p}") for x, t, p in
+                              ((k, q_type, key_type), (v, v_type, value_type)))
+            kept = builder.emit(part.mask)
+            changes = ", ".join(builder.emit(m) for m in part.modifiers)
             changes = f" modifiers({changes})" if changes else ""
             scale = f" scale = {self.scale:e}" if self.scale is not None else ""
             return builder.op(
                 f"sparse_attn.attention {q}, {key}, {value} mask({kept}){clauses}{changes}"
-                f"{scale} : {q_type}, {key_type}, {value_type} -> {v_type}, {lse_type}", 2)
+                f"{scale} : {q_type}, {key_type}, {value_type} -> "
+                f"{of_type(self.Dv, part.out)}, {lse_type}", 2)
 
-        state = attend(self.mask, self.modifiers, k, v, q_type, v_type)
-        if self.pool:
-            types = [f"!sparse_attn.pooled<{t}, {self.pool}>" for t in (q_type, v_type)]
-            pooled = [builder.op(f"sparse_attn.pool {x} : {t} -> {p}")
-                      for x, t, p in zip((k, v), (q_type, v_type), types)]
-            far = attend(self.pool_mask, self.pool_modifiers, *pooled, *types)
-            state = builder.op(f"sparse_attn.merge {state}#0, {far}#0 lse {state}#1, {far}#1 : "
-                               f"{v_type}, {lse_type}", 2)
+        def merge(states, out):
+            outs = ", ".join(f"{name}#0" for name, _ in states)
+            lses = ", ".join(f"{name}#1" for name, _ in states)
+            types = ", ".join(of_type(self.Dv, dtype) for _, dtype in states)
+            return builder.op(f"sparse_attn.merge {outs} lse {lses} : ({types}), {lse_type} -> "
+                              f"{of_type(self.Dv, out)}", 2), out
+
+        states = [(attend(part), part.out) for part in self.parts()]
+        if self.nested and len(states) > 2:
+            states = [merge(states[:2], self.states[-1]), *states[2:]]
+        state = merge(states, self.out)[0] if len(states) > 1 else states[0][0]
         body = "\n".join(f"  {line}" for line in builder.lines)
         return (f"func.func @{self.name}({', '.join(builder.arguments)}) -> "
-                f"({v_type}, {lse_type}) {{\n{body}\n"
-                f"  return {state}#0, {state}#1 : {v_type}, {lse_type}\n}}\n")
+                f"({out_type}, {lse_type}) {{\n{body}\n"
+                f"  return {state}#0, {state}#1 : {out_type}, {lse_type}\n}}\n")
 
     def layout(self, rng, shape):
         """The operands of masks, modifiers and lengths."""
-        result = self.mask.operands(rng, shape)
-        if self.pool:
-            result.update(self.pool_mask.operands(rng, shape))
+        result = {}
+        for mask in (self.mask, self.split, self.pool_mask):
+            result.update(mask.operands(rng, shape) if mask else {})
         for modifier in {id(m): m for m in self.modifiers + self.pool_modifiers}.values():
             result.update(modifier.operands(rng, shape))
         if self.kv_len:
@@ -207,8 +257,8 @@ class Kernel:
         return result
 
     def inputs(self, rng, shape):
-        """Every argument of the kernel by name."""
-        draw = lambda *size: rng.normal(size=size).astype(np.float32)
+        """Every argument of the kernel by name; Q, K and V as f32 that `dtype` holds."""
+        draw = lambda *size: round_to(rng.normal(size=size), self.dtype).astype(np.float32)
         return {
             "q": draw(shape.B, shape.H, shape.M, self.D),
             "k": draw(shape.B, shape.Hkv, shape.N, self.D),
@@ -226,7 +276,7 @@ class Kernel:
         return ref.membership(lambda s: self.mask.mask(s, inputs), self.setting(inputs))
 
     def reference(self, inputs):
-        """(O, LSE)."""
+        """(O, LSE). A split changes nothing: it is not computed."""
 
         def attend(mask, modifiers, k, v, block):
             return ref.attention(inputs["q"], k, v, lambda s: mask.mask(s, inputs),
@@ -236,5 +286,6 @@ class Kernel:
         state = attend(self.mask, self.modifiers, inputs["k"], inputs["v"], 0)
         if not self.pool:
             return state
-        k, v = (ref.pool(inputs[x], self.pool, inputs.get("kv_len")) for x in "kv")
+        k, v = (round_to(ref.pool(inputs[x], self.pool, inputs.get("kv_len")), self.dtype)
+                for x in "kv")
         return ref.merge([state, attend(self.pool_mask, self.pool_modifiers, k, v, self.pool)])

@@ -11,6 +11,8 @@ import ctypes
 
 import numpy as np
 
+from reals import CODES, decode, encode
+
 
 class DataType(ctypes.Structure):
     _fields_ = [("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16)]
@@ -44,13 +46,16 @@ class Options(ctypes.Structure):
 TYPE_CODES = {"i": 0, "u": 1, "f": 2}
 
 
-def make_tensor(array):
-    """A DLTensor over `array`, which it keeps alive."""
+def make_tensor(array, dtype=None):
+    """A DLTensor over `array`, which it keeps alive; with `dtype` over a copy of it in
+    that type."""
     tensor = Tensor()
+    array = encode(array, dtype) if dtype else array
     tensor.data = array.ctypes.data
     tensor.device = Device(1, 0)
     tensor.ndim = array.ndim
-    tensor.dtype = DataType(TYPE_CODES[array.dtype.kind], 8 * array.itemsize, 1)
+    code, bits = CODES[dtype] if dtype else (TYPE_CODES[array.dtype.kind], 8 * array.itemsize)
+    tensor.dtype = DataType(code, bits, 1)
     strides = [s // array.itemsize for s in array.strides]
     tensor.shape = (ctypes.c_int64 * array.ndim)(*array.shape)
     tensor.strides = (ctypes.c_int64 * array.ndim)(*strides)
@@ -86,15 +91,17 @@ class Library:
         for index in range(self.handle.sparse_attn_kernel_input_count(kernel)):
             info = TensorInfo()
             self.call("kernel_input_info", kernel, ctypes.c_size_t(index), ctypes.byref(info))
-            infos.append((info.name.decode(), bool(info.layout)))
+            code = (info.dtype.code, info.dtype.bits)
+            dtype = next((d for d, known in CODES.items() if known == code), None)
+            infos.append((info.name.decode(), bool(info.layout), dtype))
         return infos
 
     def plan(self, name, inputs, threads=0):
         return Plan(self, name, inputs, threads)
 
-    def run(self, name, inputs, value_dim, threads=0):
+    def run(self, name, inputs, value_dim, threads=0, out_dtype="f32"):
         """(O, LSE) of the kernel called `name`."""
-        return self.plan(name, inputs, threads).run(inputs, value_dim, threads)
+        return self.plan(name, inputs, threads).run(inputs, value_dim, threads, out_dtype)
 
 
 class Plan:
@@ -107,7 +114,7 @@ class Plan:
         batch, heads, queries, _ = inputs["q"].shape
         _, kv_heads, keys, _ = inputs["k"].shape
         shape = ShapeStruct(batch, heads, kv_heads, queries, keys)
-        layout = [make_tensor(inputs[n]) for n, is_layout in self.infos if is_layout]
+        layout = [make_tensor(inputs[n]) for n, is_layout, _ in self.infos if is_layout]
         library.call("plan_create", kernel, ctypes.byref(shape), pointers(layout),
                      ctypes.c_size_t(len(layout)), ctypes.byref(Options(threads, None)),
                      ctypes.byref(self.plan))
@@ -115,7 +122,7 @@ class Plan:
     def __del__(self):
         self.library.handle.sparse_attn_plan_destroy(self.plan)
 
-    def run(self, inputs, value_dim, threads=0):
+    def run(self, inputs, value_dim, threads=0, out_dtype="f32"):
         options = Options(threads, None)
         size = ctypes.c_size_t()
         self.library.call("workspace_size", self.plan, ctypes.byref(options),
@@ -123,11 +130,13 @@ class Plan:
         workspace = ctypes.create_string_buffer(max(size.value, 1) + 64)
         start = -(-ctypes.addressof(workspace) // 64) * 64
         # What a kernel does not write stays NaN.
-        out = np.full(inputs["q"].shape[:3] + (value_dim,), np.nan, np.float32)
+        out = encode(np.full(inputs["q"].shape[:3] + (value_dim,), np.nan, np.float32), out_dtype)
         lse = np.full(inputs["q"].shape[:3], np.nan, np.float32)
-        tensors = [make_tensor(inputs[n]) for n, is_layout in self.infos if not is_layout]
+        tensors = [make_tensor(inputs[n], dtype) for n, is_layout, dtype in self.infos
+                   if not is_layout]
         outputs = [make_tensor(out), make_tensor(lse)]
+        outputs[0].dtype = DataType(*CODES[out_dtype], 1)
         self.library.call("run", self.plan, pointers(tensors), ctypes.c_size_t(len(tensors)),
                           pointers(outputs), ctypes.c_size_t(2), ctypes.c_void_p(start), size,
                           ctypes.byref(options))
-        return out, lse
+        return decode(out, out_dtype), lse

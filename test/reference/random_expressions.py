@@ -213,7 +213,8 @@ class Generator:
                             self.choice([False, True]))
         return self.choice(CUSTOM_SCORES)
 
-    def kernel(self, name, depth=2, modifiers=0, D=8, Dv=8, pool=False):
+    def kernel(self, name, depth=2, modifiers=0, D=8, Dv=8, pool=False, split=False,
+               dtypes=("f32",)):
         flag = lambda chance: bool(self.rng.random() < chance)
         kernel = Kernel(name, self.mask(depth), D, Dv)
         kernel.modifiers = [self.modifier() for _ in range(modifiers)]
@@ -225,6 +226,14 @@ class Generator:
         if pool:
             kernel.pool, kernel.pool_mask = self.integer(1, 9), self.mask(1)
             kernel.pool_modifiers = [] if self.compiled else kernel.modifiers
+        if split:
+            # A sink would count in both parts.
+            kernel.split, kernel.sinks, kernel.nested = self.mask(1), False, flag(0.5)
+        kernel.dtype = self.choice(dtypes)
+        kernel.out = self.choice([kernel.dtype, "f32"])
+        if pool or split:
+            kernel.out = self.choice(dtypes)
+            kernel.states = [self.choice([kernel.dtype, "f32"]) for _ in range(3)]
         return kernel
 
     def shape(self, longest=40, batch=2):
