@@ -27,6 +27,8 @@ struct CPULevel {
   int64_t tileRows, tileVectors;
   /// It multiplies pairs of bf16 and adds both products to an f32 (vdpbf16ps).
   bool bf16Dot;
+  /// It scales by powers of two (vscalefps).
+  bool scalef;
 
   int64_t panel() const { return tileVectors * lanes; }
 };

@@ -50,6 +50,18 @@ struct TileFunctions {
 };
 } // namespace
 
+double AttendContext::getQueryFactor() const {
+  double scale = plan.getScale().convertToDouble();
+  return scale > 0 ? 1 : scale < 0 ? -1 : 0;
+}
+double AttendContext::getScoreFactor() const {
+  double scale = plan.getScale().convertToDouble();
+  return scale != 0 ? std::abs(scale) : 1;
+}
+double AttendContext::getLog2Factor() const {
+  return plan.getModify().empty() ? getScoreFactor() * kLog2E : kLog2E;
+}
+
 /// Scaled queries, zeros below the last row: a register tile reads whole groups.
 static void buildStart(KernelBuilder &b, const AttendContext &context,
                        const Frame &frame) {
@@ -57,9 +69,7 @@ static void buildStart(KernelBuilder &b, const AttendContext &context,
   block_plan::AttentionOp plan = context.plan;
   OpBuilder &builder = b.builder;
   Value q = b.viewOf(frame.values, context.ids.id(plan.getQ()), shape.element);
-  // Modifiers see natural scores; without them log2 e is folded into the scale.
-  double scale = plan.getScale().convertToDouble();
-  Value factor = b.f32(plan.getModify().empty() ? scale * kLog2E : scale);
+  Value factor = b.f32(context.getQueryFactor());
   b.loop(b.index(0), frame.rows, 1, [&](Value row) {
     b.loop(b.index(0), b.index(shape.headDim), 1, [&](Value d) {
       Value x = b.loadReal(q, {frame.batch, frame.head, b.add(frame.firstRow, row), d});

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelBuilder.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "sparse_attn/abi.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -259,41 +260,71 @@ Value KernelBuilder::maximum(Value a, Value b) {
   return arith::SelectOp::create(builder, loc, greater, a, b);
 }
 
-// 2^x = 2^i 2^f with i = round(x) and |f| <= 1/2. Adding 1.5 * 2^23 leaves i in
-// the low bits of the sum, from where a shift takes it into the exponent; at
-// x = -127 that makes the factor 0. The polynomial is the degree-5 minimax fit of
-// 2^f on [-1/2, 1/2] with the constant fixed at 1, so that 2^0 is exact; its
-// relative error is 9.2e-8.
-Value KernelBuilder::exp2(Value x) {
+// 2^x = 2^i 2^f with i = round(x) and |f| <= 1/2, and 2^f as its minimax polynomial
+// with the constant fixed at 1, so that 2^0 is exact.
+static Value buildPowerOfFraction(KernelBuilder &b, Value f, int degree) {
+  static constexpr double kDegree4[] = {9.5828531e-3, 5.5906425e-2, 2.4024099e-1,
+                                        6.9312419e-1, 1.0};
+  static constexpr double kDegree5[] = {1.3264727e-3, 9.6715129e-3, 5.5507337e-2,
+                                        2.4022242e-1, 6.9314698e-1, 1.0};
+  assert(degree == 4 || degree == 5);
+  ArrayRef<double> coefficients =
+      degree == 4 ? ArrayRef<double>(kDegree4) : ArrayRef<double>(kDegree5);
+  int64_t lanes = cast<VectorType>(f.getType()).getNumElements();
+  Value result = b.splat(b.f32(coefficients.front()), lanes);
+  for (double coefficient : coefficients.drop_front())
+    result = vector::FMAOp::create(b.builder, b.loc, result, f,
+                                   b.splat(b.f32(coefficient), lanes));
+  return result;
+}
+
+/// vscalefps: a 2^b for whole b. It has the right answer to everything: a result
+/// below 2^-126 is rounded once, and b = -inf gives 0 even where a is NaN, which
+/// f = -inf - -inf makes it.
+static Value buildScale(KernelBuilder &b, Value a, Value exponent) {
+  OpBuilder &builder = b.builder;
+  auto constant = [&](Type type, int64_t value) -> Value {
+    return LLVM::ConstantOp::create(builder, b.loc, type,
+                                    builder.getIntegerAttr(type, value));
+  };
+  constexpr int64_t kAllLanes = -1, kCurrentRounding = 4;
+  return LLVM::CallIntrinsicOp::create(
+             builder, b.loc, a.getType(),
+             builder.getStringAttr("llvm.x86.avx512.mask.scalef.ps.512"),
+             ValueRange{a, exponent, a, constant(builder.getI16Type(), kAllLanes),
+                        constant(builder.getI32Type(), kCurrentRounding)})
+      .getResult(0);
+}
+
+/// p 2^round(x) with integer instructions. Adding 1.5 * 2^23 leaves round(x) in the
+/// low bits of the sum, from where a shift takes it into the exponent; at x = -127
+/// that makes the factor 0.
+static Value buildExp2ByShift(KernelBuilder &b, Value x, int degree) {
+  OpBuilder &builder = b.builder;
   auto type = cast<VectorType>(x.getType());
   int64_t lanes = type.getNumElements();
-  auto constant = [&](double value) -> Value {
-    return arith::ConstantOp::create(
-        builder, loc, DenseElementsAttr::get(type, static_cast<float>(value)));
-  };
-  VectorType integers = vectorType(lanes, builder.getI32Type());
-  auto integer = [&](int32_t value) -> Value {
-    return arith::ConstantOp::create(builder, loc,
-                                     DenseElementsAttr::get(integers, value));
-  };
+  VectorType integers = b.vectorType(lanes, builder.getI32Type());
+  auto integer = [&](int32_t value) { return b.splat(b.i32(value), lanes); };
   // maximum() keeps a NaN in its second operand.
-  Value clamped = maximum(constant(-127.0), x);
-  Value magic = constant(12582912.0);
-  Value shifted = arith::AddFOp::create(builder, loc, clamped, magic);
-  Value rounded = arith::SubFOp::create(builder, loc, shifted, magic);
-  Value f = arith::SubFOp::create(builder, loc, clamped, rounded);
-  static constexpr double kCoefficients[] = {1.3264727e-3, 9.6715129e-3, 5.5507337e-2,
-                                             2.4022242e-1, 6.9314698e-1, 1.0};
-  Value polynomial = constant(kCoefficients[0]);
-  for (double coefficient : ArrayRef<double>(kCoefficients).drop_front())
-    polynomial =
-        vector::FMAOp::create(builder, loc, polynomial, f, constant(coefficient));
-  Value bits = arith::BitcastOp::create(builder, loc, integers, shifted);
+  Value clamped = b.maximum(b.splat(b.f32(-127.0), lanes), x);
+  Value magic = b.splat(b.f32(12582912.0), lanes);
+  Value shifted = arith::AddFOp::create(builder, b.loc, clamped, magic);
+  Value rounded = arith::SubFOp::create(builder, b.loc, shifted, magic);
+  Value f = arith::SubFOp::create(builder, b.loc, clamped, rounded);
+  Value bits = arith::BitcastOp::create(builder, b.loc, integers, shifted);
   Value exponent = arith::AddIOp::create(
-      builder, loc, arith::ShLIOp::create(builder, loc, bits, integer(23)),
+      builder, b.loc, arith::ShLIOp::create(builder, b.loc, bits, integer(23)),
       integer(127 << 23));
-  Value scale = arith::BitcastOp::create(builder, loc, type, exponent);
-  return arith::MulFOp::create(builder, loc, polynomial, scale);
+  Value scale = arith::BitcastOp::create(builder, b.loc, type, exponent);
+  return arith::MulFOp::create(builder, b.loc, buildPowerOfFraction(b, f, degree), scale);
+}
+
+Value KernelBuilder::exp2(Value x, const CPULevel &level, int degree) {
+  if (!level.scalef)
+    return buildExp2ByShift(*this, x, degree);
+  Value rounded = math::RoundEvenOp::create(builder, loc, x);
+  Value f = arith::SubFOp::create(builder, loc, x, rounded);
+  return buildScale(*this, buildPowerOfFraction(*this, f, degree), rounded);
 }
 
 Value KernelBuilder::reduce(Value vector, function_ref<Value(Value, Value)> combine) {

@@ -92,8 +92,10 @@ public:
   mlir::Value lanesFrom(mlir::Value firstI32, int64_t lanes);
   /// a > b ? a : b, the one instruction of the processor; b where a is NaN.
   mlir::Value maximum(mlir::Value a, mlir::Value b);
-  /// 2^x for x <= 0: relative error below 2e-7, 0 at and below -127, NaN for NaN.
-  mlir::Value exp2(mlir::Value x);
+  /// 2^x for x <= 0: relative error below 2e-7, or 3e-6 with a polynomial of degree
+  /// 4, where the result is above 2^-126, and some number below that under it; 1 for
+  /// 0, 0 for -inf, NaN for NaN.
+  mlir::Value exp2(mlir::Value x, const CPULevel &level, int degree = 5);
   /// The lanes folded by `combine`, always in the same order.
   mlir::Value reduce(mlir::Value vector,
                      llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
@@ -138,6 +140,14 @@ struct AttendContext {
   KernelShape shape;
   mutable mlir::ModuleOp module;
   std::string prefix; ///< of the symbols of helper functions
+
+  /// The scale in two factors. That of Q is -1, 0 or 1, exact in every type; that of
+  /// the scores is positive, so that the largest stays the largest.
+  double getQueryFactor() const;
+  double getScoreFactor() const;
+  /// What takes the scores that a tile's softmax keeps to units of log2. Modifiers
+  /// see, and leave, natural scores.
+  double getLog2Factor() const;
 };
 
 /// Each declares a private function and returns it.

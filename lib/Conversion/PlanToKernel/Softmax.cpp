@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// For each row, with s in units of log2 (scores times log2 e):
+// For each row, with s in units of log2 (scores times c = scale log2 e):
 //
 //   m' = max(m, max_j s_j)          l' = l 2^(m - m') + sum_j 2^(s_j - m')
 //   S_j <- 2^(s_j - m')             O  <- O 2^(m - m')
@@ -13,6 +13,9 @@
 // (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.)
 // A full tile uses every score; a partial tile first replaces the scores of pairs
 // that the mask leaves out by -inf. l is kept as one sum for each lane.
+//
+// Scores are plain dot products: one fused multiply-add makes s_j - m' of a score,
+// without an operation, or a rounding, for the scale.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,7 +41,8 @@ struct Tile {
 class ScoreEditor {
 public:
   ScoreEditor(KernelBuilder &b, const AttendContext &context, Tile tile, bool full)
-      : b(b), plan(context.plan), shape(context.shape), tile(tile), full(full),
+      : b(b), plan(context.plan), shape(context.shape),
+        scoreFactor(context.getScoreFactor()), tile(tile), full(full),
         values(b.pointerField(tile.args, offsetof(sa_attend_args, values))),
         cloner(b, context.ids, values, shape.lanes) {
     batch = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, b)));
@@ -52,7 +56,7 @@ public:
 
   bool changesScores() { return !full || !plan.getModify().empty(); }
 
-  /// The score, in units of log2, of `lanes` keys from `column` of the tile.
+  /// The scores of `lanes` keys from `column` of the tile, edited.
   Value edit(Value score, Value row, Value column) {
     OpBuilder &builder = b.builder;
     Value rowI32 = b.toI32(row);
@@ -68,10 +72,10 @@ public:
     if (!plan.getModify().empty()) {
       Value hops = plan.getHopTable() ? loadHops(row, column) : b.f32(0);
       Value row = b.add(firstRow, rowI32);
+      score = arith::MulFOp::create(builder, b.loc, score,
+                                    b.splat(b.f32(scoreFactor), shape.lanes));
       score = cloner.clone(plan.getModify(),
                            {score, hops, batch, head, row, position, key})[0];
-      score = arith::MulFOp::create(builder, b.loc, score,
-                                    b.splat(b.f32(kLog2E), shape.lanes));
     }
     if (full)
       return score;
@@ -120,6 +124,7 @@ private:
   KernelBuilder &b;
   block_plan::AttentionOp plan;
   const KernelShape &shape;
+  double scoreFactor;
   Tile tile;
   bool full;
   Value values;
@@ -161,12 +166,15 @@ static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape,
 }
 
 /// Replaces the scores of a row by their weights and returns the sum for each lane.
-static Value buildRowWeights(KernelBuilder &b, const KernelShape &shape, Value scores,
+static Value buildRowWeights(KernelBuilder &b, const AttendContext &context, Value scores,
                              Value row, Value maximum) {
+  const KernelShape &shape = context.shape;
   int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
   int64_t unroll = step / shape.lanes;
   Value zero = b.splat(b.f32(0), shape.lanes);
-  Value shift = b.splat(maximum, shape.lanes);
+  Value shift =
+      b.splat(arith::NegFOp::create(b.builder, b.loc, maximum), shape.lanes);
+  Value factor = b.splat(b.f32(context.getLog2Factor()), shape.lanes);
   SmallVector<Value> sums = b.loop(
       b.index(0), b.index(shape.keys), step, SmallVector<Value>(unroll, zero),
       [&](Value first, ValueRange carried) {
@@ -174,7 +182,8 @@ static Value buildRowWeights(KernelBuilder &b, const KernelShape &shape, Value s
         for (int64_t u = 0; u < unroll; ++u) {
           Value column = b.add(first, b.index(u * shape.lanes));
           Value score = b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
-          Value weight = b.exp2(arith::SubFOp::create(b.builder, b.loc, score, shift));
+          Value power = vector::FMAOp::create(b.builder, b.loc, score, factor, shift);
+          Value weight = b.exp2(power, shape.level);
           b.storeVector(weight, scores, {row, column});
           next.push_back(arith::AddFOp::create(b.builder, b.loc, carried[u], weight));
         }
@@ -189,22 +198,26 @@ static Value buildRowWeights(KernelBuilder &b, const KernelShape &shape, Value s
 
 /// For lanes of rows at once: the new maximum m', what to subtract from scores
 /// (left in `rowMaxima`) and 2^(m - m').
-static void buildDecays(KernelBuilder &b, const KernelShape &shape, Value maxima,
+static void buildDecays(KernelBuilder &b, const AttendContext &context, Value maxima,
                         Value rowMaxima, Value decays, Value rows) {
+  const KernelShape &shape = context.shape;
   OpBuilder &builder = b.builder;
   VectorType vector = b.vectorType(shape.lanes);
   Value lowest = b.splat(b.f32(-kInfinity), shape.lanes);
   Value zero = b.splat(b.f32(0), shape.lanes);
+  Value factor = b.splat(b.f32(context.getLog2Factor()), shape.lanes);
   b.loop(b.index(0), rows, shape.lanes, [&](Value first) {
     Value before = b.loadVector(maxima, {first}, vector);
-    Value after = b.maximum(b.loadVector(rowMaxima, {first}, vector), before);
+    Value highest = arith::MulFOp::create(
+        builder, b.loc, b.loadVector(rowMaxima, {first}, vector), factor);
+    Value after = b.maximum(highest, before);
     b.storeVector(after, maxima, {first});
     // A row without a key so far: subtract 0, and 2^-inf is 0.
     Value empty =
         arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::OEQ, after, lowest);
     Value shift = arith::SelectOp::create(builder, b.loc, empty, zero, after);
     b.storeVector(shift, rowMaxima, {first});
-    Value decay = b.exp2(arith::SubFOp::create(builder, b.loc, before, shift));
+    Value decay = b.exp2(arith::SubFOp::create(builder, b.loc, before, shift), shape.level);
     b.storeVector(decay, decays, {first});
   });
 }
@@ -244,9 +257,9 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
                                    [&](Value x, Value y) { return b.maximum(x, y); });
           b.store(maximum, rowMaxima, {row});
         });
-        buildDecays(b, shape, maxima, rowMaxima, decays, rows);
+        buildDecays(b, context, maxima, rowMaxima, decays, rows);
         b.loop(b.index(0), rows, 1, [&](Value row) {
-          Value sum = buildRowWeights(b, shape, scores, row, b.load(rowMaxima, {row}));
+          Value sum = buildRowWeights(b, context, scores, row, b.load(rowMaxima, {row}));
           Value decay = b.load(decays, {row});
           Value total = b.loadVector(sums, {row, b.index(0)}, vector);
           total = vector::FMAOp::create(builder, b.loc, total,

@@ -16,11 +16,12 @@ using namespace sparse_attn;
 //   avx512: 32 registers: 8 x 2 accumulators, 2 of B; 4 x 4 is as fast, 6 x 4 pads
 //           the 64 rows of a tile to 66
 static const CPULevel kLevels[] = {
-    {SA_LEVEL_AVX2, "avx2", "x86-64-v3", "", 8, 6, 2, /*bf16Dot=*/false},
+    {SA_LEVEL_AVX2, "avx2", "x86-64-v3", "", 8, 6, 2, /*bf16Dot=*/false,
+     /*scalef=*/false},
     {SA_LEVEL_AVX512, "avx512", "x86-64-v4", "-prefer-256-bit", 16, 8, 2,
-     /*bf16Dot=*/false},
+     /*bf16Dot=*/false, /*scalef=*/true},
     {SA_LEVEL_AVX512_BF16, "avx512_bf16", "x86-64-v4", "-prefer-256-bit,+avx512bf16", 16,
-     8, 2, /*bf16Dot=*/true},
+     8, 2, /*bf16Dot=*/true, /*scalef=*/true},
 };
 
 llvm::ArrayRef<CPULevel> sparse_attn::getX86Levels() { return kLevels; }
