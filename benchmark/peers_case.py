@@ -294,8 +294,7 @@ def describe_work(ours, tensors, lse, mask):
             )
             columns += int((any_row > 0).sum())
     item = tensors[1].element_size()
-    row_tiles = -(-grid.queries // grid.tile_rows)
-    rows = grid.queries / row_tiles if row_tiles else 0
+    rows = grid.queries / grid.row_tiles if grid.row_tiles else 0
     return {
         "kept_pairs": kept,
         "visited_pairs": tiles.visited * rows * grid.tile_keys,

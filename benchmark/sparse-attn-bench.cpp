@@ -143,10 +143,9 @@ private:
   void countTiles() {
     sparse_attn_grid grid;
     check(sparse_attn_plan_grid(plan, 0, &grid));
-    int64_t rowTiles = (grid.queries + grid.tile_rows - 1) / grid.tile_rows;
     for (int64_t b = 0; b < grid.batch; ++b)
       for (int64_t h = 0; h < grid.heads; ++h)
-        for (int64_t t = 0; t < rowTiles; ++t) {
+        for (int64_t t = 0; t < grid.row_tiles; ++t) {
           int64_t visited = 0;
           check(sparse_attn_plan_visit(
               plan, 0, b, h, t,
@@ -155,11 +154,16 @@ private:
               },
               &visited));
           tiles += visited;
-          pairs += double(visited) * grid.tile_keys *
-                   std::min(grid.tile_rows, grid.queries - t * grid.tile_rows);
+          pairs += double(visited) * grid.tile_keys * countRows(grid, t);
         }
-    allTiles = double(grid.batch) * grid.heads * rowTiles *
-               ((grid.keys + grid.tile_keys - 1) / grid.tile_keys);
+    allTiles = double(grid.batch) * grid.heads * grid.row_tiles * grid.key_tiles;
+  }
+
+  /// Rows of query tile `tile`.
+  static int64_t countRows(const sparse_attn_grid &grid, int64_t tile) {
+    int64_t residue = tile / grid.class_row_tiles;
+    int64_t rows = (grid.queries - residue + grid.step - 1) / grid.step;
+    return std::min(grid.tile_rows, rows - tile % grid.class_row_tiles * grid.tile_rows);
   }
 
   sparse_attn_options options;

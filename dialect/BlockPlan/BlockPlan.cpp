@@ -78,10 +78,13 @@ LogicalResult AttentionOp::verify() {
     return emitOpError(
         "needs a predicate with compile binding, and none with plan binding");
   // (plan_attention_c4)
+  if (getPeriod() < 1)
+    return emitOpError("period must be >= 1");
+  // (plan_attention_c5)
   Builder b(getContext());
   Type i1 = b.getI1Type(), i32 = b.getI32Type(), f32 = b.getF32Type();
   if (failed(verifyRegion(*this, "classify", getClassify(),
-                          {i32, i32, i32, i32, i32, i32}, {i1, i1})))
+                          {i32, i32, i32, i32, i32, i32, i32}, {i1, i1})))
     return failure();
   if (!getPredicate().empty() && failed(verifyRegion(*this, "predicate", getPredicate(),
                                                      {i32, i32, i32, i32}, {i1})))

@@ -74,11 +74,13 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     [AttrSizedOperandSegments, RecursiveMemoryEffects]> {
   let summary = "attention over the kept tiles of a plan";
   let description = [{
-    `classify` answers for positions [p0, p1] x keys [j0, j1], ends inclusive,
-    whether some (`may`) and whether all (`must`) pairs are kept. `predicate`
-    decides one pair; it is there with `compile` binding alone, since plans of
-    `plan` binding hold bits for partial tiles. `modify`, where there is one,
-    maps the scaled score `s` of a pair at `hops` edges to the score used.
+    `classify` answers for positions p0, p0 + step, ..., p1 x keys j0, j0 + step,
+    ..., j1 whether some (`may`) and whether all (`must`) pairs are kept; the step
+    is 1 or `period`, and the tiles of a plan hold rows and keys that are one step
+    apart. `predicate` decides one pair; it is there with `compile` binding alone,
+    since plans of `plan` binding hold bits for partial tiles. `modify`, where
+    there is one, maps the scaled score `s` of a pair at `hops` edges to the score
+    used.
 
     Keys of a pooled attention (`key_block` > 0) are counted in pooled keys.
   }];
@@ -87,7 +89,8 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
                        Optional<AnyType>:$q_offset, Optional<AnyType>:$sinks,
                        Variadic<AnyType>:$layout,
                        BlockPlan_BindingAttr:$binding, F64Attr:$scale,
-                       DenseI64ArrayAttr:$tile, I64Attr:$key_block,
+                       DenseI64ArrayAttr:$tile, DefaultValuedAttr<I64Attr, "1">:$period,
+                       I64Attr:$key_block,
                        UnitAttr:$per_batch, UnitAttr:$per_head,
                        TypedArrayAttrBase<BlockPlan_NeedAttr, "checks">:$checks,
                        TypedArrayAttrBase<BlockPlan_NeedAttr, "tables">:$tables,

@@ -78,7 +78,7 @@ def SparseAttn_WindowOp : SparseAttn_PatternOp<"window"> {
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_DilatedOp : SparseAttn_PatternOp<"dilated"> {
+def SparseAttn_DilatedOp : SparseAttn_PatternOp<"dilated", ["getPeriod"]> {
   let summary = "keep every `rate`-th key of a window, counted from the query";
   let description = [{
     ```
@@ -189,7 +189,7 @@ def SparseAttn_PrefixOp : SparseAttn_PatternOp<"prefix",
 }
 
 def SparseAttn_GlobalOp : SparseAttn_PatternOp<"global",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
+    ["getOwnBinding", "isPerBatch", "getPeriod", "getPlanChecks", "getTensorSpecs"]> {
   let summary = "keep a pair where the query or the key is global";
   let description = [{
     ```
@@ -243,7 +243,7 @@ def SparseAttn_GlobalOp : SparseAttn_PatternOp<"global",
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_StridedOp : SparseAttn_PatternOp<"strided"> {
+def SparseAttn_StridedOp : SparseAttn_PatternOp<"strided", ["getPeriod"]> {
   let summary = "keep keys at a multiple of `stride` from the query";
   let description = [{
     ```
@@ -280,7 +280,7 @@ def SparseAttn_StridedOp : SparseAttn_PatternOp<"strided"> {
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_FixedOp : SparseAttn_PatternOp<"fixed"> {
+def SparseAttn_FixedOp : SparseAttn_PatternOp<"fixed", ["getPeriod"]> {
   let summary = "keep the last `columns` keys of every `stride`";
   let description = [{
     ```
@@ -352,7 +352,7 @@ def SparseAttn_BlockDiagonalOp : SparseAttn_PatternOp<"block_diagonal"> {
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_DilatedSegmentOp : SparseAttn_PatternOp<"dilated_segment", ["isPerHead"]> {
+def SparseAttn_DilatedSegmentOp : SparseAttn_PatternOp<"dilated_segment", ["isPerHead", "getPeriod"]> {
   let summary = "keep every `rate`-th pair of a segment, shifted by head (LongNet)";
   let description = [{
     ```

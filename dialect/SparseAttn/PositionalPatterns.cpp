@@ -113,25 +113,33 @@ double DilatedOp::evaluate(const Pair &pair, Evaluator &) {
          llvm::mod(pair.p - pair.j, static_cast<int64_t>(getRate())) == 0;
 }
 
-// All distances p - j between p0 - j1 and p1 - j0 occur: some pair is kept where
-// the part of them that lies in [-right, left] holds a multiple of the rate.
+/// The least and the greatest distance p - j, the same value for a single pair.
+static std::pair<Value, Value> buildDistances(TileBuilder &builder) {
+  Value nearest = builder.sub(builder.p0, builder.j1);
+  bool onePair = builder.p0 == builder.p1 && builder.j0 == builder.j1;
+  return {nearest, onePair ? nearest : builder.sub(builder.p1, builder.j0)};
+}
+
+// With a step of 1 all distances p - j between p0 - j1 and p1 - j0 occur: some pair
+// is kept where the part of them that lies in [-right, left] holds a multiple of the
+// rate. With a step that is one, all distances are alike modulo the rate.
 TileClass DilatedOp::buildTileClass(TileBuilder &builder) {
   TileClass window = buildWindow(builder, getLeft(), getRight());
   int64_t rate = getRate();
   if (rate == 1)
     return window;
-  Value nearest = builder.sub(builder.p0, builder.j1);
-  Value farthest = builder.sub(builder.p1, builder.j0);
-  Value every = builder.land(
-      window.must,
-      builder.land(builder.isPoint(),
-                   builder.eq(builder.floorMod(farthest, rate), builder.constant(0))));
+  auto [nearest, farthest] = buildDistances(builder);
+  TileClass multiple = builder.multipleInSteps(nearest, farthest, rate);
   if (getRight())
     nearest = builder.max(nearest, builder.constant(-static_cast<int64_t>(*getRight())));
   if (getLeft())
     farthest = builder.min(farthest, builder.constant(*getLeft()));
-  return {builder.congruent(nearest, farthest, rate, builder.constant(0)).may, every};
+  Value past = builder.floorMod(farthest, rate);
+  Value inWindow = builder.le(nearest, builder.sub(farthest, past));
+  return {builder.land(multiple.may, inWindow), builder.land(multiple.must, window.must)};
 }
+
+int64_t DilatedOp::getPeriod() { return getRate(); }
 
 //===----------------------------------------------------------------------===//
 // sink, global
@@ -227,10 +235,12 @@ TileClass GlobalOp::buildTileClass(TileBuilder &builder) {
   auto build = [&](Value x0, Value x1) {
     if (getPositions())
       return buildListed(builder, *getPositions(), x0, x1);
-    return builder.congruent(x0, x1, *getStride(), builder.constant(0));
+    return builder.multipleInSteps(x0, x1, *getStride());
   };
   return builder.unite(build(builder.p0, builder.p1), build(builder.j0, builder.j1));
 }
+
+int64_t GlobalOp::getPeriod() { return getStride().value_or(1); }
 
 Binding GlobalOp::getOwnBinding() {
   return getIndex() ? Binding::Plan : Binding::Compile;
@@ -264,15 +274,11 @@ double StridedOp::evaluate(const Pair &pair, Evaluator &) {
 }
 
 TileClass StridedOp::buildTileClass(TileBuilder &builder) {
-  int64_t stride = getStride();
-  if (stride == 1)
-    return builder.constantClass(true);
-  Value nearest = builder.sub(builder.p0, builder.j1);
-  Value farthest = builder.sub(builder.p1, builder.j0);
-  return {builder.congruent(nearest, farthest, stride, builder.constant(0)).may,
-          builder.land(builder.isPoint(), builder.eq(builder.floorMod(farthest, stride),
-                                                     builder.constant(0)))};
+  auto [nearest, farthest] = buildDistances(builder);
+  return builder.multipleInSteps(nearest, farthest, getStride());
 }
+
+int64_t StridedOp::getPeriod() { return getStride(); }
 
 LogicalResult FixedOp::verify() {
   // (fixed_c1) 1 <= stride < 2^30
@@ -293,7 +299,8 @@ double FixedOp::evaluate(const Pair &pair, Evaluator &) {
 }
 
 // With r = j0 mod stride, the next kept key is max(0, stride - columns - r) keys
-// away, and the kept keys from there on end with the stride.
+// away, and the kept keys from there on end with the stride. Keys that are a stride
+// apart share r.
 TileClass FixedOp::buildTileClass(TileBuilder &builder) {
   int64_t stride = getStride(), columns = getColumns();
   if (columns == 0 || columns == stride)
@@ -302,11 +309,14 @@ TileClass FixedOp::buildTileClass(TileBuilder &builder) {
   Value further = builder.sub(builder.j1, builder.j0);
   Value first = builder.constant(stride - columns);
   Value left = builder.sub(builder.constant(stride - 1), remainder);
-  Value oneKey = builder.eq(builder.j0, builder.j1);
-  return {builder.le(builder.sub(first, remainder), further),
-          builder.land(builder.le(first, remainder),
-                       builder.lor(oneKey, builder.le(further, left)))};
+  Value isKept = builder.le(first, remainder), alike = builder.isStepOf(stride);
+  Value allAlike = builder.lor(alike, builder.eq(builder.j0, builder.j1));
+  return {builder.land(builder.le(builder.sub(first, remainder), further),
+                       builder.lor(isKept, builder.lnot(alike))),
+          builder.land(isKept, builder.lor(allAlike, builder.le(further, left)))};
 }
+
+int64_t FixedOp::getPeriod() { return getStride(); }
 
 LogicalResult BlockDiagonalOp::verify() {
   // (block_diagonal_c1) 1 <= size < 2^30
@@ -371,7 +381,8 @@ bool DilatedSegmentOp::isPerHead() { return !getOffset() && getRate() != 1; }
 
 // Some pair is kept where one segment holds kept positions of both ranges. Of
 // the segments that meet both, those between the first and the last lie in both
-// ranges as a whole, so three of them decide.
+// ranges as a whole, so three of them decide. Positions that are a multiple of the
+// rate apart are alike inside a segment, and everywhere if the rate divides it.
 TileClass DilatedSegmentOp::buildTileClass(TileBuilder &builder) {
   int64_t segment = getSegment(), rate = getRate();
   if (rate == 1)
@@ -379,14 +390,18 @@ TileClass DilatedSegmentOp::buildTileClass(TileBuilder &builder) {
   Value offset =
       getOffset() ? builder.constant(*getOffset()) : builder.floorMod(builder.h, rate);
 
+  Value alike = builder.isStepOf(rate);
   Value start = builder.mul(builder.floorDiv(builder.p0, segment), segment);
-  auto isKept = [&](Value x) {
+  auto isKept = [&](Value x, Value start) {
     return builder.eq(builder.floorMod(builder.sub(x, start), rate), offset);
   };
-  Value inSegment = builder.land(builder.le(start, builder.j0),
-                                 builder.lt(builder.j0, builder.add(start, segment)));
-  Value must = builder.land(builder.land(builder.isPoint(), isKept(builder.p0)),
-                            builder.land(inSegment, isKept(builder.j0)));
+  auto inSegment = [&](Value x) {
+    return builder.land(builder.le(start, x), builder.lt(x, builder.add(start, segment)));
+  };
+  Value firstKept = builder.land(isKept(builder.p0, start), isKept(builder.j0, start));
+  Value inside = builder.land(inSegment(builder.p1), inSegment(builder.j1));
+  Value all = builder.lor(builder.isPoint(), builder.land(alike, inside));
+  Value must = builder.land(builder.land(firstKept, inSegment(builder.j0)), all);
 
   // Whether [x0, x1] holds a kept position of the segment that starts at `start`.
   auto meets = [&](Value start, Value x0, Value x1) {
@@ -394,7 +409,8 @@ TileClass DilatedSegmentOp::buildTileClass(TileBuilder &builder) {
     Value high = builder.min(builder.sub(x1, start), builder.constant(segment - 1));
     Value first = builder.max(low, offset);
     Value skipped = builder.floorMod(builder.sub(offset, first), rate);
-    return builder.le(builder.add(first, skipped), high);
+    return builder.land(builder.le(builder.add(first, skipped), high),
+                        builder.lor(isKept(x0, start), builder.lnot(alike)));
   };
   auto meetsBoth = [&](Value start) {
     return builder.land(meets(start, builder.p0, builder.p1),
@@ -407,6 +423,10 @@ TileClass DilatedSegmentOp::buildTileClass(TileBuilder &builder) {
   Value last = startOf(builder.min(builder.p1, builder.j1));
   Value between = builder.land(builder.lt(builder.add(first, segment), last),
                                builder.lt(offset, builder.constant(segment)));
+  if (segment % rate == 0)
+    between = builder.land(between, builder.lor(firstKept, builder.lnot(alike)));
   Value some = builder.lor(builder.lor(meetsBoth(first), meetsBoth(last)), between);
   return {builder.land(builder.le(first, last), some), must};
 }
+
+int64_t DilatedSegmentOp::getPeriod() { return getRate(); }

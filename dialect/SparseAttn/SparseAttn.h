@@ -33,6 +33,14 @@ inline constexpr llvm::StringLiteral kNameAttr = "sparse_attn.name";
 
 /// When `mask` with everything it combines is known.
 Binding getBinding(mlir::Value mask);
+
+/// Gathering keys that are further apart than this leaves too few of them for tiles.
+inline constexpr int64_t kMostPeriod = 1024;
+/// The least common multiple of two periods; the first alone, where that exceeds
+/// kMostPeriod: what has another period is then looked at as a whole.
+int64_t combinePeriods(int64_t a, int64_t b);
+/// The period of `mask` and of the masks that it combines.
+int64_t getPeriod(mlir::Value mask);
 } // namespace sparse_attn
 
 #endif // SPARSE_ATTN_DIALECT_SPARSEATTN_H

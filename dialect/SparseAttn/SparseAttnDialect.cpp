@@ -12,6 +12,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace sparse_attn;
@@ -73,6 +74,21 @@ Evaluator::~Evaluator() = default;
 
 double Evaluator::evaluate(Value mask, const Pair &pair) {
   return cast<MaskOpInterface>(mask.getDefiningOp()).evaluate(pair, *this);
+}
+
+int64_t sparse_attn::combinePeriods(int64_t a, int64_t b) {
+  // Periods are below 2^30, so the multiple does not overflow.
+  int64_t period = std::lcm(a, b);
+  return period <= kMostPeriod ? period : a;
+}
+
+int64_t sparse_attn::getPeriod(Value mask) {
+  auto op = cast<MaskOpInterface>(mask.getDefiningOp());
+  int64_t period = 1;
+  for (Value operand : op->getOperands())
+    if (isa<MaskType>(operand.getType()))
+      period = combinePeriods(period, getPeriod(operand));
+  return combinePeriods(period, op.getPeriod());
 }
 
 Binding sparse_attn::getBinding(Value mask) {

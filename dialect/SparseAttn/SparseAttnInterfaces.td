@@ -20,14 +20,15 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
     Everything that a pass asks of a mask op.
 
     The law, tested for every op that implements it: for all positions
-    [p0, p1] and keys [j0, j1]
+    p0, p0 + step, ..., p1 and keys j0, j0 + step, ..., j1
 
       must  =>  evaluate(p, j) == 1 for every pair
       !may  =>  evaluate(p, j) == 0 for every pair
       p0 == p1 and j0 == j1  =>  may == must
 
-    "unknown" (may and not must) is otherwise always legal. The last line makes
-    `must` of a single pair the mask's predicate.
+    "unknown" (may and not must) is otherwise always legal, so an op may answer
+    for all of [p0, p1] x [j0, j1] whatever the step. The last line makes `must`
+    of a single pair the mask's predicate.
   }];
   let methods = [
     InterfaceMethod<"The inclusion probability of one pair: the meaning of the op.",
@@ -39,6 +40,10 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
       decided: a closed form of (p, j, h, n) at compile time, else at plan time.}],
       "::sparse_attn::Binding", "getOwnBinding", (ins), "",
       [{ return ::sparse_attn::Binding::Compile; }]>,
+    InterfaceMethod<[{A number of tokens after which the op itself, without the masks
+      it combines, decides alike: it answers precisely about positions and keys that
+      are a multiple of it apart. 1 where there is none.}],
+      "int64_t", "getPeriod", (ins), "", [{ return 1; }]>,
     InterfaceMethod<"Whether the op itself distinguishes heads.",
       "bool", "isPerHead", (ins), "", [{ return false; }]>,
     InterfaceMethod<"Whether the op itself distinguishes batch entries.",

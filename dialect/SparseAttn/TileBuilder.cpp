@@ -112,6 +112,14 @@ TileClass TileBuilder::inRange(Value x0, Value x1, Value lo, Value hi) {
   return {land(le(lo, x1), le(x0, hi)), land(le(lo, x0), le(x1, hi))};
 }
 
+Value TileBuilder::isStepOf(int64_t divisor) {
+  if (divisor == 1)
+    return truth(true);
+  if (period == 1 || period % divisor)
+    return truth(false);
+  return eq(step, constant(period));
+}
+
 TileClass TileBuilder::congruent(Value x0, Value x1, int64_t divisor, Value remainder) {
   if (divisor == 1)
     return constantClass(true);
@@ -120,6 +128,14 @@ TileClass TileBuilder::congruent(Value x0, Value x1, int64_t divisor, Value rema
   Value a = sub(x0, remainder), b = sub(x1, remainder);
   Value past = floorMod(b, divisor);
   return {le(a, sub(b, past)), land(eq(x0, x1), eq(past, constant(0)))};
+}
+
+TileClass TileBuilder::multipleInSteps(Value x0, Value x1, int64_t divisor) {
+  TileClass inRange = congruent(x0, x1, divisor, constant(0));
+  Value alike = isStepOf(divisor);
+  Value multiple = eq(floorMod(x1, divisor), constant(0));
+  return {land(inRange.may, lor(multiple, lnot(alike))),
+          lor(inRange.must, land(multiple, alike))};
 }
 
 //===----------------------------------------------------------------------===//

@@ -60,13 +60,16 @@ public:
   mlir::Value select(mlir::Value condition, mlir::Value a, mlir::Value b);
 };
 
-/// Builds the class of positions [p0, p1] x keys [j0, j1], ends inclusive.
+/// Builds the class of positions p0, p0 + step, ..., p1 x keys j0, j0 + step, ...,
+/// j1: ends are inclusive, and the step is 1 or `period`.
 class TileBuilder : public ArithBuilder {
 public:
   using ArithBuilder::ArithBuilder;
   virtual ~TileBuilder();
 
   mlir::Value b, h, p0, p1, j0, j1; ///< i32
+  mlir::Value step;                 ///< i32; read where the period is not 1
+  int64_t period = 1;
 
   /// The class of another mask over the same rectangle, emitted once.
   TileClass classOf(mlir::Value mask);
@@ -81,12 +84,17 @@ public:
 
   /// Whether the rectangle is a single pair.
   mlir::Value isPoint() { return land(eq(p0, p1), eq(j0, j1)); }
+  /// Whether the step is a multiple of `divisor`: then positions are alike modulo
+  /// `divisor`, and so are keys.
+  mlir::Value isStepOf(int64_t divisor);
 
   /// lo <= x <= hi somewhere in, and all over, the range [x0, x1].
   TileClass inRange(mlir::Value x0, mlir::Value x1, mlir::Value lo, mlir::Value hi);
-  /// x mod divisor == remainder somewhere in, and all over, [x0, x1].
+  /// x mod divisor == remainder somewhere in, and all over, the range [x0, x1].
   TileClass congruent(mlir::Value x0, mlir::Value x1, int64_t divisor,
                       mlir::Value remainder);
+  /// The same of multiples of divisor in x0, x0 + step, ..., x1.
+  TileClass multipleInSteps(mlir::Value x0, mlir::Value x1, int64_t divisor);
 
   /// n, in tokens, and H, as i32.
   virtual mlir::Value keys() = 0;

@@ -67,19 +67,24 @@ private:
             check(sparse_attn_plan_extent(plan, attention, plane.b, &group.extent)))
       return error;
     group.planes = {plane};
-    group.tiles =
-        static_cast<int64_t>(llvm::divideCeil(group.extent.queries, grid.tile_rows)) *
-        static_cast<int64_t>(llvm::divideCeil(group.extent.keys, grid.tile_keys));
+    group.tiles = countTiles(group.extent.queries, grid.tile_rows) *
+                  countTiles(group.extent.keys, grid.tile_keys);
     hash = llvm::hash_combine(group.extent.queries, group.extent.keys,
                               group.extent.first_position);
     return Error::success();
   }
 
+  /// Tiles that hold a row, or a key, of `total`.
+  int64_t countTiles(int64_t total, int64_t size) const {
+    int64_t tiles = 0;
+    for (int64_t residue = 0; residue < std::min(grid.step, total); ++residue)
+      tiles += llvm::divideCeil(llvm::divideCeil(total - residue, grid.step), size);
+    return tiles;
+  }
+
   Error readTiles() {
-    int64_t rowTiles = llvm::divideCeil(grid.queries, grid.tile_rows);
-    int64_t keyTiles = llvm::divideCeil(grid.keys, grid.tile_keys);
-    group.tileMap.emplace(rowTiles, keyTiles, kMostMapCells);
-    for (rowTile = 0; rowTile < rowTiles; ++rowTile)
+    group.tileMap.emplace(grid.row_tiles, grid.key_tiles, kMostMapCells);
+    for (rowTile = 0; rowTile < grid.row_tiles; ++rowTile)
       if (Error error = check(sparse_attn_plan_visit(plan, attention, plane.b, plane.h,
                                                      rowTile, addTiles, this)))
         return error;

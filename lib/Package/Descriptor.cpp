@@ -173,7 +173,7 @@ Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
       pointToEach(a.checks, [&](const CheckDesc &check) { return buildCheck(check); }));
   fields.push_back(function(a.classifySymbol));
   fields.push_back(i32(a.levels.size()));
-  fields.push_back(i32(0));
+  fields.push_back(i32(a.period));
   fields.push_back(
       pointToEach(a.levels, [&](const LevelDesc &level) { return buildLevel(level); }));
   return structure<sa_attention>(fields);

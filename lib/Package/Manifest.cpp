@@ -64,6 +64,7 @@ static json::Object describeAttention(const AttentionDesc &attention) {
                       {"per_head", attention.perHead},
                       {"per_batch", attention.perBatch},
                       {"key_block", attention.keyBlock},
+                      {"period", attention.period},
                       {"checked_by", std::move(checks)},
                       {"levels", std::move(levels)}};
 }

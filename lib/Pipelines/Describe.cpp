@@ -328,6 +328,7 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   desc.perBatch = plan.getPerBatch();
   desc.perHead = plan.getPerHead();
   desc.keyBlock = plan.getKeyBlock();
+  desc.period = plan.getPeriod();
   desc.q = ids.id(plan.getQ()), desc.k = ids.id(plan.getK()),
   desc.v = ids.id(plan.getV());
   desc.kvLen = ids.id(plan.getKvLen()), desc.qLen = ids.id(plan.getQLen());

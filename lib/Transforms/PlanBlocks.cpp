@@ -42,6 +42,7 @@ struct Needs {
   bool perBatch = false, perHead = false;
   std::optional<int64_t> hopTable;
   Binding binding = Binding::Compile;
+  int64_t period = 1;
 
   Attribute describe(int32_t kind, ArrayRef<Value> inputs, ArrayRef<int64_t> parameters,
                      Operation *op) {
@@ -89,6 +90,7 @@ static Needs computeNeeds(AttentionOp attention) {
     needs.binding = std::max(needs.binding, mask.getOwnBinding());
     needs.perBatch |= mask.isPerBatch();
     needs.perHead |= mask.isPerHead();
+    needs.period = combinePeriods(needs.period, mask.getPeriod());
     for (Value operand : op->getOperands())
       if (!isa<MaskType>(operand.getType()))
         needs.layout.insert(operand);
@@ -194,16 +196,18 @@ static TileClass buildClass(TileBuilder &b, AttentionOp attention) {
 }
 
 static void buildClassify(Region &region, AttentionOp attention, const Needs &needs,
-                          OpBuilder builder) {
+                          int64_t period, OpBuilder builder) {
   Location loc = attention.getLoc();
-  SmallVector<Type> types(6, builder.getI32Type());
-  Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(6, loc));
+  SmallVector<Type> types(7, builder.getI32Type());
+  Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(7, loc));
   PlanTileBuilder b(builder, loc, needs);
+  b.period = period;
   int64_t pooled = attention.getKeyBlock();
   b.b = block->getArgument(0), b.h = block->getArgument(1);
   b.p0 = block->getArgument(2), b.p1 = block->getArgument(3);
   b.j0 = buildKeyPosition(b, block->getArgument(4), pooled);
   b.j1 = buildKeyPosition(b, block->getArgument(5), pooled);
+  b.step = block->getArgument(6);
   TileClass result = buildClass(b, attention);
   block_plan::YieldOp::create(builder, loc, ValueRange{result.may, result.must});
 }
@@ -240,6 +244,24 @@ static void buildModify(Region &region, AttentionOp attention, OpBuilder builder
 // The pass
 //===----------------------------------------------------------------------===//
 
+/// Whether a row of `tensor` is read at the key, the last argument of `modify`: a
+/// kernel loads the elements of neighbouring keys at once.
+static bool readsAlongKeys(Region &modify) {
+  Value key = modify.getArguments().back();
+  return llvm::any_of(modify.getOps<tensor::ExtractOp>(), [&](tensor::ExtractOp op) {
+    auto index = op.getIndices().back().getDefiningOp<arith::IndexCastOp>();
+    return index && index.getIn() == key;
+  });
+}
+
+/// The period by which a plan may step. Keys of a tile have to be neighbours where
+/// they are pooled, where distances come from the plan, and where modifiers say so.
+static int64_t choosePeriod(AttentionOp op, const Needs &needs, Region &modify) {
+  bool neighbours =
+      op.getKeyBlock() || needs.hopTable || (!modify.empty() && readsAlongKeys(modify));
+  return neighbours ? 1 : needs.period;
+}
+
 /// Says why this attention cannot be planned yet, if so.
 static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
   if (needs.binding == Binding::Run)
@@ -269,14 +291,15 @@ static LogicalResult planAttention(AttentionOp op, int64_t tileRows, int64_t til
       needs.layout.getArrayRef(),
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
       llvm::APFloat(op.getScaleOrDefault()), ArrayRef<int64_t>({tileRows, tileKeys}),
-      op.getKeyBlock(), needs.perBatch, needs.perHead, builder.getArrayAttr(needs.checks),
-      builder.getArrayAttr(needs.tables),
+      /*period=*/1, op.getKeyBlock(), needs.perBatch, needs.perHead,
+      builder.getArrayAttr(needs.checks), builder.getArrayAttr(needs.tables),
       needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
-  buildClassify(plan.getClassify(), op, needs, builder);
-  if (compile)
-    buildPredicate(plan.getPredicate(), op, needs, builder);
   if (!op.getModifiers().empty())
     buildModify(plan.getModify(), op, builder);
+  plan.setPeriod(choosePeriod(op, needs, plan.getModify()));
+  buildClassify(plan.getClassify(), op, needs, plan.getPeriod(), builder);
+  if (compile)
+    buildPredicate(plan.getPredicate(), op, needs, builder);
   op.replaceAllUsesWith(plan);
   op.erase();
   return success();

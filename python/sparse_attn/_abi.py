@@ -96,7 +96,10 @@ class COptions(ctypes.Structure):
 class CGrid(ctypes.Structure):
     _fields_ = [
         (name, c_int64)
-        for name in ("batch", "heads", "queries", "keys", "tile_rows", "tile_keys")
+        for name in (
+            "batch", "heads", "queries", "keys", "tile_rows", "tile_keys", "row_tiles",
+            "key_tiles", "step", "class_row_tiles", "class_key_tiles",
+        )
     ] + [("plan_time", c_int)]
 
 

@@ -213,7 +213,12 @@ class Kernel:
 
 
 class Grid(NamedTuple):
-    """The sizes of one attention of a plan."""
+    """The sizes of one attention of a plan.
+
+    The rows of a tile, and its keys, are `step` apart. Key tile t holds the keys from
+    t // class_key_tiles + step * (t % class_key_tiles * tile_keys) on, and query tile
+    t its rows in the same way.
+    """
 
     batch: int
     heads: int
@@ -221,15 +226,12 @@ class Grid(NamedTuple):
     keys: int
     tile_rows: int
     tile_keys: int
+    row_tiles: int
+    key_tiles: int
+    step: int
+    class_row_tiles: int  #: tiles of rows that are alike modulo step
+    class_key_tiles: int
     plan_time: bool  #: whether the tiles are kept in the plan
-
-    @property
-    def row_tiles(self) -> int:
-        return -(-self.queries // self.tile_rows)
-
-    @property
-    def key_tiles(self) -> int:
-        return -(-self.keys // self.tile_keys)
 
 
 class TileCounts(NamedTuple):

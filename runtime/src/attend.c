@@ -49,12 +49,14 @@ static bool is_read(const attending *attend, int64_t b, int64_t kv_head, int64_t
     return table->visited[section * attention->key_tiles + tile];
   }
   sa_entry entry = sa_plan_entry(attention, b);
-  int64_t j0 = tile * code->tile_keys;
-  int64_t j1 = sa_min(j0 + code->tile_keys, entry.keys) - 1;
+  sa_tile_span keys = sa_key_span(attention, tile, entry.keys);
+  int64_t j0 = keys.first;
+  int64_t j1 = keys.first + attention->step * (keys.count - 1);
   int64_t heads = code->per_head ? attend->group : 1;
   for (int64_t i = 0; i < heads; ++i) {
     sa_tile_query query =
         sa_plan_query(plan, attention, b, kv_head * attend->group + i, 0);
+    query.step = 1;
     if (sa_classify(&query, entry.first_position, entry.first_position + entry.rows - 1,
                     (int32_t)j0, (int32_t)j1) != SPARSE_ATTN_TILE_EMPTY)
       return true;
@@ -72,17 +74,16 @@ static void pack_tiles(void *argument, int worker) {
     int64_t tile = task % tiles, plane = task / tiles;
     int64_t b = plane / attend->kv_heads, kv_head = plane % attend->kv_heads;
     sa_entry entry = sa_plan_entry(attention, b);
-    int64_t first_key = tile * attention->code->tile_keys;
-    if (first_key >= entry.keys || entry.rows == 0 || !is_read(attend, b, kv_head, tile))
+    sa_tile_span keys = sa_key_span(attention, tile, entry.keys);
+    if (keys.count == 0 || entry.rows == 0 || !is_read(attend, b, kv_head, tile))
       continue;
     sa_pack_args args = {.values = attend->state->values,
                          .packed = packed_plane(attend, b, kv_head) +
                                    (size_t)tile * (size_t)attention->level->packed_bytes,
                          .b = b,
                          .kv_head = kv_head,
-                         .first_key = first_key,
-                         .keys =
-                             sa_min(attention->code->tile_keys, entry.keys - first_key)};
+                         .first_key = keys.first,
+                         .keys = keys.count};
     attention->level->pack(&args);
   }
 }
@@ -139,13 +140,14 @@ static tile_task plan_time_task(const attending *attend, int64_t task) {
   return result;
 }
 
-/* O = 0 and LSE = -inf for the rows [first, end) that are padding. */
-static void write_padding(const attending *attend, tile_task task, int64_t first,
-                          int64_t end) {
+/* O = 0 and LSE = -inf for the rows of a tile that are padding, from `begin` on. */
+static void write_padding(const attending *attend, tile_task task, sa_tile_span rows,
+                          int64_t begin) {
   const sa_attention *code = attend->attention->code;
   const sa_view *out = &attend->state->values[code->out];
   size_t element_bytes = (size_t)attend->plan->values[code->out].element_bytes;
-  for (int64_t i = first; i < end; ++i) {
+  for (int64_t r = begin; r < rows.count; ++r) {
+    int64_t i = rows.first + attend->attention->step * r;
     memset(sa_at(out, element_bytes, task.b, task.h, i, 0), 0,
            (size_t)code->value_dim * element_bytes);
     if (code->lse >= 0)
@@ -175,11 +177,10 @@ static void attend_tile(const attending *attend, tile_task task, char *room) {
   const sa_plan_attention *attention = attend->attention;
   const sa_attention *code = attention->code;
   sa_entry entry = sa_plan_entry(attention, task.b);
-  int64_t first_row = task.row_tile * code->tile_rows;
-  int64_t rows = sa_tile_row_count(attention, entry, task.row_tile);
-  int64_t end = sa_min(first_row + code->tile_rows, attend->plan->shape.queries);
-  write_padding(attend, task, first_row + rows, end);
-  if (rows == 0)
+  sa_tile_span rows = sa_row_span(attention, task.row_tile, entry.rows);
+  sa_tile_span all = sa_row_span(attention, task.row_tile, attend->plan->shape.queries);
+  write_padding(attend, task, all, rows.count);
+  if (rows.count == 0)
     return;
 
   sa_run_list list = {NULL, 0, NULL, NULL};
@@ -204,9 +205,9 @@ static void attend_tile(const attending *attend, tile_task task, char *room) {
                          .b = task.b,
                          .h = task.h,
                          .kv_head = kv_head,
-                         .first_row = first_row,
-                         .rows = rows,
-                         .first_position = entry.first_position + first_row,
+                         .first_row = rows.first,
+                         .rows = rows.count,
+                         .first_position = entry.first_position + rows.first,
                          .keys = entry.keys,
                          .tokens = entry.tokens,
                          .heads = attend->plan->shape.heads};

@@ -7,7 +7,7 @@
 
 #include "internal.h"
 
-/* A tile being filled. Rows and keys below are relative to the tile. */
+/* A tile being filled. Rows and keys below are numbers in the tile. */
 typedef struct filling {
   const sa_tile_query *query;
   int32_t j0;
@@ -37,8 +37,9 @@ static void set_rectangle(filling *fill, int32_t row, int32_t rows, int32_t key,
 
 static int32_t classify(const filling *fill, int32_t row, int32_t rows, int32_t key,
                         int32_t keys) {
-  int32_t p = fill->query->p0 + row, j = fill->j0 + key;
-  return sa_classify(fill->query, p, p + rows - 1, j, j + keys - 1);
+  const sa_tile_query *query = fill->query;
+  return sa_classify_box(query, query->p0 + query->step * row, rows,
+                         fill->j0 + query->step * key, keys);
 }
 
 static void split(filling *fill, int32_t row, int32_t rows, int32_t key, int32_t keys);
@@ -81,10 +82,10 @@ static void split(filling *fill, int32_t row, int32_t rows, int32_t key, int32_t
 
 sparse_attn_tile_class sa_fill_bits(const sa_tile_query *query, int32_t tile,
                                     uint8_t *bits) {
-  int64_t first_key = (int64_t)tile * query->tile_keys;
-  int32_t keys = (int32_t)sa_min(query->keys - first_key, query->tile_keys);
-  int32_t rows = query->p1 - query->p0 + 1;
-  filling fill = {query, (int32_t)first_key, bits, 0};
+  sa_tile_span span =
+      sa_span(tile, query->class_tiles, query->step, query->tile_keys, query->keys);
+  int32_t keys = (int32_t)span.count, rows = query->rows;
+  filling fill = {query, (int32_t)span.first, bits, 0};
   settle(&fill, classify(&fill, 0, rows, 0, keys), 0, rows, 0, keys);
   if (fill.kept == 0)
     return SPARSE_ATTN_TILE_EMPTY;

@@ -53,6 +53,11 @@ sparse_attn_status sparse_attn_plan_grid(const sparse_attn_plan *plan, size_t in
   grid->keys = attention->key_capacity;
   grid->tile_rows = attention->code->tile_rows;
   grid->tile_keys = attention->code->tile_keys;
+  grid->row_tiles = attention->row_tiles;
+  grid->key_tiles = attention->key_tiles;
+  grid->step = attention->step;
+  grid->class_row_tiles = attention->class_row_tiles;
+  grid->class_key_tiles = attention->class_key_tiles;
   grid->plan_time = attention->code->binding == SA_BINDING_PLAN;
   return SPARSE_ATTN_OK;
 }
@@ -161,6 +166,7 @@ sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_
                    "within -2^30 to 2^30 and 0 to 2^30",
                    (long long)p0, (long long)p1, (long long)j0, (long long)j1);
   sa_tile_query query = sa_plan_query(plan, attention, b, h, 0);
+  query.step = 1;
   *kind = (sparse_attn_tile_class)sa_classify(&query, (int32_t)p0, (int32_t)p1,
                                               (int32_t)j0, (int32_t)j1);
   return SPARSE_ATTN_OK;

@@ -11,7 +11,7 @@
  *   real                                        small services
  *   tensor, program, operands, checks           what a caller or library gave
  *   classify, random_blocks, reach              answers for generated classifiers
- *   tiles, bits, table                          tiles of a query tile; plan tables
+ *   step, tiles, bits, table                    tiles of a query tile; plan tables
  *   plan, inspect                               the plan
  *   workspace, attend, pool, merge, run         a run
  *
@@ -124,7 +124,7 @@ typedef struct sa_value {
   int32_t made;   /* 1: by a step */
 } sa_value;
 
-struct sa_plan_attention;
+typedef struct sa_plan_attention sa_plan_attention;
 
 /* Checks the steps of plan->kernel for plan->shape; fills plan->values and
  * plan->attentions (code, level and sizes). */
@@ -164,6 +164,22 @@ void sa_reach_destroy(sa_reach *reach);
 void sa_reach_hops(const sa_reach *reach, int32_t b, int32_t p0, int32_t rows, int32_t j0,
                    int32_t keys, int32_t tile_keys, uint16_t *tile);
 
+/*===--- step.c -----------------------------------------------------------===*/
+
+/* Rows or keys first, first + step, ... of a tile. */
+typedef struct sa_tile_span {
+  int64_t first, count;
+} sa_tile_span;
+
+/* What tile `tile` of `size` elements holds of `total` rows or keys, where each
+ * residue class has `class_tiles` tiles. */
+sa_tile_span sa_span(int64_t tile, int64_t class_tiles, int64_t step, int64_t size,
+                     int64_t total);
+
+/* Lays out the tiles of `attention`. */
+void sa_set_step(sa_plan_attention *attention, const sparse_attn_shape *shape,
+                 int32_t step);
+
 /*===--- tiles.c, bits.c --------------------------------------------------===*/
 
 /* The real rows of one query tile and the keys it may see. */
@@ -171,16 +187,25 @@ typedef struct sa_tile_query {
   sa_classify_fn classify; /* NULL: every pair is kept */
   sa_mask_context context;
   int32_t b, h;
-  int32_t p0, p1; /* p0 > p1: no row */
+  int32_t p0, rows; /* positions p0, p0 + step, ...; rows is 0 where there is none */
   int32_t keys;
-  int32_t tile_keys;
+  int32_t tile_keys, class_tiles; /* keys of a tile, tiles of a residue class */
+  int32_t step;
 } sa_tile_query;
 
+/* Positions p0 to p1 x keys j0 to j1, in steps. */
 static inline int32_t sa_classify(const sa_tile_query *query, int32_t p0, int32_t p1,
                                   int32_t j0, int32_t j1) {
-  return query->classify
-             ? query->classify(&query->context, query->b, query->h, p0, p1, j0, j1)
-             : SPARSE_ATTN_TILE_FULL;
+  return query->classify ? query->classify(&query->context, query->b, query->h, p0, p1,
+                                           j0, j1, query->step)
+                         : SPARSE_ATTN_TILE_FULL;
+}
+
+/* `rows` positions from p on x `keys` keys from j on, in steps. */
+static inline int32_t sa_classify_box(const sa_tile_query *query, int32_t p, int32_t rows,
+                                      int32_t j, int32_t keys) {
+  return sa_classify(query, p, p + query->step * (rows - 1), j,
+                     j + query->step * (keys - 1));
 }
 
 /* Takes one run of tiles of one kind; returns false to stop. */
@@ -234,16 +259,18 @@ typedef struct sa_tile_table {
   size_t bytes;
 } sa_tile_table;
 
-typedef struct sa_plan_attention {
+struct sa_plan_attention {
   const sa_attention *code;
   const sa_level *level;
   int64_t row_tiles, key_tiles, key_capacity; /* of the whole shape */
+  int32_t step;                               /* between rows, and keys, of a tile */
+  int64_t class_row_tiles, class_key_tiles;   /* tiles of one residue class */
   bool pooled;
   sa_entry entry;    /* of every batch entry, if entries is NULL */
   sa_entry *entries; /* [B] */
   void **tables;     /* [code->table_count] sa_reach */
   sa_tile_table table;
-} sa_plan_attention;
+};
 
 struct sparse_attn_plan {
   const sparse_attn_kernel *kernel;
@@ -259,11 +286,18 @@ static inline sa_entry sa_plan_entry(const sa_plan_attention *attention, int64_t
   return attention->entries ? attention->entries[b] : attention->entry;
 }
 
-/* Rows of `entry` in query tile `row_tile`: 0 where all are padding. */
-static inline int32_t sa_tile_row_count(const sa_plan_attention *attention,
-                                        sa_entry entry, int64_t row_tile) {
-  int64_t first = row_tile * attention->code->tile_rows;
-  return (int32_t)sa_max(0, sa_min(attention->code->tile_rows, entry.rows - first));
+/* The rows of query tile `row_tile` that are below `rows`. */
+static inline sa_tile_span sa_row_span(const sa_plan_attention *attention,
+                                       int64_t row_tile, int64_t rows) {
+  return sa_span(row_tile, attention->class_row_tiles, attention->step,
+                 attention->code->tile_rows, rows);
+}
+
+/* The keys of key tile `tile` that are below `keys`. */
+static inline sa_tile_span sa_key_span(const sa_plan_attention *attention, int64_t tile,
+                                       int64_t keys) {
+  return sa_span(tile, attention->class_key_tiles, attention->step,
+                 attention->code->tile_keys, keys);
 }
 
 /* The query that lists the tiles of a query tile. */

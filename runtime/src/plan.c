@@ -48,7 +48,7 @@ sa_tile_query sa_plan_query(const sparse_attn_plan *plan,
                             int64_t row_tile) {
   const sa_attention *code = attention->code;
   sa_entry entry = sa_plan_entry(attention, b);
-  int32_t rows = sa_tile_row_count(attention, entry, row_tile);
+  sa_tile_span rows = sa_row_span(attention, row_tile, entry.rows);
   sa_tile_query query;
   query.classify = code->classify;
   query.context.values = plan->views;
@@ -57,10 +57,12 @@ sa_tile_query sa_plan_query(const sparse_attn_plan *plan,
   query.context.heads = (int32_t)plan->shape.heads;
   query.b = (int32_t)b;
   query.h = (int32_t)h;
-  query.p0 = (int32_t)(entry.first_position + row_tile * code->tile_rows);
-  query.p1 = query.p0 + rows - 1;
+  query.p0 = (int32_t)(entry.first_position + rows.first);
+  query.rows = (int32_t)rows.count;
   query.keys = entry.keys;
   query.tile_keys = code->tile_keys;
+  query.class_tiles = (int32_t)attention->class_key_tiles;
+  query.step = attention->step;
   return query;
 }
 

@@ -79,7 +79,7 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
   const sparse_attn_shape *shape = &plan->shape;
   const sa_attention *code = step->attention;
   if (!code || code->head_dim <= 0 || code->value_dim <= 0 || code->tile_rows <= 0 ||
-      code->tile_keys <= 0 || code->tile_keys % 8)
+      code->tile_keys <= 0 || code->tile_keys % 8 || code->period <= 0)
     return malformed(kernel, "an attention has no code or no tile size");
   if (code->q < 0 || code->q >= kernel->input_count || !is_value(plan, code->k) ||
       !is_value(plan, code->v) || !is_absent_or_input(plan, code->kv_len, 1) ||
@@ -110,8 +110,7 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
 
   attention->key_capacity =
       attention->pooled ? sa_ceil_div(shape->keys, code->key_block) : shape->keys;
-  attention->row_tiles = sa_ceil_div(shape->queries, code->tile_rows);
-  attention->key_tiles = sa_ceil_div(attention->key_capacity, code->tile_keys);
+  sa_set_step(attention, shape, 1);
   if (attention->level->scratch_bytes < 0 || attention->level->packed_bytes < 0 ||
       attention->level->packed_bytes % SA_ALIGNMENT)
     return malformed(kernel, "a level has no size for its scratch or packed tiles");

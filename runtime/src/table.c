@@ -54,7 +54,7 @@ static bool append_hops(list_filling *fill, int32_t first, int32_t tiles) {
     uint16_t *room = sa_buffer_extend(&fill->piece->hops, build->hops_bytes);
     if (!room)
       return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
-    int32_t rows = query->p1 - query->p0 + 1;
+    int32_t rows = query->rows;
     int64_t j0 = (int64_t)tile * query->tile_keys;
     sa_reach_hops(build->distances, query->b, query->p0, rows, (int32_t)j0,
                   (int32_t)sa_min(query->keys - j0, query->tile_keys), query->tile_keys,

@@ -5,7 +5,7 @@
 
 // CHECK:       func.func private @sa_classify_segments(!llvm.ptr, i32, i32, i32, i32, i32) -> i32
 // CHECK-LABEL: func.func @docs_0_classify(
-// CHECK-SAME:      %[[CONTEXT:.*]]: !llvm.ptr, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32) -> i32
+// CHECK-SAME:      %[[CONTEXT:.*]]: !llvm.ptr, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32) -> i32
 // CHECK:         %[[CLASS:.*]] = call @sa_classify_segments(
 // CHECK:         %[[MAY:.*]] = arith.andi
 // CHECK:         %[[MUST:.*]] = arith.andi

@@ -12,7 +12,7 @@
 // CHECK-SAME:      scale = 1.250000e-01
 // CHECK-SAME:      tile = array<i64: 64, 128>
 // CHECK:         classify {
-// CHECK:         ^bb0(%[[B:.*]]: i32, %[[H:.*]]: i32, %[[P0:.*]]: i32, %[[P1:.*]]: i32, %[[J0:.*]]: i32, %[[J1:.*]]: i32):
+// CHECK:         ^bb0(%[[B:.*]]: i32, %[[H:.*]]: i32, %[[P0:.*]]: i32, %[[P1:.*]]: i32, %[[J0:.*]]: i32, %[[J1:.*]]: i32, %{{.*}}: i32):
 // CHECK-DAG:       %[[MAY:.*]] = arith.cmpi sle, %[[J0]], %[[P1]]
 // CHECK-DAG:       %[[MUST:.*]] = arith.cmpi sle, %[[J1]], %[[P0]]
 // CHECK:           block_plan.yield %[[MAY]], %[[MUST]]
@@ -95,5 +95,60 @@ func.func @pooled(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
   %pk = sparse_attn.pool %k : !qkv -> !pooled
   %pv = sparse_attn.pool %v : !qkv -> !pooled
   %o, %l = sparse_attn.attention %q, %pk, %pv mask(%m) : !qkv, !pooled, !pooled -> !qkv, !state
+  return %o, %l : !qkv, !state
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+// Positions and keys that are a multiple of the rate apart are alike: where the step
+// is the period, the distance of one pair decides, and of a pair no step is asked.
+// CHECK-LABEL: func.func @dilated(
+// CHECK-SAME:    , %[[BIAS:[^:]*]]: tensor<1x?x?x?xf32>)
+// CHECK:         block_plan.attention
+// CHECK-SAME:      period = 4
+// CHECK:         classify {
+// CHECK-NEXT:    ^bb0(%{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %[[STEP:.*]]: i32):
+// CHECK:           %[[ALIKE:.*]] = arith.cmpi eq, %[[STEP]], %c4_i32
+// CHECK:           arith.andi %{{.*}}, %[[ALIKE]]
+// CHECK:         predicate {
+// CHECK-NOT:       %c4_i32
+// CHECK:         modify {
+// A modifier that reads the elements of neighbouring keys keeps them together.
+// CHECK:         block_plan.attention
+// CHECK-NOT:       period
+// CHECK:         classify {
+// CHECK-NEXT:    ^bb0({{.*}}, %[[UNUSED:[a-z0-9]*]]: i32):
+// CHECK-NOT:       %[[UNUSED]]
+// CHECK:         } predicate {
+// CHECK:         tensor.extract %[[BIAS]]
+func.func @dilated(%q: !qkv, %k: !qkv, %v: !qkv, %bias: tensor<1x?x?x?xf32>) -> (!qkv, !state, !qkv, !state) {
+  %m = sparse_attn.dilated left = 4095 right = 0 rate = 4
+  %o, %l = sparse_attn.attention %q, %k, %v mask(%m) : !qkv, !qkv, !qkv -> !qkv, !state
+  %b = sparse_attn.bias %bias : tensor<1x?x?x?xf32>
+  %p, %s = sparse_attn.attention %q, %k, %v mask(%m) modifiers(%b) : !qkv, !qkv, !qkv -> !qkv, !state
+  return %o, %l, %p, %s : !qkv, !state, !qkv, !state
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+// A combination has the least common multiple of what it combines; a period that
+// leaves too few keys to a tile does not count.
+// CHECK-LABEL: func.func @combined(
+// CHECK:         block_plan.attention
+// CHECK-SAME:      period = 12
+func.func @combined(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
+  %d = sparse_attn.dilated rate = 4
+  %s = sparse_attn.dilated_segment segment = 600 rate = 6
+  %t = sparse_attn.strided stride = 4097
+  %c = sparse_attn.causal
+  %u = sparse_attn.union %d, %s, %t
+  %m = sparse_attn.intersect %c, %u
+  %o, %l = sparse_attn.attention %q, %k, %v mask(%m) : !qkv, !qkv, !qkv -> !qkv, !state
   return %o, %l : !qkv, !state
 }

@@ -72,15 +72,14 @@ static Expected<TileCounts> countTiles(const sparse_attn_plan *plan) {
     sparse_attn_grid grid;
     if (sparse_attn_plan_grid(plan, a, &grid))
       return runtimeError();
-    int64_t rows = divideCeil(grid.queries, grid.tile_rows);
-    counts.all += grid.batch * grid.heads * rows * divideCeil(grid.keys, grid.tile_keys);
+    counts.all += grid.batch * grid.heads * grid.row_tiles * grid.key_tiles;
     auto visit = [](void *context, int64_t, int64_t tiles, sparse_attn_tile_class kind) {
       auto *counts = static_cast<TileCounts *>(context);
       (kind == SPARSE_ATTN_TILE_FULL ? counts->full : counts->partial) += tiles;
     };
     for (int64_t b = 0; b < grid.batch; ++b)
       for (int64_t h = 0; h < grid.heads; ++h)
-        for (int64_t row = 0; row < rows; ++row)
+        for (int64_t row = 0; row < grid.row_tiles; ++row)
           if (sparse_attn_plan_visit(plan, a, b, h, row, visit, &counts))
             return runtimeError();
   }

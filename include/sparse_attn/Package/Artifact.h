@@ -71,6 +71,7 @@ struct AttentionDesc {
   int32_t binding = 0; ///< SA_BINDING_*
   bool perBatch = false, perHead = false;
   int32_t keyBlock = 0;
+  int32_t period = 1;
   /// Value ids, -1 where absent.
   int32_t q = -1, k = -1, v = -1, kvLen = -1, qLen = -1, qOffset = -1, sinks = -1;
   int32_t out = -1, lse = -1;

@@ -23,14 +23,14 @@ namespace sparse_attn {
 #include "sparse_attn/Conversion/Passes.h.inc"
 } // namespace sparse_attn
 
-/// int32_t classify(context, b, h, p0, p1, j0, j1): empty, full or unknown.
+/// int32_t classify(context, b, h, p0, p1, j0, j1, step): empty, full or unknown.
 void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
                                 ModuleOp module, StringRef symbol) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   Location loc = plan.getLoc();
   Type i32 = builder.getI32Type();
   SmallVector<Type> types = {LLVM::LLVMPointerType::get(builder.getContext())};
-  types.append(6, i32);
+  types.append(7, i32);
   auto func =
       func::FuncOp::create(builder, loc, symbol, builder.getFunctionType(types, {i32}));
   builder.setInsertionPointToStart(func.addEntryBlock());

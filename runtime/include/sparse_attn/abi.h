@@ -47,11 +47,13 @@ typedef struct sa_mask_context {
   int32_t heads;             /* H */
 } sa_mask_context;
 
-/* 0 empty, 1 full, 2 partial or unknown, for positions [p0, p1] x keys [j0, j1],
- * ends inclusive. Decided (0 or 1) when p0 == p1 and j0 == j1. Positions may be
- * negative. For pooled keys j counts pooled keys. */
+/* 0 empty, 1 full, 2 partial or unknown, for positions p0, p0 + step, ..., p1 x keys
+ * j0, j0 + step, ..., j1. The step is 1 or sa_attention::period. Decided (0 or 1) when
+ * p0 == p1 and j0 == j1. Positions may be negative. For pooled keys j counts pooled
+ * keys. */
 typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b, int32_t h,
-                                  int32_t p0, int32_t p1, int32_t j0, int32_t j1);
+                                  int32_t p0, int32_t p1, int32_t j0, int32_t j1,
+                                  int32_t step);
 
 /* Packs keys and values [first_key, first_key + keys) of key/value head `kv_head`
  * into one tile of sa_level::packed_bytes, whose layout the level chooses; missing
@@ -158,7 +160,7 @@ typedef struct sa_attention {
   const sa_check *checks;
   sa_classify_fn classify; /* NULL: every pair is kept */
   int32_t level_count;
-  int32_t reserved;
+  int32_t period; /* >= 1: tiles may hold rows and keys that are this far apart */
   const sa_level *levels;
 } sa_attention;
 
@@ -208,7 +210,8 @@ struct sparse_attn_library {
 };
 
 /*===--- Helpers that generated classifiers call --------------------------===*
- * All return a tile class (0, 1, 2) and follow sa_classify_fn.              */
+ * All return a tile class (0, 1, 2) of positions [p0, p1] x keys [j0, j1] and
+ * follow sa_classify_fn: what holds there holds in steps. */
 
 /* segments: offsets [.., B?, S+1]. A token before the first or from the last
  * offset on is in no segment, and neither sees nor is seen. */

@@ -187,12 +187,24 @@ typedef enum sparse_attn_tile_class {
   SPARSE_ATTN_TILE_PARTIAL = 2 /* or unknown */
 } sparse_attn_tile_class;
 
-/* Sizes of one attention of a kernel (a kernel may merge several). */
+/* Sizes of one attention of a kernel (a kernel may merge several).
+ *
+ * The rows of a tile, and its keys, are `step` apart: 1, or the period of a mask that
+ * keeps no neighbours (dilated, strided). Tiles are numbered class by class: key tile
+ * t holds the keys
+ *
+ *   t / class_key_tiles + step * (t % class_key_tiles * tile_keys + [0, tile_keys))
+ *
+ * as far as there are such keys, and query tile t rows in the same way. */
 typedef struct sparse_attn_grid {
   int64_t batch, heads;         /* (b, h) planes */
   int64_t queries, keys;        /* M, and N or the number of pooled keys */
   int64_t tile_rows, tile_keys; /* size of a tile */
-  int plan_time;                /* 1: tiles are kept in the plan */
+  int64_t row_tiles, key_tiles; /* tiles in all */
+  int64_t step;
+  int64_t class_row_tiles, class_key_tiles; /* tiles of rows or keys that are alike
+                                             * modulo step */
+  int plan_time;                            /* 1: tiles are kept in the plan */
 } sparse_attn_grid;
 
 SPARSE_ATTN_API size_t sparse_attn_plan_attention_count(const sparse_attn_plan *plan);
@@ -213,7 +225,7 @@ SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_extent(const sparse_attn_pla
 
 /* Calls visit(context, first_tile, tiles, kind) for every run of kept key tiles
  * of query tile `row_tile` of plane (b, h), in ascending order: what a run of
- * the kernel visits. */
+ * the kernel visits. Tiles are numbered as sparse_attn_grid says. */
 SPARSE_ATTN_API sparse_attn_status
 sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t attention, int64_t b,
                        int64_t h, int64_t row_tile,

@@ -6,7 +6,7 @@
 func.func @plan_attention_c1(%q: !qkv, %k: !qkv, %v: !qkv) {
   // expected-error @+1 {{tile must be [rows >= 1, keys >= 8 and a multiple of 8]}}
   %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 12>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
-  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
     %t = arith.constant true
     block_plan.yield %t, %t : i1, i1
   } predicate {
@@ -24,7 +24,7 @@ func.func @plan_attention_c1(%q: !qkv, %k: !qkv, %v: !qkv) {
 func.func @plan_attention_c2(%q: !q3, %k: !qkv, %v: !qkv) {
   // expected-error @+1 {{q, k and v must be rank-4 tensors}}
   %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !q3, !qkv, !qkv -> !qkv, !state classify {
-  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
     %t = arith.constant true
     block_plan.yield %t, %t : i1, i1
   } predicate {
@@ -41,7 +41,7 @@ func.func @plan_attention_c2(%q: !q3, %k: !qkv, %v: !qkv) {
 func.func @plan_attention_c3(%q: !qkv, %k: !qkv, %v: !qkv) {
   // expected-error @+1 {{needs a predicate with compile binding, and none with plan binding}}
   %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding compile>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
-  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
     %t = arith.constant true
     block_plan.yield %t, %t : i1, i1
   } predicate {
@@ -56,9 +56,26 @@ func.func @plan_attention_c3(%q: !qkv, %k: !qkv, %v: !qkv) {
 !state = tensor<?x?x?xf32>
 
 func.func @plan_attention_c4(%q: !qkv, %k: !qkv, %v: !qkv) {
+  // expected-error @+1 {{period must be >= 1}}
+  %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, period = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c5(%q: !qkv, %k: !qkv, %v: !qkv) {
   // expected-error @+1 {{region 'classify' must yield 'i1', 'i1'}}
   %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
-  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32):
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
     %t = arith.constant true
     block_plan.yield %t : i1
   } predicate {

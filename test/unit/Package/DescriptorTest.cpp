@@ -76,6 +76,7 @@ void compareAttention(const sa_attention &f, const AttentionDesc &e) {
   EXPECT_EQ(f.per_batch, e.perBatch ? 1 : 0);
   EXPECT_EQ(f.per_head, e.perHead ? 1 : 0);
   EXPECT_EQ(f.key_block, e.keyBlock);
+  EXPECT_EQ(f.period, e.period);
   EXPECT_EQ(f.q, e.q);
   EXPECT_EQ(f.k, e.k);
   EXPECT_EQ(f.v, e.v);
@@ -86,7 +87,7 @@ void compareAttention(const sa_attention &f, const AttentionDesc &e) {
   EXPECT_EQ(f.out, e.out);
   EXPECT_EQ(f.lse, e.lse);
   EXPECT_EQ(f.hop_table, e.hopTable);
-  EXPECT_EQ(f.classify(nullptr, 0, 0, 0, 0, 0, 0), 1);
+  EXPECT_EQ(f.classify(nullptr, 0, 0, 0, 0, 0, 0, 1), 1);
   ASSERT_EQ(f.table_count, static_cast<int32_t>(e.tables.size()));
   for (int32_t i = 0; i < f.table_count; ++i) {
     EXPECT_EQ(f.tables[i].kind, e.tables[i].kind);

@@ -37,6 +37,7 @@ static AttentionDesc makeAttention() {
   a.binding = 1;
   a.perBatch = true, a.perHead = false;
   a.keyBlock = 9;
+  a.period = 6;
   a.q = 0, a.k = 1, a.v = 2, a.kvLen = 11, a.qLen = 12, a.qOffset = 13, a.sinks = 14;
   a.out = 6, a.lse = 7;
   a.hopTable = 1;

@@ -12,8 +12,9 @@
 //   must => every pair is kept     !may => no pair is kept     one pair => decided
 //
 // A class is emitted once on symbolic ends and interpreted for every rectangle;
-// again with p0 = p1 and j0 = j1, which is what predicates are made of; and on
-// constants, where it must fold away.
+// again for positions and keys that are several apart, with the mask's own period
+// and with others; with p0 = p1 and j0 = j1, which is what predicates are made of;
+// and on constants, where it must fold away.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,6 +26,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 #include <gtest/gtest.h>
+#include <set>
 
 using namespace mlir;
 using namespace sparse_attn;
@@ -44,10 +46,12 @@ constexpr Corner kFar[] = {{kEnd - kPositions, kEnd - kKeys},
                            {-4, kEnd - kKeys},
                            {1 - kEnd, 0}};
 
-/// A mask, as IR, and whether its class is unknown only where it has to be.
+/// A mask, as IR, and whether its class is unknown only where it has to be: for
+/// rectangles, and for positions and keys that are a period apart.
 struct LawCase {
   const char *text;
   bool exact = true;
+  bool exactInStep = exact;
 };
 
 void PrintTo(const LawCase &lawCase, std::ostream *os) { *os << lawCase.text; }
@@ -239,36 +243,82 @@ protected:
 
   int64_t &sum(int64_t y, int64_t j) { return sums[y * (kKeys + 1) + j]; }
 
-  void check(int64_t p0, int64_t p1, int64_t j0, int64_t j1, bool may, bool must) {
+  /// Pairs that are kept in positions [p0, p1] and keys [j0, j1].
+  int64_t count(int64_t p0, int64_t p1, int64_t j0, int64_t j1) {
     int64_t y0 = p0 - corner.p, y1 = p1 - corner.p + 1;
     int64_t x0 = j0 - corner.j, x1 = j1 - corner.j + 1;
-    int64_t kept = sum(y1, x1) - sum(y0, x1) - sum(y1, x0) + sum(y0, x0);
-    int64_t pairs = (p1 - p0 + 1) * (j1 - j0 + 1);
+    return sum(y1, x1) - sum(y0, x1) - sum(y1, x0) + sum(y0, x0);
+  }
+
+  void check(int64_t p0, int64_t p1, int64_t j0, int64_t j1, bool may, bool must,
+             int64_t step = 1) {
+    int64_t kept = 0, pairs = 0;
+    if (step == 1) {
+      kept = count(p0, p1, j0, j1);
+      pairs = (p1 - p0 + 1) * (j1 - j0 + 1);
+    } else {
+      for (int64_t p = p0; p <= p1; p += step)
+        for (int64_t j = j0; j <= j1; j += step, ++pairs)
+          kept += count(p, p, j, j);
+    }
     auto where = [&] {
       return testing::Message()
              << GetParam().text << ": p in [" << p0 << ", " << p1 << "], j in [" << j0
-             << ", " << j1 << "], " << kept << " of " << pairs << " kept, may = " << may
-             << ", must = " << must;
+             << ", " << j1 << "], step " << step << ", " << kept << " of " << pairs
+             << " kept, may = " << may << ", must = " << must;
     };
     ASSERT_TRUE(!must || may) << where();
     ASSERT_TRUE(!must || kept == pairs) << where();
     ASSERT_TRUE(may || kept == 0) << where();
     ASSERT_TRUE(pairs != 1 || may == must) << where();
-    if (GetParam().exact) {
+    bool isOwnPeriod = step > 1 && step == getPeriod(mask);
+    if (step == 1 ? GetParam().exact : isOwnPeriod && GetParam().exactInStep) {
       ASSERT_EQ(may, kept != 0) << where();
       ASSERT_EQ(must, kept == pairs) << where();
     }
   }
 
-  /// Every `step`-th rectangle.
-  template <typename Fn> void forEachRectangle(int64_t step, Fn fn) {
+  /// One of every `sample` rectangles of positions and keys that are `step` apart.
+  template <typename Fn> void forEachRectangle(int64_t sample, int64_t step, Fn fn) {
     int64_t index = 0;
     for (int64_t p0 = corner.p; p0 < corner.p + kPositions; ++p0)
-      for (int64_t p1 = p0; p1 < corner.p + kPositions; ++p1)
+      for (int64_t p1 = p0; p1 < corner.p + kPositions; p1 += step)
         for (int64_t j0 = corner.j; j0 < corner.j + kKeys; ++j0)
-          for (int64_t j1 = j0; j1 < corner.j + kKeys && !HasFatalFailure(); ++j1)
-            if (index++ % step == 0)
+          for (int64_t j1 = j0; j1 < corner.j + kKeys && !HasFatalFailure(); j1 += step)
+            if (index++ % sample == 0)
               fn(p0, p1, j0, j1);
+  }
+
+  /// Emits for this period and checks rectangles with steps of 1 and of the period.
+  void checkRectangles(int64_t period) {
+    OpBuilder builder(&context);
+    Block block;
+    builder.setInsertionPointToStart(&block);
+    LawTileBuilder tile(builder, builder.getUnknownLoc());
+    for (Value *value : {&tile.b, &tile.h, &tile.p0, &tile.p1, &tile.j0, &tile.j1,
+                         &tile.step, &tile.n, &tile.headCount})
+      *value = block.addArgument(builder.getI32Type(), builder.getUnknownLoc());
+    tile.period = period;
+    TileClass result = tile.classOf(mask);
+    Interpreter interpreter;
+    ASSERT_TRUE(interpreter.load(block));
+
+    auto checkAt = [&](int64_t h, Corner at, int64_t sample, int64_t step) {
+      evaluate(h, at);
+      forEachRectangle(sample, step, [&](int64_t p0, int64_t p1, int64_t j0, int64_t j1) {
+        interpreter.run({0, h, p0, p1, j0, j1, step, kKeys, kHeads});
+        check(p0, p1, j0, j1, interpreter.get(result.may), interpreter.get(result.must),
+              step);
+      });
+    };
+    for (int64_t step : {int64_t{1}, period}) {
+      // What a step of 1 answers does not depend on the period, or hardly.
+      int64_t sample = step == 1 && period != 1 ? 7 : 1;
+      for (int64_t h = 0; h < headsToTest(); ++h)
+        checkAt(h, kNear, sample, step);
+      for (Corner corner : kFar)
+        checkAt(/*h=*/0, corner, /*sample=*/31, step);
+    }
   }
 
   /// Heads that may differ, or one for all.
@@ -286,29 +336,16 @@ protected:
   std::vector<int64_t> sums;
 };
 
-TEST_P(LawTest, HoldsOnEveryRectangle) {
-  OpBuilder builder(&context);
-  Block block;
-  builder.setInsertionPointToStart(&block);
-  LawTileBuilder tile(builder, builder.getUnknownLoc());
-  for (Value *value : {&tile.b, &tile.h, &tile.p0, &tile.p1, &tile.j0, &tile.j1, &tile.n,
-                       &tile.headCount})
-    *value = block.addArgument(builder.getI32Type(), builder.getUnknownLoc());
-  TileClass result = tile.classOf(mask);
-  Interpreter interpreter;
-  ASSERT_TRUE(interpreter.load(block));
+TEST_P(LawTest, HoldsOnEveryRectangle) { checkRectangles(/*period=*/1); }
 
-  auto checkAt = [&](int64_t h, Corner at, int64_t step) {
-    evaluate(h, at);
-    forEachRectangle(step, [&](int64_t p0, int64_t p1, int64_t j0, int64_t j1) {
-      interpreter.run({0, h, p0, p1, j0, j1, kKeys, kHeads});
-      check(p0, p1, j0, j1, interpreter.get(result.may), interpreter.get(result.must));
-    });
-  };
-  for (int64_t h = 0; h < headsToTest(); ++h)
-    checkAt(h, kNear, /*step=*/1);
-  for (Corner corner : kFar)
-    checkAt(/*h=*/0, corner, /*step=*/31);
+TEST_P(LawTest, HoldsInSteps) {
+  // Periods of the op, of others that it is combined with, and of both.
+  std::set<int64_t> periods = {2, 3, 4, 6};
+  if (int64_t own = getPeriod(mask); own < kPositions)
+    periods.insert({own, 2 * own});
+  periods.erase(1);
+  for (int64_t period : periods)
+    checkRectangles(period);
 }
 
 TEST_P(LawTest, HoldsOnEveryPair) {
@@ -337,7 +374,7 @@ TEST_P(LawTest, HoldsOnEveryPair) {
 TEST_P(LawTest, FoldsOnConstants) {
   // Every constant is made anew, so a sample of the rectangles has to do.
   evaluate(/*h=*/1, kNear);
-  forEachRectangle(/*step=*/137, [&](int64_t p0, int64_t p1, int64_t j0, int64_t j1) {
+  auto fold = [&](int64_t p0, int64_t p1, int64_t j0, int64_t j1) {
     OpBuilder builder(&context);
     Block block;
     builder.setInsertionPointToStart(&block);
@@ -355,7 +392,8 @@ TEST_P(LawTest, FoldsOnConstants) {
     ASSERT_TRUE(matchPattern(result.may, m_Constant(&may)));
     ASSERT_TRUE(matchPattern(result.must, m_Constant(&must)));
     check(p0, p1, j0, j1, !may.getValue().isZero(), !must.getValue().isZero());
-  });
+  };
+  forEachRectangle(/*sample=*/137, /*step=*/1, fold);
 }
 
 /// The class of one rectangle of a mask, folded: 0 empty, 1 full, 2 unknown.
@@ -443,9 +481,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         LawCase{"%0 = sparse_attn.dilated_segment segment = 6 rate = 1"},
         LawCase{"%0 = sparse_attn.dilated_segment segment = 8 rate = 2"},
-        LawCase{"%0 = sparse_attn.dilated_segment segment = 7 rate = 3"},
-        LawCase{"%0 = sparse_attn.dilated_segment segment = 3 rate = 2 offset = 1"},
-        LawCase{"%0 = sparse_attn.dilated_segment segment = 1 rate = 2"},
+        LawCase{"%0 = sparse_attn.dilated_segment segment = 7 rate = 3", true, false},
+        LawCase{"%0 = sparse_attn.dilated_segment segment = 3 rate = 2 offset = 1", true,
+                false},
+        LawCase{"%0 = sparse_attn.dilated_segment segment = 1 rate = 2", true, false},
         LawCase{"%0 = sparse_attn.dilated_segment segment = 2 rate = 5 offset = 4"},
         LawCase{"%0 = sparse_attn.dilated_segment segment = 40 rate = 3 offset = 2"},
         // One axis: the box of a tile is the tile itself.

@@ -78,9 +78,8 @@ TEST(Memory, planOfAGraphWithLengths) {
     int length = kernel.layout("kv_len", {17}), index = kernel.layout("index", {17, 0});
     Attention &attention = kernel.attention(
         8, 8,
-        [](const sa_mask_context *context, int b, int, int p0, int p1, int j0, int j1) {
-          return sa_classify_reach(context->tables[0], b, p0, p1, j0, j1);
-        },
+        [](const sa_mask_context *context, int b, int, int p0, int p1, int j0, int j1,
+           int) { return sa_classify_reach(context->tables[0], b, p0, p1, j0, j1); },
         nullptr);
     attention.code.binding = SA_BINDING_PLAN;
     attention.code.kv_len = length;

@@ -197,8 +197,11 @@ template <int Slot> struct SlotFunctions {
   static void pack(const sa_pack_args *args) { ::pack(*slots[Slot], args); }
   static void attend(const sa_attend_args *args) { ::attend(*slots[Slot], args); }
   static int32_t classify(const sa_mask_context *context, int32_t b, int32_t h,
-                          int32_t p0, int32_t p1, int32_t j0, int32_t j1) {
-    return slots[Slot]->classify(context, b, h, p0, p1, j0, j1);
+                          int32_t p0, int32_t p1, int32_t j0, int32_t j1, int32_t step) {
+    // Both ends belong to the steps.
+    EXPECT_EQ((p1 - p0) % step, 0);
+    EXPECT_EQ((j1 - j0) % step, 0);
+    return slots[Slot]->classify(context, b, h, p0, p1, j0, j1, step);
   }
 };
 
@@ -274,6 +277,7 @@ Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predi
   code.value_dim = dv;
   code.tile_rows = kTileRows;
   code.tile_keys = kTileKeys;
+  code.period = 1;
   code.q = 0;
   code.k = k;
   code.v = v;
@@ -387,10 +391,10 @@ const sparse_attn_kernel *Kernel::get() {
 
 Classifier mock::exhaustive(Predicate predicate) {
   return [predicate](const sa_mask_context *context, int b, int h, int p0, int p1, int j0,
-                     int j1) {
+                     int j1, int step) {
     bool any = false, all = true;
-    for (int p = p0; p <= p1; ++p)
-      for (int j = j0; j <= j1; ++j) {
+    for (int p = p0; p <= p1; p += step)
+      for (int j = j0; j <= j1; j += step) {
         bool kept = predicate(b, h, p, j, context->keys);
         any = any || kept;
         all = all && kept;

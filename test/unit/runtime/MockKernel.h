@@ -27,7 +27,7 @@ namespace mock {
 /// Whether key j is kept for position p of plane (b, h), n tokens.
 using Predicate = std::function<bool(int b, int h, int p, int j, int n)>;
 using Classifier = std::function<int(const sa_mask_context *, int b, int h, int p0,
-                                     int p1, int j0, int j1)>;
+                                     int p1, int j0, int j1, int step)>;
 
 inline constexpr int kTileRows = 4;
 inline constexpr int kTileKeys = 8;

@@ -49,8 +49,8 @@ constexpr int kFull = SPARSE_ATTN_TILE_FULL, kPartial = SPARSE_ATTN_TILE_PARTIAL
 
 TEST(PlanVisit, runsAreMergedAndTheLastTileIsNotFull) {
   for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
-    MaskKernel mock([](const sa_mask_context *, int, int, int p0, int p1, int j0,
-                       int j1) { return classifyCausal(p0, p1, j0, j1); },
+    MaskKernel mock([](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
+                       int) { return classifyCausal(p0, p1, j0, j1); },
                     causal(), binding);
     // Tiles of 4 rows x 8 keys; the last key tile holds 3 keys.
     Plan plan = makePlan(mock.kernel.get(), {1, 1, 1, 35, 35});
@@ -71,8 +71,8 @@ TEST(PlanVisit, runsAreMergedAndTheLastTileIsNotFull) {
 
 TEST(PlanVisit, undecidedTilesAreSettledWhenPlanned) {
   // A classifier that only ever decides single pairs: keys 8 to 23.
-  Classifier lazy = [](const sa_mask_context *, int, int, int p0, int p1, int j0,
-                       int j1) {
+  Classifier lazy = [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
+                       int) {
     return p0 == p1 && j0 == j1 ? (j0 >= 8 && j0 < 24) || j0 == 33 : 2;
   };
   MaskKernel planned(lazy, nullptr, SA_BINDING_PLAN);
@@ -141,8 +141,8 @@ TEST(PlanClassify, seesTheCopyOfTheOperands) {
   int index = kernel.layout("index", {17, 0});
   Attention &attention = kernel.attention(
       8, 8,
-      [index](const sa_mask_context *context, int b, int, int p0, int p1, int j0,
-              int j1) {
+      [index](const sa_mask_context *context, int b, int, int p0, int p1, int j0, int j1,
+              int) {
         return sa_classify_global(&context->values[index], b, p0, p1, j0, j1);
       },
       nullptr);
@@ -224,7 +224,7 @@ TEST(Plan, millionsOfKeysAtCompileTime) {
   // logarithm of the rest.
   int calls = 0;
   MaskKernel mock(
-      [&calls](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1) {
+      [&calls](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1, int) {
         ++calls;
         return j0 > p1 || j1 < p0 - 100 ? 0 : j1 <= p0 && j0 >= p1 - 100 ? 1 : 2;
       },

@@ -101,9 +101,8 @@ struct GraphKernel {
         kernel.layout("indptr", {0}), kernel.layout("indices", {0})};
     attention = &kernel.attention(
         d, dv,
-        [](const sa_mask_context *context, int b, int, int p0, int p1, int j0, int j1) {
-          return sa_classify_reach(context->tables[0], b, p0, p1, j0, j1);
-        },
+        [](const sa_mask_context *context, int b, int, int p0, int p1, int j0, int j1,
+           int) { return sa_classify_reach(context->tables[0], b, p0, p1, j0, j1); },
         nullptr);
     attention->code.binding = SA_BINDING_PLAN;
     attention->code.per_batch = 1;

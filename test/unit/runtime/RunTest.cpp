@@ -126,7 +126,7 @@ TEST(Run, causalAtCompileTimeAndAtPlanTime) {
       kernel.addQKV(kD, kDv);
       Attention &attention = kernel.attention(
           kD, kDv,
-          [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1) {
+          [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1, int) {
             return classifyCausal(p0, p1, j0, j1);
           },
           causal());

@@ -257,7 +257,7 @@ TEST(Pool, classifierSeesTokensAndPooledKeys) {
   int k = kernel.pool(1, block), v = kernel.pool(2, block);
   Attention &attention = kernel.attention(
       kD, kDv,
-      [](const sa_mask_context *context, int, int, int, int, int, int j1) {
+      [](const sa_mask_context *context, int, int, int, int, int, int j1, int) {
         EXPECT_EQ(context->keys, 29);
         EXPECT_LT(j1, 8);
         return 1;

@@ -14,8 +14,9 @@
 #define HIDDEN __attribute__((visibility("hidden")))
 
 HIDDEN int32_t made_classify(const sa_mask_context *context, int32_t b, int32_t h,
-                             int32_t p0, int32_t p1, int32_t j0, int32_t j1) {
-  (void)context, (void)b, (void)h, (void)p0, (void)p1, (void)j0, (void)j1;
+                             int32_t p0, int32_t p1, int32_t j0, int32_t j1,
+                             int32_t step) {
+  (void)context, (void)b, (void)h, (void)p0, (void)p1, (void)j0, (void)j1, (void)step;
   return 1;
 }
 
