@@ -197,7 +197,11 @@ static int printCeilings(int threads) {
   if (threads < 1)
     fail("--ceilings wants a number of threads >= 1");
   double fma = measureFma(threads, 0.3), read = measureRead(threads, 0.3);
-  std::printf("{\"threads\": %d, \"fma\": %.6g, \"read\": %.6g}\n", threads, fma, read);
+  double bf16Dot = measureBf16Dot(threads, 0.3);
+  std::printf("{\"threads\": %d, \"fma\": %.6g, ", threads, fma);
+  if (bf16Dot)
+    std::printf("\"bf16_dot\": %.6g, ", bf16Dot);
+  std::printf("\"read\": %.6g}\n", read);
   return 0;
 }
 
