@@ -141,7 +141,9 @@ Constant *DescriptorBuilder::buildCheck(const CheckDesc &check) {
 Constant *DescriptorBuilder::buildLevel(const LevelDesc &level) {
   return structure<sa_level>({i32(level.level), i32(0), string(level.name),
                               i64(level.scratchBytes), i64(level.packedBytes),
-                              function(level.packSymbol), function(level.attendSymbol)});
+                              i64(level.stackRows), i64(level.stateBytes),
+                              function(level.packSymbol), function(level.attendSymbol),
+                              function(level.combineSymbol)});
 }
 
 Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {

@@ -353,8 +353,10 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   for (const CPULevel *level : levels) {
     KernelShape shape(plan, *level);
     desc.levels.push_back({level->id, level->name.str(), shape.scratchBytes,
-                           shape.packedBytes, getPackSymbol(kernel, index, *level),
-                           getAttendSymbol(kernel, index, *level)});
+                           shape.packedBytes, shape.stackRows, shape.stateBytes,
+                           getPackSymbol(kernel, index, *level),
+                           getAttendSymbol(kernel, index, *level),
+                           getCombineSymbol(kernel, index, *level)});
   }
   return desc;
 }

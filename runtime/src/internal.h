@@ -13,7 +13,8 @@
  *   classify, random_blocks, reach              answers for generated classifiers
  *   step, tiles, bits, table                    tiles of a query tile; plan tables
  *   plan, inspect                               the plan
- *   workspace, attend, pool, merge, run         a run
+ *   schedule, workspace, pack, attend, pool,    a run
+ *   merge, run
  *
  *===----------------------------------------------------------------------===*/
 #ifndef SPARSE_ATTN_RUNTIME_INTERNAL_H
@@ -259,12 +260,24 @@ typedef struct sa_tile_table {
   size_t bytes;
 } sa_tile_table;
 
+/* How an attention is cut into calls of generated code; see schedule.c. */
+typedef struct sa_schedule {
+  int64_t group;  /* query heads of a key/value head */
+  int64_t rows;   /* most rows of a head in a call */
+  int64_t stack;  /* most heads of a call */
+  int64_t stacks; /* calls for the heads of a group */
+  int64_t calls;  /* in all */
+  int64_t parts;  /* shares of a call's keys */
+  bool packed;    /* keys are packed first: some tile is read by several calls */
+} sa_schedule;
+
 struct sa_plan_attention {
   const sa_attention *code;
   const sa_level *level;
   int64_t row_tiles, key_tiles, key_capacity; /* of the whole shape */
   int32_t step;                               /* between rows, and keys, of a tile */
   int64_t class_row_tiles, class_key_tiles;   /* tiles of one residue class */
+  sa_schedule schedule;
   bool pooled;
   sa_entry entry;    /* of every batch entry, if entries is NULL */
   sa_entry *entries; /* [B] */
@@ -328,12 +341,35 @@ sparse_attn_status sa_read_lengths(sparse_attn_plan *plan, sa_plan_attention *at
 sparse_attn_status sa_check_operands(sparse_attn_plan *plan,
                                      const sa_attention *attention);
 
-/*===--- workspace.c, attend.c, pool.c, merge.c, run.c --------------------===*/
+/*===--- schedule.c -------------------------------------------------------===*/
+
+sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
+                             const sa_plan_attention *attention);
+
+/* One call: query tile `row_tile` of heads [h, h + heads) of a group. */
+typedef struct sa_call {
+  int64_t index; /* its number */
+  int64_t b, kv_head, stack;
+  int64_t h, heads;
+  int64_t row_tile;
+} sa_call;
+
+/* Call `index` in the order of work: the longest of a (b, kv_head) first. */
+sa_call sa_schedule_call(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                         int64_t index);
+
+/* Share `part` of `parts` of the tiles of `runs`, as runs; may be in place. Returns
+ * their number. */
+int64_t sa_cut_runs(const sa_run *runs, int64_t count, int64_t part, int64_t parts,
+                    sa_run *to);
+
+/*===--- workspace.c, pack.c, attend.c, pool.c, merge.c, run.c ------------===*/
 
 /* Where things lie in an aligned workspace. */
 typedef struct sa_workspace {
   size_t values;  /* plan->kernel->value_count views; temporaries follow */
   size_t packed;  /* tiles of the step that runs */
+  size_t states;  /* of its calls, where keys are split */
   size_t workers; /* scratch, then the run list, of each worker */
   size_t scratch_bytes, worker_bytes;
   size_t bytes; /* with room for aligning the caller's pointer */
@@ -347,6 +383,9 @@ sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan, int workers,
 /* Bytes between the packed tiles of two (b, kv_head). */
 size_t sa_packed_plane_bytes(const sa_plan_attention *attention);
 
+/* Bytes between the states of two calls. */
+size_t sa_call_state_bytes(const sa_plan_attention *attention);
+
 /* A run in progress. */
 typedef struct sa_run_state {
   const sparse_attn_plan *plan;
@@ -356,6 +395,13 @@ typedef struct sa_run_state {
   sa_workspace workspace;
   sa_view *values;
 } sa_run_state;
+
+/* Packs the tiles that some call reads. */
+void sa_pack(const sa_run_state *state, const sa_plan_attention *attention);
+
+/* Where the packed tiles of (b, kv_head) lie. */
+char *sa_packed_plane(const sa_run_state *state, const sa_plan_attention *attention,
+                      int64_t b, int64_t kv_head);
 
 void sa_run_attention(const sa_run_state *state, const sa_plan_attention *attention);
 void sa_run_pool(const sa_run_state *state, const sa_step *step);

@@ -114,6 +114,7 @@ static sparse_attn_status plan_attention(sparse_attn_plan *plan,
     status = build_tables(plan, attention);
   if (!status && attention->code->binding == SA_BINDING_PLAN)
     status = sa_table_create(plan, attention, options, workers);
+  attention->schedule = sa_make_schedule(plan, attention);
   return status;
 }
 

@@ -111,9 +111,13 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
   attention->key_capacity =
       attention->pooled ? sa_ceil_div(shape->keys, code->key_block) : shape->keys;
   sa_set_step(attention, shape, 1);
-  if (attention->level->scratch_bytes < 0 || attention->level->packed_bytes < 0 ||
-      attention->level->packed_bytes % SA_ALIGNMENT)
+  const sa_level *level = attention->level;
+  if (level->scratch_bytes < 0 || level->packed_bytes < 0 ||
+      level->packed_bytes % SA_ALIGNMENT)
     return malformed(kernel, "a level has no size for its scratch or packed tiles");
+  if (level->stack_rows < code->tile_rows || level->state_bytes < 0 ||
+      level->state_bytes % SA_ALIGNMENT)
+    return malformed(kernel, "a level has no room for the rows of a tile or their state");
   return SPARSE_ATTN_OK;
 }
 

@@ -5,10 +5,11 @@
  *
  *===----------------------------------------------------------------------===*
  *
- *   views of all values | temporaries | packed tiles | worker 0: scratch, run list | 1 ..
+ *   views of all values | temporaries | packed tiles | states of split calls |
+ *   worker 0: scratch, run list | worker 1 ...
  *
  * Everything is aligned to SA_ALIGNMENT. Steps run one after another, so that they
- * share the packed tiles and the workers' rooms: the largest need counts.
+ * share the tiles, the states and the workers' rooms: the largest need counts.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -52,39 +53,66 @@ size_t sa_packed_plane_bytes(const sa_plan_attention *attention) {
 
 static bool packed_bytes(const sparse_attn_plan *plan, const sa_plan_attention *attention,
                          size_t *bytes) {
+  *bytes = 0;
+  if (!attention->schedule.packed)
+    return true;
   return packed_plane_bytes(attention, bytes) &&
          sa_multiply(*bytes, (size_t)plan->shape.batch, bytes) &&
          sa_multiply(*bytes, (size_t)plan->shape.kv_heads, bytes);
 }
 
-/* A list of compile-time tiles has at most one run for every key tile. */
+static bool call_state_bytes(const sa_plan_attention *attention, size_t *bytes) {
+  const sa_schedule *schedule = &attention->schedule;
+  return sa_multiply((size_t)(schedule->parts * schedule->stack), (size_t)schedule->rows,
+                     bytes) &&
+         sa_multiply(*bytes, (size_t)attention->level->state_bytes, bytes);
+}
+
+size_t sa_call_state_bytes(const sa_plan_attention *attention) {
+  size_t bytes = 0;
+  call_state_bytes(attention, &bytes); /* checked by sa_plan_workspace */
+  return bytes;
+}
+
+static bool state_bytes(const sa_plan_attention *attention, size_t *bytes) {
+  *bytes = 0;
+  return attention->schedule.parts == 1 ||
+         (call_state_bytes(attention, bytes) &&
+          sa_multiply(*bytes, (size_t)attention->schedule.calls, bytes));
+}
+
+/* A list that no plan holds as it is has at most one run for every key tile. */
 static bool run_list_bytes(const sa_plan_attention *attention, size_t *bytes) {
   *bytes = 0;
-  return attention->code->binding == SA_BINDING_PLAN ||
-         (sa_multiply((size_t)attention->key_tiles, sizeof(sa_run), bytes) &&
-          sa_align(*bytes, bytes));
+  bool held =
+      attention->code->binding == SA_BINDING_PLAN && attention->schedule.parts == 1;
+  return held || (sa_multiply((size_t)attention->key_tiles, sizeof(sa_run), bytes) &&
+                  sa_align(*bytes, bytes));
 }
 
 static bool lay_out(const sparse_attn_plan *plan, int workers, char *base, sa_view *views,
                     sa_workspace *workspace) {
-  size_t end = 0, packed = 0, scratch = 0, lists = 0;
+  size_t end = 0, packed = 0, states = 0, scratch = 0, lists = 0;
   if (!sa_multiply((size_t)plan->kernel->value_count, sizeof(sa_view), &end) ||
       !sa_align(end, &end) || !place_temporaries(plan, base, views, &end))
     return false;
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];
-    size_t own_packed, own_scratch, own_list;
+    size_t own_packed, own_states, own_scratch, own_list;
     if (!packed_bytes(plan, attention, &own_packed) ||
+        !state_bytes(attention, &own_states) ||
         !sa_align((size_t)attention->level->scratch_bytes, &own_scratch) ||
         !run_list_bytes(attention, &own_list))
       return false;
     packed = packed > own_packed ? packed : own_packed;
+    states = states > own_states ? states : own_states;
     scratch = scratch > own_scratch ? scratch : own_scratch;
     lists = lists > own_list ? lists : own_list;
   }
   workspace->values = 0;
   workspace->scratch_bytes = scratch;
   return place(packed, &end, &workspace->packed) &&
+         place(states, &end, &workspace->states) &&
          sa_add(scratch, lists, &workspace->worker_bytes) &&
          sa_multiply(workspace->worker_bytes, (size_t)workers, &lists) &&
          place(lists, &end, &workspace->workers) &&

@@ -6,11 +6,18 @@
 
 // Elements of 16 bits become f32 when a tile is packed and when queries are scaled;
 // the result is rounded once, at the end. In between there is f32 alone.
-// CHECK-LABEL: func.func @half_0_pack_avx512(
+// CHECK-LABEL: func.func private @{{.*}}_pack_tile(
 // CHECK:         vector.load %{{.*}} : memref<?x?x?x?xbf16, {{.*}}>, vector<16xbf16>
 // CHECK:         arith.extf %{{.*}} : vector<16xbf16> to vector<16xf32>
 // CHECK-LABEL: func.func private @{{.*}}_scores(
 // CHECK-NOT:     bf16
+// CHECK-LABEL: func.func private @{{.*}}_scores_in_place(
+// Few rows read keys and values where they are.
+// CHECK:         arith.extf %{{.*}} : vector<16xbf16> to vector<16xf32>
+// CHECK-LABEL: func.func private @{{.*}}_accumulate(
+// CHECK-NOT:     bf16
+// CHECK-LABEL: func.func private @{{.*}}_accumulate_in_place(
+// CHECK:         arith.extf %{{.*}} : vector<16xbf16> to vector<16xf32>
 // CHECK-LABEL: func.func @half_0_attend_avx512(
 // CHECK:         arith.extf %{{.*}} : bf16 to f32
 // CHECK:         arith.truncf %{{.*}} : vector<16xf32> to vector<16xbf16>

@@ -5,6 +5,7 @@
 !state = tensor<?x?x?xf32>
 
 // CHECK-NOT: block_plan
+// CHECK-LABEL: func.func private @{{.*}}_pack_tile(
 // AVX512:    func.func @band_0_pack_avx512(%{{.*}}: !llvm.ptr)
 // AVX2:      func.func @band_0_pack_avx2(%{{.*}}: !llvm.ptr)
 
@@ -15,6 +16,15 @@
 // AVX512-NOT:     vector.fma
 // AVX2-COUNT-2:   vector.load %{{.*}} : memref<8x64x16xf32>, vector<8xf32>
 // AVX2-COUNT-12:  vector.fma {{.*}} : vector<8xf32>
+// AVX2-NOT:       vector.fma
+
+// Few rows: dot products along D, keys where the tensor is; one vector of queries and
+// then eight keys at a time.
+// CHECK-LABEL: func.func private @{{.*}}_scores_in_place(
+// AVX512:         memref<?x?x?x?xf32, {{.*}}>, vector<16xf32>
+// AVX512-COUNT-16: vector.fma {{.*}} : vector<16xf32>
+// AVX512-NOT:     vector.fma
+// AVX2-COUNT-8:   vector.fma {{.*}} : vector<8xf32>
 // AVX2-NOT:       vector.fma
 
 // A full tile carries no predicate ...
@@ -28,7 +38,13 @@
 // AVX2:          arith.cmpi sle, %{{.*}}, %{{.*}} : vector<8xi32>
 // CHECK-LABEL: func.func private @{{.*}}_accumulate(
 // CHECK-LABEL: func.func private @{{.*}}_accumulate_nonfinite(
+// CHECK-LABEL: func.func private @{{.*}}_accumulate_in_place(
+// Where pairs are left out, a weight of 0 takes the value out.
+// CHECK-LABEL: func.func private @{{.*}}_accumulate_masked_in_place(
+// CHECK:         arith.cmpf une
+// CHECK:         arith.select
 // CHECK:       func.func @band_0_attend_
+// CHECK:       func.func @band_0_combine_
 func.func @band(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
   %c = sparse_attn.causal
   %s = sparse_attn.sink size = 4

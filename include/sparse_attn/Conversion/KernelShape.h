@@ -20,16 +20,24 @@ struct KernelShape {
   mlir::Type element; ///< of Q, K and V
   int64_t lanes, panel;
   int64_t rows;       ///< of a query tile
-  int64_t paddedRows; ///< up to whole register tiles and vectors
+  int64_t stackRows;  ///< that a call takes: tiles of several heads
+  int64_t paddedRows; ///< stackRows up to whole register tiles and vectors
   int64_t keys;       ///< of a key tile
   int64_t headDim;
   int64_t valueDim, paddedValueDim; ///< up to whole vectors
 
-  /// Byte offsets in the scratch of one worker.
-  int64_t queries, scores, maxima, rowMaxima, decays, sums, outputs, scratchBytes;
+  /// Up to this many rows, keys and values that one call reads are not packed.
+  int64_t rowsInPlace;
+
+  /// Byte offsets in the scratch of one worker. `tile` is room for one packed tile,
+  /// `block` for one vector's worth of keys as f32.
+  int64_t queries, scores, maxima, rowMaxima, decays, sums, outputs, tile, block,
+      scratchBytes;
   /// Byte offsets in a packed key tile: K panels [keys / panel][headDim][panel],
   /// V [keys][paddedValueDim], then one i32: V holds an inf or NaN.
   int64_t packedKeys, packedValues, packedFlag, packedBytes;
+  /// Byte offsets in the state of one row: l for each lane, O, then m.
+  int64_t stateSums, stateOutputs, stateMaximum, stateBytes;
 };
 
 } // namespace sparse_attn

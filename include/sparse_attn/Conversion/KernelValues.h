@@ -40,6 +40,8 @@ std::string getPackSymbol(mlir::func::FuncOp kernel, unsigned index,
                           const CPULevel &level);
 std::string getAttendSymbol(mlir::func::FuncOp kernel, unsigned index,
                             const CPULevel &level);
+std::string getCombineSymbol(mlir::func::FuncOp kernel, unsigned index,
+                             const CPULevel &level);
 
 /// The kernels of a module: its public functions with a body.
 llvm::SmallVector<mlir::func::FuncOp> getKernels(mlir::ModuleOp module);

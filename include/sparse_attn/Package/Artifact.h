@@ -59,9 +59,12 @@ struct LevelDesc {
   int32_t level = 0;
   std::string name; ///< "avx2", "avx512", "avx512_bf16"
   int64_t scratchBytes = 0;
-  int64_t packedBytes = 0;  ///< of one key tile
-  std::string packSymbol;   ///< an sa_pack_fn
-  std::string attendSymbol; ///< an sa_attend_fn
+  int64_t packedBytes = 0;   ///< of one key tile
+  int64_t stackRows = 0;     ///< rows that a call takes
+  int64_t stateBytes = 0;    ///< of one row
+  std::string packSymbol;    ///< an sa_pack_fn
+  std::string attendSymbol;  ///< an sa_attend_fn
+  std::string combineSymbol; ///< an sa_attend_fn
 };
 
 /// sa_attention.

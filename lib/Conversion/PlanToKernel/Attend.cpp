@@ -5,131 +5,79 @@
 //
 //===----------------------------------------------------------------------===//
 //
-//   start     Q scaled into the scratch, m = -inf, l = 0, O = 0 (or the sink)
+//   start     Q scaled into the scratch, m = -inf, l = 0, O = 0
 //   each tile S = Q K^T, softmax, O += S V; full tiles without a predicate
-//   finish    O / l and LSE = m ln 2 + log l
+//   finish    O and LSE, or the state of the rows where keys are split
+//
+// A tile is read from where it was packed for all query tiles. Where this call is its
+// only reader it is packed here, into the scratch, or, for few rows, read in place.
 //
 //===----------------------------------------------------------------------===//
 
 #include "KernelBuilder.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "sparse_attn/abi.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace sparse_attn;
 
 namespace {
-/// The arguments of the function and the arrays of its scratch.
-struct Frame {
-  Frame(KernelBuilder &b, const KernelShape &shape, Value args) : args(args) {
-    Type f32 = b.builder.getF32Type();
-    values = b.pointerField(args, offsetof(sa_attend_args, values));
-    scratch = b.pointerField(args, offsetof(sa_attend_args, scratch));
-    batch = b.indexField(args, offsetof(sa_attend_args, b));
-    head = b.indexField(args, offsetof(sa_attend_args, h));
-    firstRow = b.indexField(args, offsetof(sa_attend_args, first_row));
-    rows = b.indexField(args, offsetof(sa_attend_args, rows));
-    keys = b.indexField(args, offsetof(sa_attend_args, keys));
-    groups = b.ceilDiv(rows, shape.level.tileRows);
-    auto array = [&](int64_t offset, ArrayRef<int64_t> sizes) {
-      return b.arrayAt(b.advance(scratch, offset), sizes, f32);
-    };
-    queries = array(shape.queries, {shape.paddedRows, shape.headDim});
-    maxima = array(shape.maxima, {shape.paddedRows});
-    sums = array(shape.sums, {shape.paddedRows, shape.lanes});
-    outputs = array(shape.outputs, {shape.paddedRows, shape.paddedValueDim});
-  }
-  Value args, values, scratch, batch, head, firstRow, rows, keys, groups;
-  Value queries, maxima, sums, outputs;
-};
-
 /// The functions that a tile calls.
 struct TileFunctions {
-  func::FuncOp scores, softmaxFull, softmaxPartial, accumulate, accumulateNonFinite;
+  func::FuncOp packTile, scores, scoresInPlace, softmaxFull, softmaxPartial, accumulate,
+      accumulateNonFinite, accumulateInPlace, accumulateMaskedInPlace;
+};
+
+/// One key tile of a call.
+struct KeyTile {
+  Value firstKey, keys; ///< keys first, first + step, ...: `keys` of them
+  Value full, bits, hops;
+};
+
+class AttendBuilder {
+public:
+  AttendBuilder(KernelBuilder &b, const AttendContext &context,
+                const TileFunctions &functions, Value args)
+      : b(b), context(context), shape(context.shape), functions(functions),
+        frame(b, shape, args) {}
+
+  void build();
+
+private:
+  void buildRuns(function_ref<void(Value, const KeyTile &)> body);
+  KeyTile describeTile(Value tile);
+  void buildPackedTile(const KeyTile &tile, Value packed, Value next);
+  void buildTileInPlace(const KeyTile &tile);
+  void softmax(func::FuncOp function, const KeyTile &tile) {
+    call(function, {frame.args, tile.bits, tile.hops, tile.firstKey, tile.keys});
+  }
+  void call(func::FuncOp function, ValueRange arguments) {
+    func::CallOp::create(b.builder, b.loc, function, arguments);
+  }
+
+  KernelBuilder &b;
+  const AttendContext &context;
+  const KernelShape &shape;
+  const TileFunctions &functions;
+  Frame frame;
 };
 } // namespace
 
-double AttendContext::getQueryFactor() const {
-  double scale = plan.getScale().convertToDouble();
-  return scale > 0 ? 1 : scale < 0 ? -1 : 0;
-}
-double AttendContext::getScoreFactor() const {
-  double scale = plan.getScale().convertToDouble();
-  return scale != 0 ? std::abs(scale) : 1;
-}
-double AttendContext::getLog2Factor() const {
-  return plan.getModify().empty() ? getScoreFactor() * kLog2E : kLog2E;
-}
-
-/// Scaled queries, zeros below the last row: a register tile reads whole groups.
-static void buildStart(KernelBuilder &b, const AttendContext &context,
-                       const Frame &frame) {
-  const KernelShape &shape = context.shape;
-  block_plan::AttentionOp plan = context.plan;
-  OpBuilder &builder = b.builder;
-  Value q = b.viewOf(frame.values, context.ids.id(plan.getQ()), shape.element);
-  Value factor = b.f32(context.getQueryFactor());
-  b.loop(b.index(0), frame.rows, 1, [&](Value row) {
-    b.loop(b.index(0), b.index(shape.headDim), 1, [&](Value d) {
-      Value x = b.loadReal(q, {frame.batch, frame.head, b.add(frame.firstRow, row), d});
-      b.store(arith::MulFOp::create(builder, b.loc, x, factor), frame.queries, {row, d});
-    });
-  });
-  Value end = b.mul(frame.groups, shape.level.tileRows);
-  b.loop(frame.rows, end, 1, [&](Value row) {
-    b.loop(b.index(0), b.index(shape.headDim), 1,
-           [&](Value d) { b.store(b.f32(0), frame.queries, {row, d}); });
-  });
-
-  Value lowest = b.f32(-kInfinity), zero = b.splat(b.f32(0), shape.lanes);
-  Value maximum = lowest, sum = zero;
-  if (plan.getSinks()) {
-    // The sink is a key of weight exp(sink) and value 0.
-    Value sinks =
-        b.viewOf(frame.values, context.ids.id(plan.getSinks()), builder.getF32Type());
-    Value logit = b.load(sinks, {b.index(0), b.index(0), b.index(0), frame.head});
-    maximum = arith::MulFOp::create(builder, b.loc, logit, b.f32(kLog2E));
-    Value none =
-        arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::OEQ, maximum, lowest);
-    Value one = arith::SelectOp::create(builder, b.loc, none, b.f32(0), b.f32(1));
-    sum = vector::InsertOp::create(builder, b.loc, one, zero, 0);
-  }
-  b.loop(b.index(0), end, 1, [&](Value row) {
-    b.store(maximum, frame.maxima, {row});
-    b.storeVector(sum, frame.sums, {row, b.index(0)});
-    b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes,
-           [&](Value column) { b.storeVector(zero, frame.outputs, {row, column}); });
-  });
-}
-
-static void buildTile(KernelBuilder &b, const AttendContext &context, const Frame &frame,
-                      const TileFunctions &functions, Value tile, Value full, Value bits,
-                      Value hops) {
-  const KernelShape &shape = context.shape;
-  Value firstKey = b.mul(tile, shape.keys);
-  Value keys = b.min(b.index(shape.keys), b.sub(frame.keys, firstKey));
-  Value packed = b.advance(b.pointerField(frame.args, offsetof(sa_attend_args, packed)),
-                           b.mul(tile, shape.packedBytes));
-  Value packedValues = b.advance(packed, shape.packedValues);
+/// A tile as panels of K and rows of V; `next` is what memory should fetch meanwhile.
+void AttendBuilder::buildPackedTile(const KeyTile &tile, Value packed, Value next) {
   Value scores = b.advance(frame.scratch, shape.scores);
-  Value outputs = b.advance(frame.scratch, shape.outputs);
-  auto call = [&](func::FuncOp function, ValueRange arguments) {
-    func::CallOp::create(b.builder, b.loc, function, arguments);
-  };
   call(functions.scores, {b.advance(frame.scratch, shape.queries), packed, scores,
-                          frame.groups, b.ceilDiv(keys, shape.panel)});
-  SmallVector<Value> softmax = {frame.args, frame.scratch, bits, hops,
-                                frame.rows, firstKey,      keys};
-  SmallVector<Value> product = {scores, packedValues, outputs, frame.groups, keys};
+                          frame.groups, b.ceilDiv(tile.keys, shape.panel), next});
+  SmallVector<Value> product = {scores, b.advance(packed, shape.packedValues),
+                                b.advance(frame.scratch, shape.outputs), frame.groups,
+                                tile.keys};
   b.branch(
-      full,
+      tile.full,
       [&] {
-        call(functions.softmaxFull, softmax);
+        softmax(functions.softmaxFull, tile);
         call(functions.accumulate, product);
       },
       [&] {
-        call(functions.softmaxPartial, softmax);
+        softmax(functions.softmaxPartial, tile);
         Value flag = LLVM::LoadOp::create(b.builder, b.loc, b.builder.getI32Type(),
                                           b.advance(packed, shape.packedFlag));
         Value finite = arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq,
@@ -137,15 +85,42 @@ static void buildTile(KernelBuilder &b, const AttendContext &context, const Fram
         b.branch(
             finite, [&] { call(functions.accumulate, product); },
             [&] {
-              product[3] = frame.rows;
+              product[3] = frame.total;
               call(functions.accumulateNonFinite, product);
             });
       });
 }
 
-static void buildRuns(KernelBuilder &b, const AttendContext &context, const Frame &frame,
-                      const TileFunctions &functions) {
-  const KernelShape &shape = context.shape;
+void AttendBuilder::buildTileInPlace(const KeyTile &tile) {
+  SmallVector<Value> where = {frame.args, tile.firstKey, tile.keys};
+  call(functions.scoresInPlace, where);
+  b.branch(
+      tile.full,
+      [&] {
+        softmax(functions.softmaxFull, tile);
+        call(functions.accumulateInPlace, where);
+      },
+      [&] {
+        softmax(functions.softmaxPartial, tile);
+        call(functions.accumulateMaskedInPlace, where);
+      });
+}
+
+/// The keys of tile number `tile`, see abi.h; full, bits and hops are the run's.
+KeyTile AttendBuilder::describeTile(Value tile) {
+  Value classTiles = b.indexField(frame.args, offsetof(sa_attend_args, class_tiles));
+  Value end = b.indexField(frame.args, offsetof(sa_attend_args, keys));
+  Value residue = b.div(tile, classTiles);
+  Value number = b.sub(tile, b.mul(residue, classTiles));
+  KeyTile result;
+  result.firstKey = b.add(residue, b.mul(b.mul(number, shape.keys), frame.step));
+  Value left = b.ceilDiv(b.sub(end, result.firstKey), frame.step);
+  result.keys = b.min(b.index(shape.keys), left);
+  return result;
+}
+
+/// Calls `body` with the number of every tile of the runs.
+void AttendBuilder::buildRuns(function_ref<void(Value, const KeyTile &)> body) {
   Type i32 = b.builder.getI32Type();
   Value runs = b.pointerField(frame.args, offsetof(sa_attend_args, runs));
   Value bits = b.pointerField(frame.args, offsetof(sa_attend_args, bits));
@@ -162,65 +137,67 @@ static void buildRuns(KernelBuilder &b, const AttendContext &context, const Fram
     b.loop(b.index(0), tiles, 1, [&](Value t) {
       int64_t bitBytes = shape.rows * shape.keys / 8;
       int64_t hopBytes = shape.rows * shape.keys * sizeof(uint16_t);
-      Value tileBits = b.advance(bits, b.mul(b.add(b.toIndex(mask), t), bitBytes));
-      Value tileHops = b.advance(hops, b.mul(b.add(hop, t), hopBytes));
-      buildTile(b, context, frame, functions, b.add(first, t), full, tileBits, tileHops);
+      Value tile = b.add(first, t);
+      KeyTile keyTile = describeTile(tile);
+      keyTile.full = full;
+      keyTile.bits = b.advance(bits, b.mul(b.add(b.toIndex(mask), t), bitBytes));
+      keyTile.hops = b.advance(hops, b.mul(b.add(hop, t), hopBytes));
+      body(tile, keyTile);
     });
   });
 }
 
-static void buildFinish(KernelBuilder &b, const AttendContext &context,
-                        const Frame &frame) {
-  const KernelShape &shape = context.shape;
-  block_plan::AttentionOp plan = context.plan;
-  OpBuilder &builder = b.builder;
-  Type f32 = builder.getF32Type();
-  Value out = b.viewOf(frame.values, context.ids.id(plan.getOut()),
-                       cast<RankedTensorType>(plan.getOut().getType()).getElementType());
-  Value lse = b.viewOf(frame.values, context.ids.id(plan.getLse()), f32);
-  VectorType vector = b.vectorType(shape.lanes);
-  b.loop(b.index(0), frame.rows, 1, [&](Value row) {
-    Value lanes = b.loadVector(frame.sums, {row, b.index(0)}, vector);
-    Value sum = b.reduce(lanes, [&](Value x, Value y) -> Value {
-      return arith::AddFOp::create(builder, b.loc, x, y);
-    });
-    Value empty =
-        arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::OEQ, sum, b.f32(0));
-    Value inverse = arith::DivFOp::create(builder, b.loc, b.f32(1), sum);
-    inverse = arith::SelectOp::create(builder, b.loc, empty, b.f32(0), inverse);
-    Value target = b.add(frame.firstRow, row);
-    auto scaled = [&](Value column) -> Value {
-      Value x = b.loadVector(frame.outputs, {row, column}, vector);
-      return arith::MulFOp::create(builder, b.loc, x, b.splat(inverse, shape.lanes));
-    };
-    int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
-    b.loop(b.index(0), b.index(whole), shape.lanes, [&](Value column) {
-      b.storeRealVector(scaled(column), out, {frame.batch, frame.head, target, column},
-                        shape.lanes);
-    });
-    if (int64_t rest = shape.valueDim - whole)
-      b.storeRealVector(scaled(b.index(whole)), out,
-                        {frame.batch, frame.head, target, b.index(whole)}, rest);
-
-    Value maximum = b.load(frame.maxima, {row});
-    Value log = math::LogOp::create(builder, b.loc, sum);
-    Value scaledMaximum = arith::MulFOp::create(builder, b.loc, maximum, b.f32(kLn2));
-    Value state = arith::AddFOp::create(builder, b.loc, scaledMaximum, log);
-    state = arith::SelectOp::create(builder, b.loc, empty, b.f32(-kInfinity), state);
-    b.store(state, lse, {b.index(0), frame.batch, frame.head, target});
-  });
+static Value isNull(KernelBuilder &b, Value pointer) {
+  Value null = LLVM::ZeroOp::create(b.builder, b.loc, pointer.getType());
+  return LLVM::ICmpOp::create(b.builder, b.loc, LLVM::ICmpPredicate::eq, pointer, null);
 }
 
-void sparse_attn::buildAttend(const AttendContext &context, StringRef symbol) {
-  TileFunctions functions = {buildScores(context), buildSoftmax(context, /*full=*/true),
+void AttendBuilder::build() {
+  buildQueries(b, context, frame);
+  buildStart(b, context, frame);
+  Value packed = b.pointerField(frame.args, offsetof(sa_attend_args, packed));
+  Value few = arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::ule,
+                                    frame.total, b.index(shape.rowsInPlace));
+  Value unpacked = isNull(b, packed);
+  b.branch(
+      b.land(unpacked, few),
+      [&] { buildRuns([&](Value, const KeyTile &tile) { buildTileInPlace(tile); }); },
+      [&] {
+        // Tiles in one room have no next one to ask for: a stride of 0.
+        Value room = b.advance(frame.scratch, shape.tile);
+        Value first = b.select(unpacked, room, packed);
+        Value stride = b.select(unpacked, b.index(0), b.index(shape.packedBytes));
+        buildRuns([&](Value number, const KeyTile &tile) {
+          b.branch(unpacked, [&] {
+            call(functions.packTile, {frame.values, room, frame.batch, frame.kvHead,
+                                      tile.firstKey, tile.keys, frame.step});
+          });
+          Value own = b.advance(first, b.mul(number, stride));
+          // A long row's tiles come from memory: the next one is asked for while
+          // this one is worked on.
+          buildPackedTile(tile, own, b.advance(own, stride));
+        });
+      });
+  Value states = b.pointerField(frame.args, offsetof(sa_attend_args, states));
+  b.branch(
+      isNull(b, states), [&] { buildFinish(b, context, frame); },
+      [&] { buildSaveState(b, context, frame, states); });
+}
+
+void sparse_attn::buildAttend(const AttendContext &context, func::FuncOp packTile,
+                              StringRef symbol) {
+  TileFunctions functions = {packTile,
+                             buildScores(context),
+                             buildScoresInPlace(context),
+                             buildSoftmax(context, /*full=*/true),
                              buildSoftmax(context, /*full=*/false),
-                             buildAccumulate(context), buildAccumulateNonFinite(context)};
+                             buildAccumulate(context),
+                             buildAccumulateNonFinite(context),
+                             buildAccumulateInPlace(context, /*full=*/true),
+                             buildAccumulateInPlace(context, /*full=*/false)};
   Type pointer = LLVM::LLVMPointerType::get(context.module.getContext());
   buildFunction(context.module, context.plan->getLoc(), symbol, {pointer},
                 /*isPrivate=*/false, [&](KernelBuilder &b, ValueRange arguments) {
-                  Frame frame(b, context.shape, arguments[0]);
-                  buildStart(b, context, frame);
-                  buildRuns(b, context, frame, functions);
-                  buildFinish(b, context, frame);
+                  AttendBuilder(b, context, functions, arguments[0]).build();
                 });
 }

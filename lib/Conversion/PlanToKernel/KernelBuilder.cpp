@@ -19,13 +19,19 @@ using namespace sparse_attn;
 
 static constexpr int64_t kLine = 64; // bytes of a cache line, alignment of arrays
 
+// Rows of several heads share every key tile that they load; more than this and Q,
+// the scores and O push the tile out of a second-level cache of 1 MiB.
+static constexpr int64_t kStackRows = 128;
+
 KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
     : level(level) {
   element = plan.getKeyTensorType().getElementType();
   lanes = level.lanes;
   panel = level.panel();
   rows = plan.getTileRows();
-  paddedRows = llvm::alignTo(llvm::alignTo(rows, level.tileRows), lanes);
+  stackRows = std::max(rows, kStackRows);
+  paddedRows = llvm::alignTo(llvm::alignTo(stackRows, level.tileRows), lanes);
+  rowsInPlace = level.tileRows;
   keys = plan.getTileKeys();
   headDim = plan.getHeadDim();
   valueDim = plan.getValueDim();
@@ -44,13 +50,22 @@ KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
   decays = place(paddedRows);
   sums = place(paddedRows * lanes);
   outputs = place(paddedRows * paddedValueDim);
-  scratchBytes = at;
+  block = place(lanes * llvm::alignTo(headDim, lanes));
+  tile = at;
+  int64_t tileStart = at;
 
   at = 0;
   packedKeys = place(keys * headDim);
   packedValues = place(keys * paddedValueDim);
   packedFlag = place(1);
   packedBytes = at;
+  scratchBytes = tileStart + packedBytes;
+
+  at = 0;
+  stateSums = place(lanes);
+  stateOutputs = place(paddedValueDim);
+  stateMaximum = place(1);
+  stateBytes = at;
 }
 
 //===----------------------------------------------------------------------===//
@@ -66,8 +81,17 @@ Value KernelBuilder::f32(double value) {
 Value KernelBuilder::mul(Value a, int64_t b) {
   return builder.createOrFold<arith::MulIOp>(loc, a, index(b));
 }
+Value KernelBuilder::mul(Value a, Value b) {
+  return builder.createOrFold<arith::MulIOp>(loc, a, b);
+}
+Value KernelBuilder::div(Value a, Value b) {
+  return builder.createOrFold<arith::DivUIOp>(loc, a, b);
+}
+Value KernelBuilder::ceilDiv(Value a, Value b) {
+  return div(add(a, sub(b, index(1))), b);
+}
 Value KernelBuilder::ceilDiv(Value a, int64_t b) {
-  return builder.createOrFold<arith::DivUIOp>(loc, add(a, index(b - 1)), index(b));
+  return div(add(a, index(b - 1)), index(b));
 }
 Value KernelBuilder::remainder(Value a, int64_t b) {
   return builder.createOrFold<arith::RemUIOp>(loc, a, index(b));
@@ -247,12 +271,13 @@ Value KernelBuilder::splat(Value scalar, int64_t lanes) {
                                      scalar);
 }
 
-Value KernelBuilder::lanesFrom(Value firstI32, int64_t lanes) {
-  SmallVector<int32_t> steps = llvm::to_vector(llvm::seq<int32_t>(0, lanes));
+Value KernelBuilder::lanesFrom(Value firstI32, Value stepI32, int64_t lanes) {
+  SmallVector<int32_t> numbers = llvm::to_vector(llvm::seq<int32_t>(0, lanes));
   auto type = vectorType(lanes, builder.getI32Type());
   Value iota = arith::ConstantOp::create(
-      builder, loc, DenseElementsAttr::get(type, ArrayRef<int32_t>(steps)));
-  return arith::AddIOp::create(builder, loc, splat(firstI32, lanes), iota);
+      builder, loc, DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
+  Value steps = arith::MulIOp::create(builder, loc, splat(stepI32, lanes), iota);
+  return arith::AddIOp::create(builder, loc, splat(firstI32, lanes), steps);
 }
 
 Value KernelBuilder::maximum(Value a, Value b) {

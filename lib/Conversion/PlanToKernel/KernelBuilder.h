@@ -36,8 +36,11 @@ public:
   mlir::Value index(int64_t value);
   mlir::Value i32(int64_t value) { return constant(value); }
   mlir::Value f32(double value);
+  mlir::Value mul(mlir::Value a, mlir::Value b);
   mlir::Value mul(mlir::Value a, int64_t b);
-  mlir::Value ceilDiv(mlir::Value a, int64_t b);   ///< a >= 0
+  mlir::Value div(mlir::Value a, mlir::Value b);     ///< a >= 0, rounds down
+  mlir::Value ceilDiv(mlir::Value a, mlir::Value b); ///< a >= 0
+  mlir::Value ceilDiv(mlir::Value a, int64_t b);
   mlir::Value remainder(mlir::Value a, int64_t b); ///< a >= 0
   mlir::Value toI32(mlir::Value index);
   mlir::Value toIndex(mlir::Value integer);
@@ -88,8 +91,8 @@ public:
   //===--- f32 vectors -----------------------------------------------------===//
   mlir::VectorType vectorType(int64_t lanes, mlir::Type element = {});
   mlir::Value splat(mlir::Value scalar, int64_t lanes);
-  /// [0, 1, ..., lanes - 1] of i32
-  mlir::Value lanesFrom(mlir::Value firstI32, int64_t lanes);
+  /// first + step * [0, 1, ..., lanes - 1] of i32
+  mlir::Value lanesFrom(mlir::Value firstI32, mlir::Value stepI32, int64_t lanes);
   /// a > b ? a : b, the one instruction of the processor; b where a is NaN.
   mlir::Value maximum(mlir::Value a, mlir::Value b);
   /// 2^x for x <= 0: relative error below 2e-7, or 3e-6 with a polynomial of degree
@@ -150,13 +153,49 @@ struct AttendContext {
   double getLog2Factor() const;
 };
 
+/// The arguments of a call (an sa_attend_args) and the arrays of its scratch.
+struct Frame {
+  Frame(KernelBuilder &b, const KernelShape &shape, mlir::Value args);
+
+  mlir::Value args, values, scratch, batch, head, kvHead, stack, firstRow, rows, step;
+  mlir::Value total;  ///< rows * stack; row r is row r % rows of head r / rows
+  mlir::Value groups; ///< register tiles of all rows
+  mlir::Value queries, maxima, sums, outputs;
+
+  /// Calls `body` for every row: its number in the scratch, in its query tile, and its
+  /// head.
+  void forEachRow(
+      KernelBuilder &b,
+      llvm::function_ref<void(mlir::Value number, mlir::Value index, mlir::Value head)>
+          body) const;
+
+  /// The row of Q, O and LSE that is row `index` of the query tile.
+  mlir::Value tensorRow(KernelBuilder &b, mlir::Value index) const {
+    return b.add(firstRow, b.mul(index, step));
+  }
+};
+
+/// RowState.cpp: the online softmax's state of every row of a frame.
+void buildStart(KernelBuilder &b, const AttendContext &context, const Frame &frame);
+void buildQueries(KernelBuilder &b, const AttendContext &context, const Frame &frame);
+void buildSaveState(KernelBuilder &b, const AttendContext &context, const Frame &frame,
+                    mlir::Value states);
+void buildFinish(KernelBuilder &b, const AttendContext &context, const Frame &frame);
+void buildCombine(const AttendContext &context, llvm::StringRef symbol);
+
 /// Each declares a private function and returns it.
 mlir::func::FuncOp buildScores(const AttendContext &context);
+mlir::func::FuncOp buildScoresInPlace(const AttendContext &context);
 mlir::func::FuncOp buildSoftmax(const AttendContext &context, bool full);
 mlir::func::FuncOp buildAccumulate(const AttendContext &context);
 mlir::func::FuncOp buildAccumulateNonFinite(const AttendContext &context);
-void buildPack(const AttendContext &context, llvm::StringRef symbol);
-void buildAttend(const AttendContext &context, llvm::StringRef symbol);
+mlir::func::FuncOp buildAccumulateInPlace(const AttendContext &context, bool full);
+/// pack(values, packed tile, b, kv head, first key, keys, step)
+mlir::func::FuncOp buildPackTile(const AttendContext &context);
+void buildPack(const AttendContext &context, mlir::func::FuncOp packTile,
+               llvm::StringRef symbol);
+void buildAttend(const AttendContext &context, mlir::func::FuncOp packTile,
+                 llvm::StringRef symbol);
 void buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
                    mlir::ModuleOp module, llvm::StringRef symbol);
 

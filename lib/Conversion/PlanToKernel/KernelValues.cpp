@@ -44,6 +44,10 @@ std::string sparse_attn::getAttendSymbol(func::FuncOp kernel, unsigned index,
                                          const CPULevel &level) {
   return getSymbol(kernel, index, ("attend_" + level.name).str());
 }
+std::string sparse_attn::getCombineSymbol(func::FuncOp kernel, unsigned index,
+                                          const CPULevel &level) {
+  return getSymbol(kernel, index, ("combine_" + level.name).str());
+}
 
 SmallVector<func::FuncOp> sparse_attn::getKernels(ModuleOp module) {
   SmallVector<func::FuncOp> kernels;

@@ -41,23 +41,23 @@ static SmallVector<Value> buildRegisterTile(KernelBuilder &b, int64_t rows,
 }
 
 /// Asks for `count` lines from line `first` after `pointer` before they are needed.
-static void buildPrefetch(KernelBuilder &b, Value pointer, Value first, int64_t count) {
+static void buildPrefetch(KernelBuilder &b, Value pointer, Value first, Value count) {
   constexpr int64_t kLineBytes = 64, kRead = 0, kSecondLevel = 2, kData = 1;
   Value start = b.advance(pointer, b.mul(first, kLineBytes));
-  b.loop(b.index(0), b.index(count), 1, [&](Value line) {
+  b.loop(b.index(0), count, 1, [&](Value line) {
     LLVM::Prefetch::create(b.builder, b.loc, b.advance(start, b.mul(line, kLineBytes)),
                            kRead, kSecondLevel, kData);
   });
 }
 
-/// scores(queries, packed tile, scores, row groups, panels)
+/// scores(queries, packed tile, scores, row groups, panels, tile to ask for next)
 func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
   const KernelShape &shape = context.shape;
   OpBuilder types(context.module.getContext());
   Type pointer = LLVM::LLVMPointerType::get(types.getContext()), i = types.getIndexType();
   return buildFunction(
       context.module, context.plan->getLoc(), context.prefix + "_scores",
-      {pointer, pointer, pointer, i, i}, /*isPrivate=*/true,
+      {pointer, pointer, pointer, i, i, pointer}, /*isPrivate=*/true,
       [&](KernelBuilder &b, ValueRange arguments) {
         Type f32 = b.builder.getF32Type();
         int64_t mr = shape.level.tileRows, nv = shape.level.tileVectors;
@@ -68,16 +68,15 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
                       {shape.keys / shape.panel, shape.headDim, shape.panel}, f32);
         // A long row's tiles come from memory: the next one is asked for while this
         // one is worked on, a share of its lines with every register tile.
-        Value nextTile = b.advance(arguments[1], shape.packedBytes);
-        int64_t groups = llvm::divideCeil(shape.rows, mr);
-        int64_t registerTiles = shape.keys / shape.panel * groups;
-        int64_t lines = llvm::divideCeil(shape.packedBytes, 64 * registerTiles);
+        Value nextTile = arguments[5];
+        Value registerTiles = b.mul(arguments[3], shape.keys / shape.panel);
+        Value lines = b.ceilDiv(b.index(shape.packedBytes / 64), registerTiles);
         auto scores = b.arrayAt(arguments[2], {shape.paddedRows, shape.keys}, f32);
         Value zero = b.splat(b.f32(0), shape.lanes);
         // A panel of K stays in the first-level cache while all rows pass.
         b.loop(b.index(0), arguments[4], 1, [&](Value panel) {
           b.loop(b.index(0), arguments[3], 1, [&](Value group) {
-            Value done = b.add(b.mul(panel, groups), group);
+            Value done = b.add(b.mul(panel, arguments[3]), group);
             buildPrefetch(b, nextTile, b.mul(done, lines), lines);
             Value row = b.mul(group, mr);
             SmallVector<Value> tile = buildRegisterTile(

@@ -41,13 +41,22 @@ static void transpose(KernelBuilder &b, SmallVector<Value> &rows) {
   }
 }
 
-static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value source,
-                          ArrayRef<Value> place, Value keys, Value packed) {
+namespace {
+/// Where the keys of a tile lie in K and V.
+struct Source {
+  KernelBuilder &b;
+  Value batch, kvHead, firstKey, step;
+
+  SmallVector<Value> at(Value key, Value column) const {
+    return {batch, kvHead, b.add(firstKey, b.mul(key, step)), column};
+  }
+};
+} // namespace
+
+static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value from,
+                          const Source &source, Value keys, Value packed) {
   auto panels = b.arrayAt(packed, {shape.keys / shape.panel, shape.headDim, shape.panel},
                           b.builder.getF32Type());
-  auto from = [&](Value key, Value d) -> SmallVector<Value> {
-    return {place[0], place[1], b.add(place[2], key), d};
-  };
   auto to = [&](Value key, Value d) -> SmallVector<Value> {
     Value panel = arith::DivUIOp::create(b.builder, b.loc, key, b.index(shape.panel));
     return {panel, d, b.remainder(key, shape.panel)};
@@ -55,7 +64,7 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
   auto copy = [&](Value firstKey, Value endKey, Value firstD) {
     b.loop(firstKey, endKey, 1, [&](Value key) {
       b.loop(firstD, b.index(shape.headDim), 1, [&](Value d) {
-        b.store(b.loadReal(source, from(key, d)), panels, to(key, d));
+        b.store(b.loadReal(from, source.at(key, d)), panels, to(key, d));
       });
     });
   };
@@ -66,7 +75,7 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
     b.loop(b.index(0), b.index(wholeDims), shape.lanes, [&](Value d) {
       SmallVector<Value> rows;
       for (int64_t i = 0; i < shape.lanes; ++i)
-        rows.push_back(b.loadRealVector(source, from(b.add(key, b.index(i)), d),
+        rows.push_back(b.loadRealVector(from, source.at(b.add(key, b.index(i)), d),
                                         shape.lanes, shape.lanes));
       transpose(b, rows);
       for (int64_t i = 0; i < shape.lanes; ++i)
@@ -83,8 +92,8 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value sour
 }
 
 /// Returns an i32: not 0 where a value is an inf or NaN.
-static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value source,
-                             ArrayRef<Value> place, Value keys, Value packed) {
+static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value from,
+                             const Source &source, Value keys, Value packed) {
   OpBuilder &builder = b.builder;
   auto rows = b.arrayAt(packed, {shape.keys, shape.paddedValueDim}, builder.getF32Type());
   Value zero = b.splat(b.f32(0), shape.lanes);
@@ -99,19 +108,15 @@ static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value s
   };
   int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
   Value seen = b.loop(b.index(0), keys, 1, {none}, [&](Value key, ValueRange carried) {
-    SmallVector<Value> at = {place[0], place[1], b.add(place[2], key), b.index(0)};
     Value seen = b.loop(b.index(0), b.index(whole), shape.lanes, carried,
                         [&](Value column, ValueRange carried) -> SmallVector<Value> {
-                          SmallVector<Value> from = at;
-                          from.back() = column;
-                          Value x =
-                              b.loadRealVector(source, from, shape.lanes, shape.lanes);
+                          Value x = b.loadRealVector(from, source.at(key, column),
+                                                     shape.lanes, shape.lanes);
                           b.storeVector(x, rows, {key, column});
                           return {mark(carried[0], x)};
                         })[0];
     if (int64_t rest = shape.valueDim - whole) {
-      at.back() = b.index(whole);
-      Value x = b.loadRealVector(source, at, shape.lanes, rest);
+      Value x = b.loadRealVector(from, source.at(key, b.index(whole)), shape.lanes, rest);
       b.storeVector(x, rows, {key, b.index(whole)});
       seen = mark(seen, x);
     }
@@ -126,26 +131,41 @@ static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value s
   });
 }
 
-void sparse_attn::buildPack(const AttendContext &context, StringRef symbol) {
+func::FuncOp sparse_attn::buildPackTile(const AttendContext &context) {
   const KernelShape &shape = context.shape;
-  Type pointer = LLVM::LLVMPointerType::get(context.module.getContext());
-  buildFunction(
-      context.module, context.plan->getLoc(), symbol, {pointer}, /*isPrivate=*/false,
+  OpBuilder types(context.module.getContext());
+  Type pointer = LLVM::LLVMPointerType::get(types.getContext()), i = types.getIndexType();
+  return buildFunction(
+      context.module, context.plan->getLoc(), context.prefix + "_pack_tile",
+      {pointer, pointer, i, i, i, i, i}, /*isPrivate=*/true,
       [&](KernelBuilder &b, ValueRange arguments) {
-        Value args = arguments[0];
-        Value values = b.pointerField(args, offsetof(sa_pack_args, values));
-        Value packed = b.pointerField(args, offsetof(sa_pack_args, packed));
-        SmallVector<Value> place = {
-            b.indexField(args, offsetof(sa_pack_args, b)),
-            b.indexField(args, offsetof(sa_pack_args, kv_head)),
-            b.indexField(args, offsetof(sa_pack_args, first_key))};
-        Value keys = b.indexField(args, offsetof(sa_pack_args, keys));
+        Value values = arguments[0], packed = arguments[1];
+        Source source = {b, arguments[2], arguments[3], arguments[4], arguments[6]};
+        Value keys = arguments[5];
         Value k = b.viewOf(values, context.ids.id(context.plan.getK()), shape.element);
         Value v = b.viewOf(values, context.ids.id(context.plan.getV()), shape.element);
-        buildPackKeys(b, shape, k, place, keys, b.advance(packed, shape.packedKeys));
-        Value seen = buildPackValues(b, shape, v, place, keys,
+        buildPackKeys(b, shape, k, source, keys, b.advance(packed, shape.packedKeys));
+        Value seen = buildPackValues(b, shape, v, source, keys,
                                      b.advance(packed, shape.packedValues));
         LLVM::StoreOp::create(b.builder, b.loc, seen,
                               b.advance(packed, shape.packedFlag));
       });
+}
+
+void sparse_attn::buildPack(const AttendContext &context, func::FuncOp packTile,
+                            StringRef symbol) {
+  Type pointer = LLVM::LLVMPointerType::get(context.module.getContext());
+  buildFunction(context.module, context.plan->getLoc(), symbol, {pointer},
+                /*isPrivate=*/false, [&](KernelBuilder &b, ValueRange arguments) {
+                  Value args = arguments[0];
+                  SmallVector<Value> operands = {
+                      b.pointerField(args, offsetof(sa_pack_args, values)),
+                      b.pointerField(args, offsetof(sa_pack_args, packed))};
+                  for (size_t offset :
+                       {offsetof(sa_pack_args, b), offsetof(sa_pack_args, kv_head),
+                        offsetof(sa_pack_args, first_key), offsetof(sa_pack_args, keys),
+                        offsetof(sa_pack_args, step)})
+                    operands.push_back(b.indexField(args, offset));
+                  func::CallOp::create(b.builder, b.loc, packTile, operands);
+                });
 }

@@ -92,8 +92,10 @@ struct ConvertPlanToKernel
       std::string symbol = getAttendSymbol(kernel, index, *facts);
       AttendContext context = {plan, ids, KernelShape(plan, *facts), getOperation(),
                                symbol};
-      buildPack(context, getPackSymbol(kernel, index, *facts));
-      buildAttend(context, symbol);
+      func::FuncOp packTile = buildPackTile(context);
+      buildPack(context, packTile, getPackSymbol(kernel, index, *facts));
+      buildAttend(context, packTile, symbol);
+      buildCombine(context, getCombineSymbol(kernel, index, *facts));
     });
   }
 };

@@ -31,10 +31,16 @@ namespace {
 /// What a tile's softmax reads, by name.
 struct Tile {
   Value args;     ///< sa_attend_args
-  Value firstKey; ///< of the tile
+  Value firstKey; ///< of the tile; the others follow in steps
   Value keys;     ///< that exist in the tile
   Value bits;     ///< the tile's bits; null pointer where a predicate decides
   Value hops;     ///< the tile's distances, where there are any
+};
+
+/// A row of scores: row `number` of the scratch is row `index` of the query tile of
+/// head `head` (i32).
+struct Row {
+  Value number, index, head;
 };
 
 /// Everything about the mask and the modifiers of one tile.
@@ -46,10 +52,11 @@ public:
         values(b.pointerField(tile.args, offsetof(sa_attend_args, values))),
         cloner(b, context.ids, values, shape.lanes) {
     batch = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, b)));
-    head = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, h)));
     firstRow = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_row)));
     firstPosition =
         b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_position)));
+    step = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, step)));
+    firstKey = b.toI32(tile.firstKey);
     cloner.keys = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, tokens)));
     cloner.heads = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, heads)));
   }
@@ -57,36 +64,42 @@ public:
   bool changesScores() { return !full || !plan.getModify().empty(); }
 
   /// The scores of `lanes` keys from `column` of the tile, edited.
-  Value edit(Value score, Value row, Value column) {
+  Value edit(Value score, const Row &row, Value column) {
     OpBuilder &builder = b.builder;
-    Value rowI32 = b.toI32(row);
-    Value position = b.add(firstPosition, rowI32);
-    Value key = b.lanesFrom(b.toI32(b.add(tile.firstKey, column)), shape.lanes);
+    Value head = row.head;
+    Value distance = steps(b.toI32(row.index));
+    Value position = b.add(firstPosition, distance);
+    Value key = b.lanesFrom(b.add(firstKey, steps(b.toI32(column))), step, shape.lanes);
     Value inBounds;
     if (!full) {
-      Value end = b.splat(b.toI32(b.add(tile.firstKey, tile.keys)), shape.lanes);
+      Value end = b.splat(b.add(firstKey, steps(b.toI32(tile.keys))), shape.lanes);
       inBounds =
           arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::slt, key, end);
     }
     cloner.inBounds = inBounds;
     if (!plan.getModify().empty()) {
-      Value hops = plan.getHopTable() ? loadHops(row, column) : b.f32(0);
-      Value row = b.add(firstRow, rowI32);
+      Value hops = plan.getHopTable() ? loadHops(row.index, column) : b.f32(0);
+      Value tensorRow = b.add(firstRow, distance);
       score = arith::MulFOp::create(builder, b.loc, score,
                                     b.splat(b.f32(scoreFactor), shape.lanes));
       score = cloner.clone(plan.getModify(),
-                           {score, hops, batch, head, row, position, key})[0];
+                           {score, hops, batch, head, tensorRow, position, key})[0];
     }
     if (full)
       return score;
-    Value keep = plan.getPredicate().empty() ? loadBits(row, column)
-                                             : predicate(position, key, inBounds);
+    Value keep = plan.getPredicate().empty() ? loadBits(row.index, column)
+                                             : predicate(head, position, key, inBounds);
     return arith::SelectOp::create(builder, b.loc, keep, score,
                                    b.splat(b.f32(-kInfinity), shape.lanes));
   }
 
 private:
-  Value predicate(Value position, Value key, Value inBounds) {
+  /// number * step
+  Value steps(Value number) {
+    return b.builder.createOrFold<arith::MulIOp>(b.loc, number, step);
+  }
+
+  Value predicate(Value head, Value position, Value key, Value inBounds) {
     Value keep = cloner.clone(plan.getPredicate(), {batch, head, position, key})[0];
     if (!isa<VectorType>(keep.getType()))
       keep = b.splat(keep, shape.lanes);
@@ -129,7 +142,7 @@ private:
   bool full;
   Value values;
   RegionCloner cloner;
-  Value batch, head, firstRow, firstPosition;
+  Value batch, firstRow, firstPosition, firstKey, step;
 };
 } // namespace
 
@@ -138,7 +151,7 @@ static constexpr int64_t kUnroll = 4;
 
 /// Edits the scores of a row and returns their maximum for each lane.
 static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape,
-                             ScoreEditor &editor, Value scores, Value row) {
+                             ScoreEditor &editor, Value scores, const Row &row) {
   int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
   int64_t unroll = step / shape.lanes;
   Value lowest = b.splat(b.f32(-kInfinity), shape.lanes);
@@ -148,11 +161,11 @@ static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape,
                SmallVector<Value> next;
                for (int64_t u = 0; u < unroll; ++u) {
                  Value column = b.add(first, b.index(u * shape.lanes));
-                 Value score =
-                     b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
+                 Value score = b.loadVector(scores, {row.number, column},
+                                            b.vectorType(shape.lanes));
                  if (editor.changesScores()) {
                    score = editor.edit(score, row, column);
-                   b.storeVector(score, scores, {row, column});
+                   b.storeVector(score, scores, {row.number, column});
                  }
                  next.push_back(b.maximum(score, carried[u]));
                }
@@ -172,8 +185,7 @@ static Value buildRowWeights(KernelBuilder &b, const AttendContext &context, Val
   int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
   int64_t unroll = step / shape.lanes;
   Value zero = b.splat(b.f32(0), shape.lanes);
-  Value shift =
-      b.splat(arith::NegFOp::create(b.builder, b.loc, maximum), shape.lanes);
+  Value shift = b.splat(arith::NegFOp::create(b.builder, b.loc, maximum), shape.lanes);
   Value factor = b.splat(b.f32(context.getLog2Factor()), shape.lanes);
   SmallVector<Value> sums = b.loop(
       b.index(0), b.index(shape.keys), step, SmallVector<Value>(unroll, zero),
@@ -217,12 +229,13 @@ static void buildDecays(KernelBuilder &b, const AttendContext &context, Value ma
         arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::OEQ, after, lowest);
     Value shift = arith::SelectOp::create(builder, b.loc, empty, zero, after);
     b.storeVector(shift, rowMaxima, {first});
-    Value decay = b.exp2(arith::SubFOp::create(builder, b.loc, before, shift), shape.level);
+    Value decay =
+        b.exp2(arith::SubFOp::create(builder, b.loc, before, shift), shape.level);
     b.storeVector(decay, decays, {first});
   });
 }
 
-/// softmax(sa_attend_args, scratch, bits, hops, rows, first key, keys)
+/// softmax(sa_attend_args, bits, hops, first key, keys)
 func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) {
   const KernelShape &shape = context.shape;
   OpBuilder types(context.module.getContext());
@@ -230,50 +243,47 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
   return buildFunction(
       context.module, context.plan->getLoc(),
       context.prefix + (full ? "_softmax_full" : "_softmax_partial"),
-      {pointer, pointer, pointer, pointer, i, i, i}, /*isPrivate=*/true,
+      {pointer, pointer, pointer, i, i}, /*isPrivate=*/true,
       [&](KernelBuilder &b, ValueRange arguments) {
         OpBuilder &builder = b.builder;
         Type f32 = builder.getF32Type();
-        Value scratch = arguments[1];
+        Frame frame(b, shape, arguments[0]);
         auto array = [&](int64_t offset, ArrayRef<int64_t> sizes) {
-          return b.arrayAt(b.advance(scratch, offset), sizes, f32);
+          return b.arrayAt(b.advance(frame.scratch, offset), sizes, f32);
         };
         auto scores = array(shape.scores, {shape.paddedRows, shape.keys});
-        auto maxima = array(shape.maxima, {shape.paddedRows});
         auto rowMaxima = array(shape.rowMaxima, {shape.paddedRows});
         auto decays = array(shape.decays, {shape.paddedRows});
-        auto sums = array(shape.sums, {shape.paddedRows, shape.lanes});
-        auto outputs = array(shape.outputs, {shape.paddedRows, shape.paddedValueDim});
         VectorType vector = b.vectorType(shape.lanes);
         ScoreEditor editor(
             b, context,
-            {arguments[0], arguments[5], arguments[6], arguments[2], arguments[3]}, full);
+            {arguments[0], arguments[3], arguments[4], arguments[1], arguments[2]}, full);
 
         // One pass for the maxima of all rows, one for their weights: within a pass
         // rows are independent, so that the chains of one run under the next.
-        Value rows = arguments[4];
-        b.loop(b.index(0), rows, 1, [&](Value row) {
-          Value maximum = b.reduce(buildRowMaximum(b, shape, editor, scores, row),
-                                   [&](Value x, Value y) { return b.maximum(x, y); });
+        frame.forEachRow(b, [&](Value row, Value index, Value head) {
+          Value maximum = b.reduce(
+              buildRowMaximum(b, shape, editor, scores, {row, index, b.toI32(head)}),
+              [&](Value x, Value y) { return b.maximum(x, y); });
           b.store(maximum, rowMaxima, {row});
         });
-        buildDecays(b, context, maxima, rowMaxima, decays, rows);
-        b.loop(b.index(0), rows, 1, [&](Value row) {
+        buildDecays(b, context, frame.maxima, rowMaxima, decays, frame.total);
+        b.loop(b.index(0), frame.total, 1, [&](Value row) {
           Value sum = buildRowWeights(b, context, scores, row, b.load(rowMaxima, {row}));
           Value decay = b.load(decays, {row});
-          Value total = b.loadVector(sums, {row, b.index(0)}, vector);
+          Value total = b.loadVector(frame.sums, {row, b.index(0)}, vector);
           total = vector::FMAOp::create(builder, b.loc, total,
                                         b.splat(decay, shape.lanes), sum);
-          b.storeVector(total, sums, {row, b.index(0)});
+          b.storeVector(total, frame.sums, {row, b.index(0)});
           Value moved = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::UNE,
                                               decay, b.f32(1));
           b.branch(moved, [&] {
             b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes,
                    [&](Value column) {
-                     Value output = b.loadVector(outputs, {row, column}, vector);
+                     Value output = b.loadVector(frame.outputs, {row, column}, vector);
                      output = arith::MulFOp::create(builder, b.loc, output,
                                                     b.splat(decay, shape.lanes));
-                     b.storeVector(output, outputs, {row, column});
+                     b.storeVector(output, frame.outputs, {row, column});
                    });
           });
         });

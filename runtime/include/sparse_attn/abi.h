@@ -55,13 +55,19 @@ typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b, int
                                   int32_t p0, int32_t p1, int32_t j0, int32_t j1,
                                   int32_t step);
 
-/* Packs keys and values [first_key, first_key + keys) of key/value head `kv_head`
- * into one tile of sa_level::packed_bytes, whose layout the level chooses; missing
- * keys become zeros. */
+/* Rows and keys are walked by residue class modulo a `step`: row i of a query tile
+ * is first_row + i * step, key k of a key tile first_key + k * step. Tiles are
+ * numbered class by class: tile t is number t % class_tiles of class
+ * t / class_tiles. With step 1 there is one class and tiles are plain intervals;
+ * a larger one makes the tiles of a mask of that period dense. */
+
+/* Packs `keys` keys and values of key/value head `kv_head`, from first_key on, into
+ * one tile of sa_level::packed_bytes, whose layout the level chooses; missing keys
+ * become zeros. */
 typedef struct sa_pack_args {
   const sa_view *values;
   void *packed; /* 64-byte aligned */
-  int64_t b, kv_head, first_key, keys;
+  int64_t b, kv_head, first_key, keys, step;
 } sa_pack_args;
 typedef void (*sa_pack_fn)(const sa_pack_args *args);
 
@@ -76,21 +82,31 @@ typedef struct sa_run {
   int32_t hops; /* first hop tile of the run, -1 where the kernel needs none */
 } sa_run;
 
-/* One query tile of one (b, h): rows [first_row, first_row + rows). */
+/* One query tile of the heads h, ..., h + stack - 1 of a group, which see the same
+ * keys: rows * stack rows in all, at most sa_level::stack_rows.
+ *
+ * Where the keys are split over several calls, each leaves the state of its rows
+ * (row by row, head by head, sa_level::state_bytes each) and sa_level::combine
+ * makes the result of them; sinks count there. */
 typedef struct sa_attend_args {
   const sa_view *values; /* by value id */
-  const void *packed;    /* tile t of (b, kv_head) at packed + t * packed_bytes */
-  const sa_run *runs;    /* ascending */
+  /* Tile t of (b, kv_head) is at packed + t * packed_bytes; NULL: the keys are read
+   * once, from where they are. */
+  const void *packed;
+  const sa_run *runs; /* ascending */
   int64_t run_count;
   const uint8_t *bits;  /* bit tiles: tile_rows x tile_keys / 8 bytes, LSB first */
   const uint16_t *hops; /* hop tiles: tile_rows x tile_keys, 0xffff = unreachable */
   void *scratch;        /* sa_level::scratch_bytes, 64-byte aligned */
-  int64_t b, h, kv_head;
+  void *states;         /* attend: NULL, or where to leave the state; 64-byte aligned */
+  int64_t state_count;  /* combine: states one after another */
+  int64_t b, h, kv_head, stack;
   int64_t first_row, rows;
   int64_t first_position; /* p of first_row */
-  int64_t keys;           /* keys of this batch entry (pooled: pooled keys) */
-  int64_t tokens;         /* n of this batch entry, in tokens */
-  int64_t heads;          /* H */
+  int64_t step, class_tiles;
+  int64_t keys;   /* keys of this batch entry (pooled: pooled keys) */
+  int64_t tokens; /* n of this batch entry, in tokens */
+  int64_t heads;  /* H */
 } sa_attend_args;
 typedef void (*sa_attend_fn)(const sa_attend_args *args);
 
@@ -103,8 +119,11 @@ typedef struct sa_level {
   const char *name;      /* "avx2", "avx512", "avx512_bf16" */
   int64_t scratch_bytes; /* of one worker */
   int64_t packed_bytes;  /* of one key tile, a multiple of 64 */
+  int64_t stack_rows;    /* rows that a call takes, at least tile_rows */
+  int64_t state_bytes;   /* of one row, a multiple of 64 */
   sa_pack_fn pack;
   sa_attend_fn attend;
+  sa_attend_fn combine; /* reads no runs and no keys */
 } sa_level;
 
 /* Tables that a mask needs beside its operands; built by the runtime when a

@@ -54,6 +54,8 @@ void compareLevels(const sa_attention &found, const AttentionDesc &expected) {
     EXPECT_EQ(f.name, e.name);
     EXPECT_EQ(f.scratch_bytes, e.scratchBytes);
     EXPECT_EQ(f.packed_bytes, e.packedBytes);
+    EXPECT_EQ(f.stack_rows, e.stackRows);
+    EXPECT_EQ(f.state_bytes, e.stateBytes);
     // The functions of Inputs/kernel.c leave their mark.
     int packed = 0, scratch = 0;
     sa_pack_args pack{};
@@ -64,6 +66,8 @@ void compareLevels(const sa_attention &found, const AttentionDesc &expected) {
     f.attend(&attend);
     EXPECT_EQ(packed, e.level == SA_LEVEL_AVX2 ? 12 : 15);
     EXPECT_EQ(scratch, e.level == SA_LEVEL_AVX2 ? 22 : 25);
+    f.combine(&attend);
+    EXPECT_EQ(scratch, e.level == SA_LEVEL_AVX2 ? 32 : 35);
   }
 }
 

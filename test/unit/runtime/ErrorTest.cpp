@@ -236,7 +236,8 @@ TEST_F(BadTensor, shape) {
 
 TEST_F(BadTensor, workspaceOverflow) {
   // Nothing of this is allocated before the workspace is.
-  sparse_attn_shape shape = {1 << 16, 1 << 14, 1 << 14, 1, (1 << 30) - 1};
+  // Two query tiles: their keys are packed.
+  sparse_attn_shape shape = {1 << 16, 1 << 14, 1 << 14, 5, (1 << 30) - 1};
   Plan huge = makePlan(&kernel.kernel, shape);
   sparse_attn_options options = {2, nullptr};
   size_t bytes;
@@ -566,7 +567,7 @@ TEST(Level, environmentAndProcessor) {
   setenv("SPARSE_ATTN_LEVEL", "", 1);
   EXPECT_NE(sparse_attn_kernel_level(code), nullptr);
   unsetenv("SPARSE_ATTN_LEVEL");
-  attention.levels = {{9, 0, "avx9", 64, 64, nullptr, nullptr}};
+  attention.levels = {{9, 0, "avx9", 64, 64, 6, 64, nullptr, nullptr, nullptr}};
   code = kernel.get();
   EXPECT_EQ(sparse_attn_kernel_level(code), nullptr);
   EXPECT_STREQ(

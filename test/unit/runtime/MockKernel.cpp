@@ -110,7 +110,8 @@ static void pack(const Attention &attention, const sa_pack_args *args) {
 
 /// Whether row r keeps column c of tile `tile` of a run, and at what distance.
 static bool isKept(const Attention &attention, const sa_attend_args *args,
-                   const sa_run &run, int tile, int64_t r, int64_t c, int &hops) {
+                   const sa_run &run, int tile, int64_t h, int64_t r, int64_t c,
+                   int &hops) {
   const sa_attention &code = attention.code;
   int64_t j = (static_cast<int64_t>(run.first_tile) + tile) * code.tile_keys + c;
   hops = 0;
@@ -120,8 +121,7 @@ static bool isKept(const Attention &attention, const sa_attend_args *args,
                       c];
   if (run.mask == SA_RUN_PREDICATE)
     return j < args->keys &&
-           attention.predicate(args->b, args->h, args->first_position + r, j,
-                               args->tokens);
+           attention.predicate(args->b, h, args->first_position + r, j, args->tokens);
   if (run.mask == SA_RUN_FULL) {
     EXPECT_LT(j, args->keys) << "a full tile crosses the last key";
     return j < args->keys;
@@ -134,59 +134,135 @@ static bool isKept(const Attention &attention, const sa_attend_args *args,
   return kept && j < args->keys;
 }
 
-static void attendRow(const Attention &attention, const sa_attend_args *args, int64_t r) {
+/// A key of a tile: its scaled score for a row, and its value.
+struct MockKey {
+  double score;
+  std::vector<double> value;
+};
+
+/// Key `c` of tile `tile`, from where it was packed or from where it is.
+static MockKey readKey(const Attention &attention, const sa_attend_args *args, int64_t h,
+                       int64_t i, int64_t tile, int c) {
   const sa_attention &code = attention.code;
   const sa_view *values = args->values;
-  const auto *packed = static_cast<const float *>(args->packed);
-  int64_t i = args->first_row + r;
+  int64_t j = tile * code.tile_keys + c;
   int width = code.head_dim + code.value_dim;
-  std::vector<double> scores;
-  std::vector<const float *> rows;
+  auto element = [&](int d) -> double {
+    if (args->packed)
+      return static_cast<const float *>(
+          args->packed)[tile * packedBytes(code) / 4 + c * width + d];
+    bool isKey = d < code.head_dim;
+    return *at(values[isKey ? code.k : code.v], args->b, args->kv_head, j,
+               isKey ? d : d - code.head_dim);
+  };
+  MockKey key = {0, {}};
+  for (int d = 0; d < code.head_dim; ++d)
+    key.score += double(*at(values[code.q], args->b, h, i, d)) * element(d);
+  key.score /= std::sqrt(double(code.head_dim));
+  for (int d = 0; d < code.value_dim; ++d)
+    key.value.push_back(element(code.head_dim + d));
+  return key;
+}
+
+/// l, m, then O, as doubles: what a call leaves of a row where keys are split.
+static int64_t stateBytes(const sa_attention &code) {
+  return ((code.value_dim + 2) * 8 + 63) / 64 * 64;
+}
+
+static void addToState(double *state, int valueDim, double sum, double largest,
+                       const double *out) {
+  double shared = std::isnan(largest) ? largest : std::max(largest, state[1]);
+  if (std::isinf(shared))
+    return;
+  double own = std::exp(state[1] - shared), other = std::exp(largest - shared);
+  state[0] = state[0] * own + sum * other;
+  for (int d = 0; d < valueDim; ++d)
+    state[2 + d] = state[2 + d] * own + (out ? out[d] * other : 0);
+  state[1] = shared;
+}
+
+static std::vector<double> emptyState(const sa_attention &code) {
+  std::vector<double> state(code.value_dim + 2, 0.);
+  state[1] = -std::numeric_limits<double>::infinity();
+  return state;
+}
+
+static void finishRow(const sa_attention &code, const sa_attend_args *args, int64_t h,
+                      int64_t i, std::vector<double> state) {
+  const sa_view *values = args->values;
+  if (code.sinks >= 0)
+    addToState(state.data(), code.value_dim, 1, *at(values[code.sinks], 0, 0, 0, h),
+               nullptr);
+  for (int d = 0; d < code.value_dim; ++d)
+    *at(values[code.out], args->b, h, i, d) =
+        float(state[0] == 0 ? 0 : state[2 + d] / state[0]);
+  if (code.lse >= 0)
+    *at(values[code.lse], 0, args->b, h, i) =
+        float(state[0] == 0 ? -std::numeric_limits<double>::infinity()
+                            : state[1] + std::log(state[0]));
+}
+
+static std::vector<double> attendRow(const Attention &attention,
+                                     const sa_attend_args *args, int64_t h, int64_t r) {
+  const sa_attention &code = attention.code;
+  std::vector<double> state = emptyState(code);
   for (int64_t n = 0; n < args->run_count; ++n) {
     const sa_run &run = args->runs[n];
-    for (int t = 0; t < run.tiles; ++t) {
-      const float *tile = packed + (run.first_tile + t) * packedBytes(code) / 4;
+    for (int t = 0; t < run.tiles; ++t)
       for (int c = 0; c < code.tile_keys; ++c) {
         int hops;
-        if (!isKept(attention, args, run, t, r, c, hops))
+        if (!isKept(attention, args, run, t, h, r, c, hops))
           continue;
-        double s = 0;
-        for (int d = 0; d < code.head_dim; ++d)
-          s += double(*at(values[code.q], args->b, args->h, i, d)) * tile[c * width + d];
-        scores.push_back(s / std::sqrt(double(code.head_dim)) - 0.25 * hops);
-        rows.push_back(tile + c * width + code.head_dim);
+        MockKey key =
+            readKey(attention, args, h, args->first_row + r, run.first_tile + t, c);
+        addToState(state.data(), code.value_dim, 1, key.score - 0.25 * hops,
+                   key.value.data());
       }
-    }
   }
-  double sink = code.sinks >= 0 ? *at(values[code.sinks], 0, 0, 0, args->h)
-                                : -std::numeric_limits<double>::infinity();
-  double largest = sink;
-  for (double s : scores)
-    largest = std::max(largest, s);
-  double sum = std::isinf(sink) ? 0 : std::exp(sink - largest);
-  for (double s : scores)
-    sum += std::exp(s - largest);
-  for (int d = 0; d < code.value_dim; ++d) {
-    double o = 0;
-    for (size_t n = 0; n < scores.size(); ++n)
-      o += std::exp(scores[n] - largest) * rows[n][d];
-    *at(values[code.out], args->b, args->h, i, d) = float(scores.empty() ? 0 : o / sum);
-  }
-  if (code.lse >= 0)
-    *at(values[code.lse], 0, args->b, args->h, i) = float(
-        sum == 0 ? -std::numeric_limits<double>::infinity() : largest + std::log(sum));
+  return state;
+}
+
+static double *stateOf(const sa_attention &code, const sa_attend_args *args, int64_t part,
+                       int64_t h, int64_t r) {
+  int64_t row = (part * args->stack + h - args->h) * args->rows + r;
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(args->states) % 64, 0u);
+  return reinterpret_cast<double *>(static_cast<char *>(args->states) +
+                                    row * stateBytes(code));
 }
 
 static void attend(const Attention &attention, const sa_attend_args *args) {
+  const sa_attention &code = attention.code;
   EXPECT_EQ(reinterpret_cast<uintptr_t>(args->scratch) % 64, 0u);
   // Scratch belongs to one worker: what is written stays while the call runs.
   auto *mark = static_cast<int64_t *>(args->scratch);
   *mark = args->first_row * 1000 + args->h;
   EXPECT_GT(args->rows, 0);
-  EXPECT_LE(args->rows, attention.code.tile_rows);
-  for (int64_t r = 0; r < args->rows; ++r)
-    attendRow(attention, args, r);
+  EXPECT_LE(args->rows, code.tile_rows);
+  EXPECT_GT(args->stack, 0);
+  EXPECT_LE(args->rows * args->stack, attention.levels.back().stack_rows);
+  for (int64_t h = args->h; h < args->h + args->stack; ++h)
+    for (int64_t r = 0; r < args->rows; ++r) {
+      std::vector<double> state = attendRow(attention, args, h, r);
+      if (args->states)
+        std::copy(state.begin(), state.end(), stateOf(code, args, 0, h, r));
+      else
+        finishRow(code, args, h, args->first_row + r, state);
+    }
   EXPECT_EQ(*mark, args->first_row * 1000 + args->h);
+}
+
+static void combine(const Attention &attention, const sa_attend_args *args) {
+  const sa_attention &code = attention.code;
+  EXPECT_GT(args->state_count, 1);
+  for (int64_t h = args->h; h < args->h + args->stack; ++h)
+    for (int64_t r = 0; r < args->rows; ++r) {
+      std::vector<double> state = emptyState(code);
+      for (int64_t part = 0; part < args->state_count; ++part) {
+        const double *from = stateOf(code, args, part, h, r);
+        addToState(state.data(), code.value_dim, from[0], from[1], from + 2);
+      }
+      finishRow(code, args, h, args->first_row + r, state);
+    }
 }
 
 /// Generated functions have no closure: a slot stands for one attention.
@@ -196,6 +272,7 @@ static Attention *slots[kSlots];
 template <int Slot> struct SlotFunctions {
   static void pack(const sa_pack_args *args) { ::pack(*slots[Slot], args); }
   static void attend(const sa_attend_args *args) { ::attend(*slots[Slot], args); }
+  static void combine(const sa_attend_args *args) { ::combine(*slots[Slot], args); }
   static int32_t classify(const sa_mask_context *context, int32_t b, int32_t h,
                           int32_t p0, int32_t p1, int32_t j0, int32_t j1, int32_t step) {
     // Both ends belong to the steps.
@@ -210,6 +287,9 @@ static const sa_pack_fn packs[] = {SlotFunctions<0>::pack, SlotFunctions<1>::pac
 static const sa_attend_fn attends[] = {SlotFunctions<0>::attend, SlotFunctions<1>::attend,
                                        SlotFunctions<2>::attend,
                                        SlotFunctions<3>::attend};
+static const sa_attend_fn combines[] = {
+    SlotFunctions<0>::combine, SlotFunctions<1>::combine, SlotFunctions<2>::combine,
+    SlotFunctions<3>::combine};
 static const sa_classify_fn classifiers[] = {
     SlotFunctions<0>::classify, SlotFunctions<1>::classify, SlotFunctions<2>::classify,
     SlotFunctions<3>::classify};
@@ -287,8 +367,9 @@ Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predi
   code.classify = result.classify ? classifiers[result.slot] : nullptr;
   for (auto [level, name] :
        {std::pair(SA_LEVEL_AVX2, "avx2"), std::pair(SA_LEVEL_AVX512, "avx512")})
-    result.levels.push_back({level, 0, name, 64, packedBytes(code), packs[result.slot],
-                             attends[result.slot]});
+    result.levels.push_back({level, 0, name, 64, packedBytes(code), kStackRows,
+                             stateBytes(code), packs[result.slot], attends[result.slot],
+                             combines[result.slot]});
   sa_step step{};
   step.kind = SA_STEP_ATTENTION;
   step.first_result = code.out;

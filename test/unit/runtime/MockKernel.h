@@ -31,6 +31,7 @@ using Classifier = std::function<int(const sa_mask_context *, int b, int h, int 
 
 inline constexpr int kTileRows = 4;
 inline constexpr int kTileKeys = 8;
+inline constexpr int kStackRows = 6; ///< more than a tile, fewer than two
 
 /// A tensor that owns its memory; strides may be changed before use.
 struct Tensor {

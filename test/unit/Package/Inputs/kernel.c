@@ -22,5 +22,9 @@ HIDDEN int32_t made_classify(const sa_mask_context *context, int32_t b, int32_t 
 
 HIDDEN void made_pack_avx2(const sa_pack_args *args) { *(int *)args->packed = 12; }
 HIDDEN void made_attend_avx2(const sa_attend_args *args) { *(int *)args->scratch = 22; }
+HIDDEN void made_combine_avx2(const sa_attend_args *args) { *(int *)args->scratch = 32; }
 HIDDEN void made_pack_avx512(const sa_pack_args *args) { *(int *)args->packed = 15; }
 HIDDEN void made_attend_avx512(const sa_attend_args *args) { *(int *)args->scratch = 25; }
+HIDDEN void made_combine_avx512(const sa_attend_args *args) {
+  *(int *)args->scratch = 35;
+}
