@@ -308,6 +308,11 @@ class Plan:
         `workspace_bytes()`; without one the plan keeps one for each thread that
         calls it. The call releases the interpreter's lock.
         """
+        if not named and threads is None and workspace is None:
+            again = getattr(self._local, "again", None)
+            results = again and again.run(inputs)
+            if results is not None:
+                return results
         kernel = self.kernel
         kernel._check_names(list(named), self._run_names + self._out_names, "run")
         if len(inputs) > len(self._run_names):
@@ -340,7 +345,8 @@ class Plan:
             size,
             ctypes.byref(options),
         )
-        del owner
+        if not named and threads is None and workspace is None:
+            self._local.again = RepeatedRun.make(self, inputs, views, results, owner)
         return kernel._results(*results)
 
     def _result(self, index: int, given: Dict[str, Any], values: Sequence[Any]) -> Any:
@@ -430,6 +436,60 @@ class Plan:
         names = ("B", "H", "Hkv", "M", "N")
         sizes = ", ".join(f"{name}={size}" for name, size in zip(names, self.shape))
         return f"<sparse_attn.Plan of {self.kernel.name}: {sizes}, {self.bytes} bytes>"
+
+
+class RepeatedRun:
+    """The last run of a plan in one thread, to be repeated on torch tensors that
+    differ in their addresses alone: what decoding does for every token."""
+
+    @classmethod
+    def make(cls, plan, inputs, views, results, workspace) -> Optional["RepeatedRun"]:
+        values = (*inputs, *results)
+        if len(inputs) != len(plan._run_names) or not all(map(_tensors.torch_of, values)):
+            return None
+        return cls(plan, inputs, views, results, workspace)
+
+    def __init__(self, plan, inputs, views, results, workspace):
+        like = _tensors.TorchLike
+        self.inputs = [like(value, view) for value, view in zip(inputs, views)]
+        torch = _tensors.torch_of(results[0])
+        self.empty = torch.empty
+        self.shapes = [(tuple(value.shape), value.dtype) for value in results]
+        self.outputs = [
+            like(value, _tensors.make_view(name, value))
+            for name, value in zip(plan._out_names, results)
+        ]
+        self.results = plan.kernel._results
+        # The runtime's function; the plan outlives it, as it is kept by the plan.
+        self.function = plan._runtime.run
+        self.workspace, self.options = workspace, _abi.options(plan.threads)
+        self.arguments = (
+            plan._handle,
+            _tensors.pointers(self.inputs),
+            len(self.inputs),
+            _tensors.pointers(self.outputs),
+            len(self.outputs),
+            workspace.ctypes.data,
+            workspace.nbytes,
+            ctypes.byref(self.options),
+        )
+
+    def run(self, inputs: Sequence[Any]) -> Any:
+        """The results, or None where only the general way finds out."""
+        if len(inputs) != len(self.inputs):
+            return None
+        for like, value in zip(self.inputs, inputs):
+            if not like.take(value):
+                return None
+        results = []
+        for like, (shape, dtype) in zip(self.outputs, self.shapes):
+            result = self.empty(shape, dtype=dtype)
+            like.tensor.data = result.data_ptr()
+            results.append(result)
+        # A failure is told with the tensors' names by the general way.
+        if self.function(*self.arguments):
+            return None
+        return self.results._make(results)
 
 
 def _append_run(runs: List[tuple], _context: Any, first: int, count: int, kind: int) -> None:

@@ -114,6 +114,8 @@ def _view_dlpack(name: str, value: Any) -> View:
                 "torch.no_grad() or pass its detach()"
             )
         value = value.detach()
+    if torch is not None and value.is_neg():
+        raise invalid(f"'{name}' is a view with its sign to be changed; pass value.resolve_neg()")
     try:
         capsule = value.__dlpack__()
         # The capsule is not consumed: its owner frees it with the view.
@@ -121,6 +123,38 @@ def _view_dlpack(name: str, value: Any) -> View:
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise invalid(f"'{name}' cannot be shared through DLPack: {error}") from None
     return View(DLTensor.from_address(pointer), capsule, value)
+
+
+class TorchLike:
+    """Recognises torch tensors that differ from one that was viewed in their address
+    alone, for a call that is repeated: that is cheaper than DLPack."""
+
+    def __init__(self, value: Any, view: View):
+        self.type = type(value)
+        self.shape, self.strides = tuple(value.shape), value.stride()
+        self.dtype, self.device, self.layout = value.dtype, value.device, value.layout
+        # Of our own: DLPack's goes with its capsule.
+        source, rank = view.tensor, view.tensor.ndim
+        self.tensor = DLTensor(0, source.device, rank, source.dtype)
+        self.sizes = (ctypes.c_int64 * rank)(*self.shape)
+        self.steps = (ctypes.c_int64 * rank)(*self.strides)
+        self.tensor.shape, self.tensor.strides = self.sizes, self.steps
+
+    def take(self, value: Any) -> bool:
+        """Points at `value` if it is alike; without gradients, signs to apply, ..."""
+        if (
+            type(value) is not self.type
+            or value.shape != self.shape
+            or value.stride() != self.strides
+            or value.dtype is not self.dtype
+            or value.device != self.device
+            or value.layout is not self.layout
+            or value.requires_grad
+            or value.is_neg()
+        ):
+            return False
+        self.tensor.data = value.data_ptr()
+        return True
 
 
 def from_sequence(name: str, value: Any, dtype: tuple) -> np.ndarray:

@@ -375,9 +375,78 @@ class Torch(TestCase):
         with torch.no_grad():
             self.check(self.plan.run(*self.tensors), self.expected)
 
+    def test_sign_to_be_changed(self):
+        q = torch._neg_view(self.tensors[0])
+        for _ in range(2):
+            with self.fails(Status.INVALID_ARGUMENT, "pass value.resolve_neg"):
+                self.plan.run(q, *self.tensors[1:])
+            self.check(self.plan.run(*self.tensors), self.expected)
+
     def test_wrong_type(self):
         with self.fails(Status.INVALID_ARGUMENT, "'q' has dtype bfloat16, expected float32"):
             self.plan.run(self.tensors[0].bfloat16(), *self.tensors[1:])
+
+
+@needs_torch
+class RepeatedRuns(TestCase):
+    """A second run on tensors like those of the first takes a shorter way."""
+
+    def setUp(self):
+        self.plan = compile_kernel("causal").plan(*SHAPE)
+        self.first = draw_qkv(*SHAPE)
+        self.kept = self.plan.run(*map(torch.from_numpy, self.first))
+
+    def check_run(self, *inputs):
+        expected = attend(*(x.numpy() for x in inputs), causal(200, 300))
+        self.check(self.plan.run(*inputs), expected)
+
+    def test_other_values(self):
+        before = self.kept.out.clone()
+        for scale in (-1, 0.5):
+            self.check_run(*(scale * torch.from_numpy(x) for x in self.first))
+        self.assertTrue(torch.equal(self.kept.out, before))  # results are new tensors
+        self.check(self.kept, attend(*self.first, causal(200, 300)))
+
+    def test_other_strides(self):
+        inputs = [torch.from_numpy(x) for x in self.first]
+        moved = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in inputs]
+        for one in (moved, inputs, [inputs[0], *moved[1:]], moved):
+            self.check_run(*one)
+
+    def test_views(self):
+        """The address is that of the first element, not of the memory behind it."""
+        whole = [torch.from_numpy(np.concatenate([x, x], axis=1)) for x in self.first]
+        for part in (0, 1):
+            self.check_run(*(x[:, part * x.shape[1] // 2 :][:, : x.shape[1] // 2] for x in whole))
+
+    def test_mixed(self):
+        inputs = [torch.from_numpy(x) for x in self.first]
+        for _ in range(2):
+            self.check_run(*inputs)
+            self.assertIsInstance(self.plan.run(*self.first).out, np.ndarray)
+
+    def test_mistakes(self):
+        q, k, v = (torch.from_numpy(x) for x in self.first)
+        cases = [
+            ((q, k), r"run\(\) takes 'v'"),
+            ((q, k, v, v), r"run\(\) takes 3 inputs"),
+            ((q.bfloat16(), k, v), "'q' has dtype bfloat16"),
+            ((q, k[:, :, :200], v), "'k' has size 200 on axis 2"),
+            ((q.clone().requires_grad_(), k, v), "'q' requires grad"),
+            ((q, k, v.to("meta")), "'v'"),
+        ]
+        for inputs, message in cases:
+            with self.subTest(message), self.fails(Status.INVALID_ARGUMENT, message):
+                self.plan.run(*inputs)
+            self.check_run(q, k, v)
+
+    def test_bias(self):
+        plan = compile_kernel("causal", modifiers="bias(bias)").plan(2, 4, 2, 100, 130)
+        inputs = draw_qkv(2, 4, 2, 100, 130)
+        for seed in (1, 2):
+            bias = draw(2, 4, 100, 130, seed=seed)
+            result = plan.run(*map(torch.from_numpy, (*inputs, bias)))
+            self.check(result, attend(*inputs, causal(100, 130), bias))
 
 
 if __name__ == "__main__":
