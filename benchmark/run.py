@@ -7,9 +7,10 @@
 # ===------------------------------------------------------------------------===#
 """Compiles the kernels of a configuration, times them and prints a table.
 
-Every figure is a ratio inside one run: to the machine's FMA ceiling, measured
-just before each case, and of sparse to dense time for each visited tile. A
-configuration is a JSON file in benchmark/configs.
+Every figure is a ratio inside one run: to the ceilings of the machine, measured
+before and after each case (the higher one counts), and of sparse to dense time for
+each visited tile. A configuration is a JSON file in benchmark/configs. The last table
+says which targets are reached.
 """
 import argparse
 import json
@@ -22,6 +23,7 @@ import sys
 import time
 
 import plans
+import verdict
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build", "bin")
@@ -39,36 +41,69 @@ def run(command, **options):
     return result.stdout
 
 
-def library_name(pattern, dim):
-    return f"bench_{pattern}_{dim}"
+def dtype_of(case, config):
+    return case.get("dtype", config["dtype"])
+
+
+def library_name(case, config):
+    return f"bench_{case['pattern']}_{case['head_dim']}_{dtype_of(case, config)}"
 
 
 def compile_libraries(config):
     """Builds every library that the cases use; returns seconds by name."""
     seconds = {}
     for case in config["cases"]:
-        name = library_name(case["pattern"], case["head_dim"])
+        name = library_name(case, config)
         if name in seconds:
             continue
         start = time.monotonic()
         run([os.path.join(BIN, "sparse-attn-compile"), "--pattern",
              config["patterns"][case["pattern"]], "--head-dim", str(case["head_dim"]),
-             "--dtype", config["dtype"], "--name", name, "-o", OUT])
+             "--dtype", dtype_of(case, config), "--name", name, "-o", OUT])
         seconds[name] = time.monotonic() - start
         say(f"compiled {name} in {seconds[name]:.2f} s")
     return seconds
 
 
-def case_name(case, threads):
-    queries = case["shape"][3]
-    size = f"{queries // 1024}k" if queries % 1024 == 0 else str(queries)
-    return f"{case['pattern']}/D{case['head_dim']}/{size}/t{threads}"
+def time_driver(config, figures):
+    """Seconds that the compiler takes for one kernel of one level, the fastest of three:
+    a file that is read for the first time is not the compiler's time."""
+    seconds = {}
+    for figure in figures:
+        key = f"{figure['pattern']}/D{figure['head_dim']}/{figure['dtype']}/{figure['level']}"
+        if key in seconds:
+            continue
+        command = [os.path.join(BIN, "sparse-attn-compile"), "--pattern",
+                   config["patterns"][figure["pattern"]], "--head-dim", str(figure["head_dim"]),
+                   "--dtype", figure["dtype"], "--level", figure["level"], "--name", "bench_driver",
+                   "-o", OUT]
+        times = []
+        for _ in range(3):
+            start = time.monotonic()
+            run(command)
+            times.append(time.monotonic() - start)
+        seconds[key] = min(times)
+    return seconds
 
 
-def time_case(case, threads, repetitions):
+def case_name(case, threads, config):
+    queries, keys = case["shape"][3:]
+    size = f"{keys // 1024}k" if keys % 1024 == 0 else str(keys)
+    dtype = dtype_of(case, config)
+    parts = [case["pattern"], f"D{case['head_dim']}", size, f"t{threads}"]
+    if queries == 1:
+        parts.insert(0, "decode")
+    return "/".join(parts + ([dtype] if dtype != "f32" else []))
+
+
+def measure_ceilings(threads):
+    return json.loads(run([os.path.join(BIN, "sparse-attn-bench"), f"--ceilings={threads}"]))
+
+
+def time_case(case, threads, repetitions, config):
     """All repetitions of one case in one process; returns its figures."""
-    name = case_name(case, threads)
-    library = os.path.join(OUT, f"lib{library_name(case['pattern'], case['head_dim'])}.so")
+    name, dtype = case_name(case, threads, config), dtype_of(case, config)
+    library = os.path.join(OUT, f"lib{library_name(case, config)}.so")
     out = os.path.join(OUT, "case.json")
     shape = ",".join(str(size) for size in case["shape"])
     command = [os.path.join(BIN, "sparse-attn-bench"), f"--case={name},{library},{shape},{threads}",
@@ -78,21 +113,26 @@ def time_case(case, threads, repetitions):
     else:
         command += ["--benchmark_min_time=0.5", f"--benchmark_repetitions={repetitions}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    ceilings = measure_ceilings(threads)
     run(command, stderr=subprocess.DEVNULL)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    # What disturbs the machine lowers them: the higher one is the ceiling.
+    ceilings = {key: max(value, ceilings[key]) for key, value in measure_ceilings(threads).items()}
     with open(out, encoding="utf-8") as file:
         report = json.load(file)
     rows = [row for row in report["benchmarks"] if row.get("run_type") != "aggregate"]
     times = [row["real_time"] / 1e3 for row in rows]
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     first = rows[0]
+    ceiling, rate = choose_ceiling(case, dtype, ceilings)
+    shares = [row[rate] / ceilings[ceiling] for row in rows] if ceiling else []
     return {
-        "name": name, "pattern": case["pattern"], "head_dim": case["head_dim"],
-        "shape": case["shape"], "threads": threads,
+        "name": name, "pattern": case["pattern"], "head_dim": case["head_dim"], "dtype": dtype,
+        "shape": case["shape"], "threads": threads, "level": first.get("label", ""),
         "seconds": statistics.median(times), "seconds_min": min(times), "seconds_max": max(times),
-        "of_fma": statistics.median(row["of_fma"] for row in rows),
-        "of_fma_min": min(row["of_fma"] for row in rows),
-        "of_fma_max": max(row["of_fma"] for row in rows),
-        "ceiling_gflops": first["ceiling"] / 1e9, "tiles": first["tiles"],
+        "ceiling": ceiling, "ceilings": ceilings,
+        "share": statistics.median(shares) if shares else None,
+        "share_min": min(shares, default=None), "share_max": max(shares, default=None),
+        "tiles": first["tiles"],
         "of_tiles": first["of_tiles"], "plan_seconds": first["plan_s"],
         "plan_bytes": first["plan_bytes"], "workspace_bytes": first["workspace_bytes"],
         # Meaningful for the largest process so far.
@@ -100,13 +140,71 @@ def time_case(case, threads, repetitions):
     }
 
 
+def choose_ceiling(case, dtype, ceilings):
+    """What bounds a case, and the counter that goes with it; None if it is not measured."""
+    if case["shape"][3] == 1:
+        return "read", "read"
+    key = {"f32": "fma", "bf16": "bf16_dot", "f16": "fma"}[dtype]
+    return (key, "flops") if key in ceilings else (None, None)
+
+
 def add_tile_ratios(figures):
-    """Sparse time per visited tile over dense, of the same D, length and threads."""
-    dense = {(f["head_dim"], f["shape"][3], f["threads"]): f["seconds"] / f["tiles"]
-             for f in figures if f["pattern"] == "dense"}
+    """Sparse time per visited tile over dense, of the same type, D, lengths and threads."""
+
+    def key(figure):
+        return figure["dtype"], figure["head_dim"], *figure["shape"][3:], figure["threads"]
+
+    dense = {key(f): f["seconds"] / f["tiles"] for f in figures if f["pattern"] == "dense"}
     for f in figures:
-        base = dense.get((f["head_dim"], f["shape"][3], f["threads"]))
+        base = dense.get(key(f))
         f["tile_time_over_dense"] = f["seconds"] / f["tiles"] / base if base else None
+
+
+# ===--- Targets ------------------------------------------------------------===#
+
+
+def share_target(what, bound, figures, applies):
+    target = verdict.Target(what, bound, True, verdict.SHARE)
+    for f in figures:
+        if applies(f) and f["share"] is None:
+            target.missing.append((f["name"], "sparse-attn-bench has no such ceiling here"))
+        elif applies(f):
+            spread = (f["share_max"] - f["share_min"]) / 2 / f["share"]
+            target.samples.append(verdict.Sample(f["name"], f["share"], spread))
+    return target
+
+
+def judge(result):
+    """The rows that run.py measures of the table of targets."""
+    figures = result.get("cases", [])
+
+    def is_case(kind, **facts):
+        return lambda f: (f["shape"][3] == 1) == (kind == "decode") and all(
+            f[key] == value for key, value in facts.items())
+
+    targets = [
+        share_target(f"f32 prefill, full tiles, D {dim}, {cores}: of FMA", bound, figures,
+                     is_case("prefill", dtype="f32", pattern="dense", head_dim=dim, threads=threads))
+        for dim, bound in ((64, 0.87), (128, 0.90)) for threads, cores in ((1, "one core"), (2, "two"))
+    ]
+    targets.append(share_target("bf16 prefill, full tiles, D 128: of bf16 dot", 0.85, figures,
+                                is_case("prefill", dtype="bf16", pattern="dense")))
+    targets += [share_target(f"{dtype} decode, {pattern}, 32k keys: of read", 0.85, figures,
+                             is_case("decode", dtype=dtype, pattern=pattern))
+                for dtype in ("f32", "bf16") for pattern in ("dense", "window")]
+    tiles = verdict.Target("time per visited tile over dense", 1.15, False, verdict.FACTOR)
+    tiles.samples = [verdict.Sample(f["name"], f["tile_time_over_dense"]) for f in figures
+                     if f["tile_time_over_dense"] and f["pattern"] != "dense" and f["shape"][3] > 1]
+    plan = verdict.Target("plan over forward, graph and documents", 0.02, False, verdict.SHARE)
+    plan.samples = [verdict.Sample(f"{f['name']}, {f['tokens']} tokens",
+                                   f["plan_seconds"] / f["run_seconds"])
+                    for f in result.get("plans", []) if f["name"] in ("graph", "documents")]
+    driver = verdict.Target("driver, one kernel, one level", 1.0, False, verdict.SECONDS)
+    driver.samples = [verdict.Sample(*pair) for pair in result.get("driver_seconds", {}).items()]
+    return [verdict.judge(target) for target in (*targets, tiles, plan, driver)]
+
+
+# ===--- The report ---------------------------------------------------------===#
 
 
 def machine():
@@ -119,16 +217,18 @@ def machine():
 
 def print_table(facts, figures, compile_seconds):
     print(f"{facts['processor']}, {facts['cores']} cores, commit {facts['commit']}")
-    print(f"{'case':32} {'time':>11} {'of FMA ceiling':>21} {'tiles':>7} {'tile/dense':>10} "
+    print(f"{'case':36} {'time':>11} {'of the ceiling':>30} {'tiles':>7} {'tile/dense':>10} "
           f"{'plan':>9} {'plan bytes':>10} {'peak':>9}")
     for f in figures:
         ratio = f"{f['tile_time_over_dense']:.3f}" if f["tile_time_over_dense"] else "-"
         peak = f"{f['peak_bytes'] / 2**20:.0f} MiB" if f["peak_bytes"] else "-"
-        print(f"{f['name']:32} {f['seconds'] * 1e3:8.2f} ms "
-              f"{f['of_fma']:6.1%} ({f['of_fma_min']:.1%}-{f['of_fma_max']:.1%}) "
+        share = "not measured"
+        if f["ceiling"]:
+            share = f"{f['share']:.1%} ({f['share_min']:.1%}-{f['share_max']:.1%}) {f['ceiling']:8}"
+        print(f"{f['name']:36} {f['seconds'] * 1e3:8.2f} ms {share:>30} "
               f"{f['of_tiles']:7.2%} {ratio:>10} {f['plan_seconds'] * 1e6:6.0f} us "
               f"{f['plan_bytes']:10.0f} {peak:>9}")
-    print("compile time of a library, both levels: "
+    print("compile time of a library, all levels: "
           + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in compile_seconds.items()))
 
 
@@ -141,17 +241,18 @@ def measure_cases(arguments):
     except OSError as error:
         sys.exit(f"run.py: cannot read {path}: {error.strerror}")
     cases = [(case, threads) for case in config["cases"] for threads in case["threads"]
-             if arguments.filter in case_name(case, threads)]
+             if arguments.filter in case_name(case, threads, config)]
     if not cases:
         sys.exit(f"run.py: no case of '{arguments.config}' contains '{arguments.filter}'")
     config["cases"] = [case for case, _ in cases]
     compile_seconds = compile_libraries(config)
     figures = []
     for case, threads in cases:
-        say(f"[{len(figures) + 1}/{len(cases)}] {case_name(case, threads)}")
-        figures.append(time_case(case, threads, arguments.repetitions))
+        say(f"[{len(figures) + 1}/{len(cases)}] {case_name(case, threads, config)}")
+        figures.append(time_case(case, threads, arguments.repetitions, config))
     add_tile_ratios(figures)
-    return {"compile_seconds": compile_seconds, "cases": figures}
+    return {"compile_seconds": compile_seconds, "cases": figures,
+            "driver_seconds": time_driver(config, figures)}
 
 
 def main():
@@ -175,6 +276,8 @@ def main():
     if arguments.plans or not arguments.filter:
         result["plans"] = plans.measure(run, BIN, OUT, arguments.plan_tokens, os.cpu_count(), say)
         plans.print_table(result["plans"])
+    result["verdict"] = judge(result)
+    print(verdict.render(result["verdict"], "where it must be"))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=1)

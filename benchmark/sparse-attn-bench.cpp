@@ -13,18 +13,26 @@
 // Each case is one Google Benchmark on random inputs. Its counters:
 //   flops     2 (D + Dv) for each pair of a visited tile, a second
 //   of_fma    flops over the FMA ceiling of the same threads, measured just before
+//   read      bytes of the keys and values that the query keeps, a second; with one
+//             query alone
 //   tiles     visited tiles, of_tiles their share of all
 //   plan_s, plan_bytes, workspace_bytes
+// and its label the instruction level. With few queries several copies of K and V take
+// turns, so that they come from memory, as they do when other layers run in between.
 // benchmark/run.py compiles the libraries and prints the table.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Ceilings.h"
 #include "sparse_attn/runtime.h"
+#include <algorithm>
 #include <benchmark/benchmark.h>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <immintrin.h>
 #include <memory>
 #include <random>
 #include <sstream>
@@ -64,27 +72,53 @@ Case parseCase(const std::string &text) {
           static_cast<int>(number(7))};
 }
 
-/// A dense f32 tensor that owns its data.
+__attribute__((target("f16c"))) uint16_t toHalf(float x) {
+  return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT);
+}
+
+uint16_t toBfloat(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+/// A dense tensor of f32, bf16 or f16 that owns its data.
 struct Tensor {
-  Tensor(std::vector<int64_t> sizes, std::mt19937 &random) : shape(std::move(sizes)) {
-    size_t count = 1;
+  Tensor(DLDataType type, std::vector<int64_t> sizes) : shape(std::move(sizes)) {
+    bool known = (type.code == kDLFloat && (type.bits == 32 || type.bits == 16)) ||
+                 (type.code == kDLBfloat && type.bits == 16);
+    if (!known)
+      fail("draws f32, bf16 and f16 alone");
+    count = 1;
     for (int64_t size : shape)
       count *= size;
-    data.resize(count);
-    // Uniform of variance 1 / 3: cheap to draw for a million tokens.
-    std::uniform_real_distribution<float> uniform(-1, 1);
-    for (float &x : data)
-      x = uniform(random);
-    view = {data.data(),
-            {kDLCPU, 0},
-            static_cast<int>(shape.size()),
-            {kDLFloat, 32, 1},
-            shape.data(),
-            nullptr,
+    // Aligned to cache lines, as the tensors of frameworks are.
+    bytes = count * type.bits / 8;
+    memory.resize(bytes + 63);
+    char *start = memory.data() + (-reinterpret_cast<uintptr_t>(memory.data()) & 63);
+    view = {start, {kDLCPU, 0},  static_cast<int>(shape.size()),
+            type,  shape.data(), nullptr,
             0};
   }
+
+  /// Uniform of variance 1 / 3: cheap to draw for a million tokens.
+  void draw(std::mt19937 &random) {
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    if (view.dtype.bits == 32)
+      std::generate_n(as<float>(), count, [&] { return uniform(random); });
+    else
+      std::generate_n(as<uint16_t>(), count, [&] {
+        float x = uniform(random);
+        return view.dtype.code == kDLBfloat ? toBfloat(x) : toHalf(x);
+      });
+  }
+
+  template <typename T> T *as() { return static_cast<T *>(view.data); }
+  size_t rowBytes() const { return shape.back() * view.dtype.bits / 8; }
+
   std::vector<int64_t> shape;
-  std::vector<float> data;
+  size_t count, bytes;
+  std::vector<char> memory; // zero at first
   DLTensor view;
 };
 
@@ -101,25 +135,27 @@ public:
     size_t bytes;
     check(sparse_attn_workspace_size(plan, &options, &bytes));
     workspace.resize(bytes);
-    std::mt19937 random(1);
-    sparse_attn_tensor_info info;
-    for (size_t i = 0; i < 3; ++i) {
-      check(sparse_attn_kernel_input_info(kernel, i, &info));
-      dims[i] = info.dims[3];
-    }
     const sparse_attn_shape &s = c.shape;
-    auto add = [&](int64_t heads, int64_t rows, int64_t dim) {
-      tensors.push_back(
-          std::make_unique<Tensor>(dim ? std::vector<int64_t>{s.batch, heads, rows, dim}
-                                       : std::vector<int64_t>{s.batch, heads, rows},
-                                   random));
-    };
-    add(s.heads, s.queries, dims[0]);
-    add(s.kv_heads, s.keys, dims[1]);
-    add(s.kv_heads, s.keys, dims[2]);
-    add(s.heads, s.queries, dims[2]);
-    add(s.heads, s.queries, 0);
+    q = add(sparse_attn_kernel_input_info, 0, {s.batch, s.heads, s.queries});
+    const std::vector<int64_t> keys = {s.batch, s.kv_heads, s.keys};
+    for (int64_t copy = 0, copies = 1; copy < copies; ++copy) {
+      k.push_back(add(sparse_attn_kernel_input_info, 1, keys));
+      v.push_back(add(sparse_attn_kernel_input_info, 2, keys));
+      int64_t read = k[0]->bytes + v[0]->bytes;
+      if (s.queries <= 64 && read)
+        copies = std::min<int64_t>(4, (kBeyondCaches + read - 1) / read);
+    }
+    out = add(sparse_attn_kernel_output_info, 0, {s.batch, s.heads, s.queries});
+    lse = add(sparse_attn_kernel_output_info, 1, {s.batch, s.heads, s.queries});
     countTiles();
+    if (s.queries == 1)
+      countBytes(s);
+    std::mt19937 random(1);
+    q->draw(random);
+    for (size_t i = 0; i < k.size(); ++i) {
+      k[i]->draw(random);
+      v[i]->draw(random);
+    }
   }
   ~Problem() {
     sparse_attn_plan_destroy(plan);
@@ -127,19 +163,49 @@ public:
   }
 
   void run() {
-    const DLTensor *inputs[] = {&tensors[0]->view, &tensors[1]->view, &tensors[2]->view};
-    DLTensor *outputs[] = {&tensors[3]->view, &tensors[4]->view};
+    turn = (turn + 1) % k.size();
+    const DLTensor *inputs[] = {&q->view, &k[turn]->view, &v[turn]->view};
+    DLTensor *outputs[] = {&out->view, &lse->view};
     check(sparse_attn_run(plan, inputs, 3, outputs, 2, workspace.data(), workspace.size(),
                           &options));
   }
 
-  double flops() const { return 2.0 * pairs * (dims[0] + dims[2]); }
+  const char *level() const { return sparse_attn_kernel_level(kernel); }
 
-  double planSeconds, pairs = 0, tiles = 0, allTiles = 0;
+  double flops() const { return 2.0 * pairs * (q->shape.back() + out->shape.back()); }
+
+  double planSeconds, pairs = 0, tiles = 0, allTiles = 0, readBytes = 0;
   sparse_attn_plan *plan = nullptr;
   std::vector<char> workspace;
 
 private:
+  using Info = sparse_attn_status (*)(const sparse_attn_kernel *, size_t,
+                                      sparse_attn_tensor_info *);
+  static constexpr int64_t kBeyondCaches = int64_t(128) << 20;
+
+  /// A tensor of the kernel; its size on the fourth axis is the kernel's.
+  Tensor *add(Info getInfo, size_t index, std::vector<int64_t> sizes) {
+    sparse_attn_tensor_info info;
+    check(getInfo(kernel, index, &info));
+    if (info.rank == 4)
+      sizes.push_back(info.dims[3]);
+    tensors.push_back(std::make_unique<Tensor>(info.dtype, std::move(sizes)));
+    return tensors.back().get();
+  }
+
+  /// Where Q is 0, LSE is the logarithm of the number of keys that the query keeps;
+  /// a group reads those of its widest head.
+  void countBytes(const sparse_attn_shape &s) {
+    run();
+    int64_t group = s.heads / s.kv_heads;
+    double keys = 0;
+    for (int64_t first = 0; first < s.batch * s.heads; first += group) {
+      const float *states = lse->as<float>() + first;
+      keys += std::round(std::exp(*std::max_element(states, states + group)));
+    }
+    readBytes = keys * (k[0]->rowBytes() + v[0]->rowBytes());
+  }
+
   void countTiles() {
     sparse_attn_grid grid;
     check(sparse_attn_plan_grid(plan, 0, &grid));
@@ -169,8 +235,10 @@ private:
   sparse_attn_options options;
   const sparse_attn_library *library = nullptr;
   const sparse_attn_kernel *kernel = nullptr;
-  int64_t dims[3];
   std::vector<std::unique_ptr<Tensor>> tensors;
+  Tensor *q, *out, *lse;
+  std::vector<Tensor *> k, v;
+  size_t turn = 0;
 };
 } // namespace
 
@@ -178,6 +246,7 @@ static void runCase(benchmark::State &state, const Case &c) {
   double ceiling = measureFma(c.threads, 0.2);
   Problem problem(c);
   problem.run(); // pages in memory
+  state.SetLabel(problem.level());
   for (auto _ : state)
     problem.run();
   using benchmark::Counter;
@@ -185,6 +254,9 @@ static void runCase(benchmark::State &state, const Case &c) {
   state.counters["of_fma"] =
       Counter(problem.flops() / ceiling, Counter::kIsIterationInvariantRate);
   state.counters["ceiling"] = ceiling;
+  if (problem.readBytes)
+    state.counters["read"] =
+        Counter(problem.readBytes, Counter::kIsIterationInvariantRate);
   state.counters["tiles"] = problem.tiles;
   state.counters["of_tiles"] = problem.tiles / problem.allTiles;
   state.counters["plan_s"] = problem.planSeconds;
