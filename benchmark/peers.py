@@ -10,35 +10,39 @@
 Peers are FlexAttention under torch.compile (`flex`) and
 scaled_dot_product_attention (`sdpa`: dense, is_causal, or with a boolean mask).
 Each case is a process of its own in which the implementations take turns; one that
-takes longer than the limit of a step is stopped and reported as "> X s". A ratio is
-the peer's median over ours in the same run. Ceilings are measured before each case.
+takes longer than the limit of a step is stopped and reported as "> X s", and one
+that crashes as such. A ratio is the peer's median over ours in the same run. Ceilings
+are measured before each case, and after those that are judged by them.
 
-Run by ./dev bench --peers. Writes peers.json, peers.txt and plots (SVG, PNG).
+Run by ./dev bench --peers. Writes peers.json, peers.txt and plots (SVG, PNG), also
+when it is stopped; --resume goes on from there.
 """
 import argparse
 import json
 import os
 import queue
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 
+import cases as cases_of
+import figures as figures_of
 import plots
 import tables
+import verdict
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build", "bin")
-CACHE = os.path.join(ROOT, ".cache", "peers")
+# Without links: compiled kernels of peers name their folder.
+CACHE = os.path.realpath(os.path.join(ROOT, ".cache", "peers"))
 CASE = os.path.join(ROOT, "benchmark", "peers_case.py")
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
-
-
-# ===--- Cases --------------------------------------------------------------===#
 
 
 def read_config(name):
@@ -48,42 +52,6 @@ def read_config(name):
             return json.load(file)
     except OSError as error:
         sys.exit(f"peers.py: cannot read {path}: {error.strerror}")
-
-
-def list_cases(config):
-    """Every case of the groups, in order."""
-    for group in config["groups"]:
-        for size, shape in group["shapes"].items():
-            for dim in group["head_dims"]:
-                for threads in group["threads"]:
-                    for pattern in group["patterns"]:
-                        yield {
-                            "name": f"{group['name']}/{size}/D{dim}/t{threads}/{pattern}",
-                            "group": group["name"],
-                            "size": size,
-                            "pattern_name": pattern,
-                            "pattern": config["patterns"][pattern],
-                            "shape": shape,
-                            "head_dim": dim,
-                            "threads": threads,
-                            "dtype": group["dtype"],
-                        }
-
-
-def choose_cases(config, options):
-    cases = list(list_cases(config))
-    if options.quick:
-        known = {case["name"]: case for case in cases}
-        unknown = [name for name in config["quick"]["cases"] if name not in known]
-        if unknown:
-            sys.exit(f"peers.py: no case is called '{unknown[0]}'")
-        cases = [known[name] for name in config["quick"]["cases"]]
-    # Words that must all be in the name.
-    words = options.filter.split()
-    cases = [case for case in cases if all(word in case["name"] for word in words)]
-    if not cases:
-        sys.exit(f"peers.py: no case contains '{options.filter}'; see --list")
-    return cases
 
 
 # ===--- Running one --------------------------------------------------------===#
@@ -103,8 +71,7 @@ def read_lines(stream, lines):
     lines.put(None)
 
 
-def run_once(case, log):
-    """One process; its result, or Stopped."""
+def start_case(case, log):
     environment = dict(os.environ)
     environment["SPARSE_ATTN_COMPILE"] = os.path.join(BIN, "sparse-attn-compile")
     environment["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(CACHE, "inductor")
@@ -119,22 +86,46 @@ def run_once(case, log):
     )
     process.stdin.write(json.dumps(case))
     process.stdin.close()
+    return process
+
+
+def run_once(case, log):
+    """One process; its result, or Stopped."""
+    process = start_case(case, log)
     lines = queue.Queue()
     threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True).start()
-    limit = case["limits"]["seconds_of_a_step"]
-    name, what = "ours", "start"
+    limits = case["limits"]
+    deadline = time.monotonic() + limits["seconds_of_a_case"]
+    name, what, result = "ours", "start", None
     try:
         while True:
-            line = lines.get(timeout=limit)
+            left = max(0, deadline - time.monotonic())
+            try:
+                line = lines.get(timeout=min(limits["seconds_of_a_step"], left))
+            except queue.Empty:
+                key = "step" if left > limits["seconds_of_a_step"] else "case"
+                limit = f"> {limits['seconds_of_a_' + key]} s"
+                where = what if key == "step" else f"the whole case, at {what}"
+                raise Stopped(name, what, f"{limit} ({where})") from None
             if line is None:
                 status = process.wait()
+                if status == 0 and result is not None:
+                    return result
                 reason = "killed, out of memory?" if status < 0 else f"exit status {status}"
                 raise Stopped(name, what, f"failed at {what}: {reason}")
             if "result" in line:
-                return line["result"]
-            name, what = line["step"], line["what"]
-    except queue.Empty:
-        raise Stopped(name, what, f"> {limit} s ({what})") from None
+                result = line["result"]
+            elif "eager_mask" in line:
+                result["implementations"]["flex"].update(line["eager_mask"])
+            else:
+                name, what = line["step"], line["what"]
+    except Stopped as reason:
+        if result is None or case.get("warm"):
+            raise
+        flex = result["implementations"].get("flex", {})
+        if "mask_seconds" in flex and "eager_mask_seconds" not in flex:
+            flex.setdefault("eager_mask_skipped", str(reason))
+        return result  # all but the eager mask is there
     finally:
         if process.poll() is None:
             try:
@@ -161,53 +152,46 @@ def run_case(case, log):
     return result
 
 
+# ===--- The machine --------------------------------------------------------===#
+
+
+class Interference:
+    """Cores that were busy with other processes than ours and its children's."""
+
+    def __init__(self):
+        self.start = self.read()
+
+    @staticmethod
+    def read():
+        try:
+            with open("/proc/stat", encoding="utf-8") as file:
+                ticks = [int(field) for field in file.readline().split()[1:9]]
+        except (OSError, ValueError):
+            return None
+        busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # idle, iowait
+        uses = [resource.getrusage(who)
+                for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        own = sum(use.ru_utime + use.ru_stime for use in uses)
+        return time.monotonic(), busy - own
+
+    def cores(self):
+        end = self.read()
+        if self.start is None or end is None or end[0] <= self.start[0]:
+            return None
+        return max(0.0, (end[1] - self.start[1]) / (end[0] - self.start[0]))
+
+
 def measure_ceilings(threads):
+    """By threads; RuntimeError where it fails."""
     command = [os.path.join(BIN, "sparse-attn-bench"), f"--ceilings={threads}"]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
-        sys.exit(f"peers.py: failed: {' '.join(command)}")
+        raise RuntimeError(f"{' '.join(command[1:])}: exit status {result.returncode}")
     return json.loads(result.stdout)
 
 
-def add_ratios(figure):
-    """What the tables and plots show, from one run alone."""
-    entries, work, ceilings = figure["implementations"], figure["work"], figure["ceilings"]
-    ours = entries["ours"]
-    ratios = figure["ratios"] = {
-        "of_fma": work["kept_flops"] / ours["seconds"] / ceilings["fma"],
-        "of_fma_visited": work["visited_pairs"] * 4 * figure["head_dim"] / ours["seconds"]
-        / ceilings["fma"],
-    }
-    if work["read_bytes"]:
-        ratios["of_read"] = work["read_bytes"] / ours["seconds"] / ceilings["read"]
-    for name, entry in entries.items():
-        if name == "ours" or "seconds" not in entry:
-            continue
-        ratios[name] = entry["seconds"] / ours["seconds"]
-        whole = ours["seconds"] + ours["mask_seconds"]
-        ratios[name + "_with_mask"] = (entry["seconds"] + entry["mask_seconds"]) / whole
-
-
-def add_dense_ratios(figures):
-    """Seconds for each visited pair over those of dense, of the same size and threads."""
-
-    def key(figure):
-        return figure["group"], figure["size"], figure["head_dim"], figure["threads"]
-
-    done = [figure for figure in figures if "ratios" in figure]
-    dense = {
-        key(f): f["implementations"]["ours"]["seconds"] / f["work"]["visited_pairs"]
-        for f in done
-        if f["pattern_name"] == "dense"
-    }
-    for figure in done:
-        base = dense.get(key(figure))
-        visited = figure["work"]["visited_pairs"]
-        if base and visited:
-            seconds = figure["implementations"]["ours"]["seconds"]
-            figure["ratios"]["pair_over_dense"] = seconds / visited / base
-            kept = max(1, figure["work"]["kept_pairs"])
-            figure["ratios"]["kept_pair_over_dense"] = seconds / kept / base
+def is_judged_by_ceilings(case):
+    return case["pattern_name"] == "dense" or case["kind"] == "decode"
 
 
 def describe_machine():
@@ -220,59 +204,220 @@ def describe_machine():
 
 
 def write_report(report, path):
-    """JSON with one line for each case."""
-    head = [f'"{key}": {json.dumps(value)}' for key, value in report.items() if key != "cases"]
-    cases = ",\n".join(json.dumps(figure) for figure in report["cases"])
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("{\n" + ",\n".join(head) + ',\n"cases": [\n' + cases + "\n]\n}\n")
+    """JSON with one line for each case and for each row of the verdict."""
+    lists = ("verdict", "left_out", "cases")
+    parts = [f'"{key}": {json.dumps(value)}' for key, value in report.items() if key not in lists]
+    for key in lists:
+        lines = ",\n".join(json.dumps(entry) for entry in report[key])
+        parts.append(f'"{key}": [\n{lines}\n]')
+    temporary = path + ".new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write("{\n" + ",\n".join(parts) + "\n}\n")
+    os.replace(temporary, path)
 
 
-def main():
+# ===--- The run ------------------------------------------------------------===#
+
+
+def format_minutes(seconds):
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def read_times(out, limits):
+    """Seconds of the cases of an earlier run into the same folder."""
+    try:
+        with open(os.path.join(out, "peers.json"), encoding="utf-8") as file:
+            old = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    if old.get("limits") != limits:
+        return {}
+    return {f["name"]: f["wall_seconds"] for f in old["cases"] if "ratios" in f}
+
+
+class Comparison:
+    """All cases of one run, and the report on them."""
+
+    def __init__(self, cases, limits, budget, out):
+        self.cases, self.limits, self.budget, self.out = cases, limits, budget, out
+        self.begin = time.monotonic()
+        self.report = {"machine": describe_machine(), "limits": limits, "seconds": 0.0,
+                       "budget_seconds": budget, "verdict": [], "left_out": [], "cases": []}
+        self.clock = cases_of.Clock(limits, read_times(out, limits))
+
+    def resume(self, old):
+        """Takes over the cases of an earlier run of the same commit."""
+        if old["machine"] != self.report["machine"] or old["limits"] != self.limits:
+            sys.exit("peers.py: --resume: peers.json is of another commit, machine or selection; "
+                     "start anew without it")
+        wanted = {case["name"] for case in self.cases}
+        self.report["cases"] = [f for f in old["cases"] if "ratios" in f and f["name"] in wanted]
+        done = {figure["name"] for figure in self.report["cases"]}
+        self.cases = [case for case in self.cases if case["name"] not in done]
+        say(f"peers.py: {len(done)} cases are there already, {len(self.cases)} to go")
+
+    def seconds(self):
+        return time.monotonic() - self.begin
+
+    def run(self, log):
+        total = len(self.cases)
+        for number, case in enumerate(self.cases, 1):
+            expected = self.clock.estimate(case)
+            left = self.budget - self.seconds() if self.budget else None
+            if left is not None and expected > left:
+                reason = f"would take about {expected:.0f} s, {max(0, left):.0f} s left of the budget"
+                say(f"[{number}/{total}] {case['name']}: {reason}")
+                self.report["left_out"].append(dict(case, reason=reason))
+                continue
+            rest = sum(self.clock.estimate(case) for case in self.cases[number - 1 :])
+            end = min(self.budget or float("inf"), self.seconds() + rest)
+            say(f"[{number}/{total}, {format_minutes(self.seconds())} of about "
+                f"{format_minutes(end)}] {case['name']}")
+            self.add(case, log)
+            self.write()
+
+    def add(self, case, log):
+        begin = time.monotonic()
+        figure, others = dict(case, load=os.getloadavg()[0]), Interference()
+        try:
+            figure["ceilings"] = measure_ceilings(case["threads"])
+            kernels = os.path.join(CACHE, "kernels")
+            figure.update(run_case(dict(case, limits=self.limits, cache=kernels), log))
+            if is_judged_by_ceilings(case):
+                # What disturbs the machine lowers them: the higher one is the ceiling.
+                again = measure_ceilings(case["threads"])
+                figure["ceilings"] = {key: max(value, again.get(key, value))
+                                      for key, value in figure["ceilings"].items()}
+            if "work" in figure:
+                figures_of.add_ratios(figure)
+        except (RuntimeError, OSError, ValueError) as error:
+            figure["failed"] = f"{type(error).__name__}: {error}"
+        figure["other_cores"] = others.cores()
+        figure["wall_seconds"] = time.monotonic() - begin
+        self.clock.add(case, figure["wall_seconds"])
+        say("  " + tables.summarize(figure))
+        self.report["cases"].append(figure)
+
+    def write(self):
+        """After each case: a run that is stopped leaves what it has."""
+        self.report["cases"].sort(key=lambda figure: figure["order"])
+        figures_of.add_dense_ratios(self.report["cases"])
+        self.report["verdict"] = verdict.judge_peers(self.report)
+        self.report["seconds"] = self.seconds()
+        write_report(self.report, os.path.join(self.out, "peers.json"))
+
+    def stop(self, reason):
+        """Names every case that has not been measured."""
+        done = {entry["name"] for key in ("cases", "left_out") for entry in self.report[key]}
+        self.report["left_out"] += [
+            dict(case, reason=reason) for case in self.cases if case["name"] not in done]
+
+
+def write_tables(report, out):
+    text = tables.render(report)
+    print(text)
+    with open(os.path.join(out, "peers.txt"), "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    for path in plots.draw(report, out):
+        say(f"wrote {os.path.relpath(path, os.getcwd())}")
+
+
+def warm(cases, limits, log):
+    """Lets torch compile what the cases need; its kernels are kept."""
+    for number, case in enumerate(cases, 1):
+        say(f"[{number}/{len(cases)}] {case['name']}")
+        try:
+            result = run_once(dict(case, limits=limits, warm=True), log)
+            say("  " + result.get("skipped", f"{result.get('start_seconds', 0):.1f} s"))
+        except Stopped as reason:
+            say(f"  {reason}")
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", default="peers", help="a file of benchmark/configs")
+    parser.add_argument("--select", default="all", metavar="NAME",
+                        help="a selection of the configuration: standard (every target, under "
+                        "half an hour), quick, or all (hours, the default)")
+    parser.add_argument("--quick", action="store_const", dest="select", const="quick",
+                        help="--select=quick: a few cases, under 3 minutes")
     parser.add_argument("--filter", default="", help="only cases with all of these words")
-    parser.add_argument("--quick", action="store_true", help="a few cases, under 3 minutes")
+    parser.add_argument("--budget", type=float, metavar="MINUTES",
+                        help="leave out what does not fit (default: the selection's)")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep the cases that are in peers.json already")
+    parser.add_argument("--warm", action="store_true",
+                        help="only let torch compile its kernels; measures nothing")
     parser.add_argument("--list", action="store_true", help="print the cases and stop")
+    parser.add_argument("--render", action="store_true",
+                        help="only write tables and plots of peers.json again")
     parser.add_argument("--out", default=os.path.join(ROOT, "build", "bench", "peers"),
                         help="the folder for results (default: build/bench/peers)")
-    options = parser.parse_args()
-    config = read_config(options.config)
-    cases = choose_cases(config, options)
-    if options.list:
-        print("\n".join(case["name"] for case in cases))
-        return
-    limits = dict(config["limits"], **(config["quick"]["limits"] if options.quick else {}))
-    os.makedirs(options.out, exist_ok=True)
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        say(f"peers.py: the machine is busy (load {load:.1f}); figures will be noisy")
+    return parser.parse_args()
 
+
+def select(config, options):
+    """(cases, limits, seconds of the budget)"""
+    selection = config["selections"].get(options.select, {})
+    if options.select != "all" and not selection:
+        sys.exit(f"peers.py: no selection '{options.select}'; there are: all, "
+                 + ", ".join(config["selections"]))
+    try:
+        cases = cases_of.choose_cases(config, options.select, options.filter)
+    except cases_of.UnknownCases as error:
+        sys.exit(f"peers.py: {error}")
+    minutes = options.budget or selection.get("minutes")
+    return cases, dict(config["limits"], **selection.get("limits", {})), minutes and minutes * 60
+
+
+def read_report(out):
+    path = os.path.join(out, "peers.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        sys.exit(f"peers.py: cannot read {path}: {error}")
+
+
+def main():
+    options = parse_arguments()
+    cases, limits, budget = select(read_config(options.config), options)
+    if options.list:
+        clock = cases_of.Clock(limits)
+        for case in cases:
+            print(f"{case['name']:40} about {clock.estimate(case):4.0f} s")
+        whole = sum(clock.estimate(case) for case in cases)
+        print(f"{len(cases)} cases, about {format_minutes(whole)} minutes")
+        return
+    if options.render:
+        report = read_report(options.out)
+        report["verdict"] = verdict.judge_peers(report)
+        write_report(report, os.path.join(options.out, "peers.json"))
+        write_tables(report, options.out)
+        return
+    os.makedirs(options.out, exist_ok=True)
     # Ends the process of the case, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("peers.py: stopped"))
-    figures = []
-    report = {"machine": describe_machine(), "limits": limits, "cases": figures}
-    begin = time.monotonic()
     with open(os.path.join(options.out, "peers.log"), "w", encoding="utf-8") as log:
-        for number, case in enumerate(cases, 1):
-            say(f"[{number}/{len(cases)}, {time.monotonic() - begin:.0f} s] {case['name']}")
-            figure = dict(case, load=os.getloadavg()[0], ceilings=measure_ceilings(case["threads"]))
-            kernels = os.path.join(CACHE, "kernels")
-            figure.update(run_case(dict(case, limits=limits, cache=kernels), log))
-            if "work" in figure:
-                add_ratios(figure)
-            figures.append(figure)
-            # After each case: a run that is stopped leaves what it has.
-            add_dense_ratios(figures)
-            report["seconds"] = time.monotonic() - begin
-            write_report(report, os.path.join(options.out, "peers.json"))
-    text = tables.render(report)
-    print(text)
-    with open(os.path.join(options.out, "peers.txt"), "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    for path in plots.draw(report, options.out):
-        say(f"wrote {os.path.relpath(path, os.getcwd())}")
+        if options.warm:
+            warm(cases, limits, log)
+            return
+        comparison = Comparison(cases, limits, budget, options.out)
+        if options.resume:
+            comparison.resume(read_report(options.out))
+        say(f"peers.py: {len(comparison.cases)} cases; load {os.getloadavg()[0]:.1f}")
+        stopped = False
+        try:
+            comparison.run(log)
+        except (KeyboardInterrupt, SystemExit):
+            comparison.stop("the run was stopped")
+            stopped = True
+        comparison.write()
+    write_tables(comparison.report, options.out)
+    if stopped:
+        sys.exit("peers.py: stopped; --resume goes on")
 
 
 if __name__ == "__main__":

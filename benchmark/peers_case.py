@@ -7,12 +7,15 @@
 """Runs one case: our kernel and its peers on the same tensors.
 
 Reads the case as JSON from stdin and writes JSON lines to stdout: a {"step": ...}
-before everything that may take long, so that benchmark/peers.py can stop it, and
-at the end a {"result": ...}. The implementations take turns, so that what disturbs
-the machine disturbs all of them.
+before everything that may take long, so that benchmark/peers.py can stop it; a
+{"result": ...}; and at last, as it may take all the memory there is, {"eager_mask":
+...}: what FlexAttention's mask costs when it is built as its documentation shows. The
+implementations take turns, so that what disturbs the machine disturbs all of them.
 """
+import gc
 import json
 import os
+import re
 import resource
 import statistics
 import sys
@@ -40,6 +43,7 @@ REPORT = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 TYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 SHORT = 0.03  # seconds: shorter calls are timed several at a time
+LONG = 5.0  # seconds: nothing is cold after the first call of this length
 
 
 class Skip(Exception):
@@ -50,19 +54,50 @@ def report(**line):
     print(json.dumps(line), file=REPORT, flush=True)
 
 
-def seconds_of(function):
+def seconds_of(function, *arguments):
     start = time.perf_counter()
-    function()
+    function(*arguments)
     return time.perf_counter() - start
+
+
+class Inputs:
+    """q, k and v; for few queries several copies of k and v that take turns, so that
+    they come from memory, as they do when other layers run in between."""
+
+    def __init__(self, q, k, v):
+        self.sets, self.turn = [(q, k, v)], 0
+        read = k.nbytes + v.nbytes
+        if q.shape[2] <= 64:
+            copies = min(4, -(-4 * last_level_cache() // read))
+            self.sets += [(q, k.clone(), v.clone()) for _ in range(copies - 1)]
+
+    def first(self):
+        return self.sets[0]
+
+    def next(self):
+        self.turn = (self.turn + 1) % len(self.sets)
+        return self.sets[self.turn]
+
+
+def last_level_cache():
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index3/size", encoding="utf-8") as file:
+            return int(file.read().strip().rstrip("K")) * 1024
+    except (OSError, ValueError):
+        return 32 << 20
 
 
 # ===--- Implementations ----------------------------------------------------===#
 
+# Each has `run` and `build`: what a new layout costs before it can run, the plan or
+# the mask.
+
 
 class Ours:
-    """`plan` is what others call building the mask."""
+    """The plan is what others call the mask. It keeps the workspace, as an application
+    does; outputs are new tensors in each call, as those of the peers."""
 
-    def __init__(self, mask, q, k, v):
+    def __init__(self, mask, inputs):
         pattern, shape = CASE["pattern"], patterns.Shape(*CASE["shape"])
         start = time.perf_counter()
         library = sparse_attn.compile(
@@ -74,22 +109,22 @@ class Ours:
         )
         self.compile_seconds = time.perf_counter() - start
         self.kernel, self.shape, self.operands = library["kernel"], shape, mask.operands
-        self.inputs = (q, k, v)
-        self.prepare()
+        self.inputs = inputs
+        self.plan = self.build()
 
-    def prepare(self):
-        self.plan = self.kernel.plan(*self.shape, threads=CASE["threads"], **self.operands)
+    def build(self):
+        return self.kernel.plan(*self.shape, threads=CASE["threads"], **self.operands)
 
     def run(self):
-        return self.plan.run(*self.inputs)
+        return self.plan.run(*self.inputs.next())
 
 
 class Flex:
     """FlexAttention under torch.compile, mask building compiled, too."""
 
-    def __init__(self, mask, q, k, v):
+    def __init__(self, mask, inputs):
         shape = patterns.Shape(*CASE["shape"])
-        self.inputs, self.shape, self.mask = (q, k, v), shape, mask
+        self.inputs, self.shape, self.mask = inputs, shape, mask
         self.gqa = shape.heads != shape.kv_heads
         self.block_mask, self.note = None, None
         self.attention = torch.compile(flex_attention, dynamic=False)
@@ -107,74 +142,74 @@ class Flex:
             plain = self.keep
             self.keep = lambda b, h, i, j: torch.where(plain(b, h, i, j), 1.0, 0.0) > 0
             self.note = "predicate through torch.where, or its C++ would not compile"
-        self.build = torch.compile(create_block_mask, dynamic=False)
+        self.compiled = torch.compile(create_block_mask, dynamic=False)
         report(step="flex", what="compile mask building")
-        self.build_mask()
+        self.block_mask = self.build_mask(self.compiled)
 
-    def prepare(self):
+    def build(self):
         """Dense needs none for each layout."""
-        if self.mask.keep is not None:
-            self.build_mask()
+        return self.mask.keep and self.build_mask(self.compiled)
 
-    def build_mask(self):
+    def build_mask(self, create):
         batch = heads = None
         if self.mask.per_head:
             batch, heads = self.shape.batch, self.shape.heads
-        self.block_mask = self.build(
-            self.keep, batch, heads, self.shape.queries, self.shape.keys, device="cpu"
-        )
+        return create(self.keep, batch, heads, self.shape.queries, self.shape.keys, device="cpu")
 
     def run(self):
-        q, k, v = self.inputs
+        q, k, v = self.inputs.next()
         return self.attention(q, k, v, block_mask=self.block_mask, enable_gqa=self.gqa)
 
 
 class Sdpa:
     """scaled_dot_product_attention: dense, causal, or with a boolean mask."""
 
-    def __init__(self, mask, q, k, v):
+    def __init__(self, mask, inputs):
         shape = patterns.Shape(*CASE["shape"])
-        self.inputs, self.shape, self.mask = (q, k, v), shape, mask
-        self.gqa, self.note, self.folded = shape.heads != shape.kv_heads, None, None
-        if shape.queries == 1 and self.gqa and not mask.per_head:
-            # One row for each head of a group, so that keys are read once.
-            group = shape.heads // shape.kv_heads
-            self.folded = q.view(shape.batch, shape.kv_heads, group, -1)
+        self.inputs, self.shape, self.mask = inputs, shape, mask
+        self.gqa, self.note = shape.heads != shape.kv_heads, None
+        # One row for each head of a group, so that keys are read once.
+        self.folded = shape.queries == 1 and self.gqa and not mask.per_head
+        if self.folded:
             self.note = "the heads of a group as rows"
         self.causal = CASE["pattern"]["mask"] == "causal" and shape.queries == shape.keys
-        self.dense = None
         self.needs_mask = mask.keep is not None and not self.causal
         if self.needs_mask:
             planes = shape.batch * shape.heads if mask.per_head else 1
             # The mask, and what torch makes of it: an addend for every score.
-            gib = planes * shape.queries * shape.keys * 5 / 2**30
+            gib = planes * shape.queries * shape.keys * (1 + q_item_bytes(inputs)) / 2**30
             if gib > CASE["limits"]["mask_gib"]:
                 raise Skip(f"its boolean mask takes {gib:.0f} GiB with torch's copy of it")
-            self.prepare()
+        self.table = self.build()
 
-    def prepare(self):
+    def build(self):
         """The mask in slices of rows: whole, its intermediate results would not fit."""
         if not self.needs_mask:
-            return
+            return None
         shape, keep = self.shape, self.mask.keep(torch)
         shift, j = shape.keys - shape.queries, torch.arange(shape.keys)
         batch, heads = (shape.batch, shape.heads) if self.mask.per_head else (1, 1)
-        self.dense = torch.empty(batch, heads, shape.queries, shape.keys, dtype=torch.bool)
+        table = torch.empty(batch, heads, shape.queries, shape.keys, dtype=torch.bool)
         for b in range(batch):
             for h in range(heads):
                 for first in range(0, shape.queries, 1024):
                     p = torch.arange(first, min(first + 1024, shape.queries)) + shift
                     kept = keep(torch.tensor(b), torch.tensor(h), p[:, None], j)
-                    self.dense[b, h, first : first + 1024] = kept
+                    table[b, h, first : first + 1024] = kept
+        return table
 
     def run(self):
-        q, k, v = self.inputs
-        if self.folded is not None:
-            out = scaled_dot_product_attention(self.folded, k, v, attn_mask=self.dense)
-            return out.view(q.shape)
+        q, k, v = self.inputs.next()
+        if self.folded:
+            rows = q.view(self.shape.batch, self.shape.kv_heads, -1, q.shape[-1])
+            return scaled_dot_product_attention(rows, k, v, attn_mask=self.table).view(q.shape)
         return scaled_dot_product_attention(
-            q, k, v, attn_mask=self.dense, is_causal=self.causal, enable_gqa=self.gqa
+            q, k, v, attn_mask=self.table, is_causal=self.causal, enable_gqa=self.gqa
         )
+
+
+def q_item_bytes(inputs):
+    return inputs.first()[0].element_size()
 
 
 IMPLEMENTATIONS = {"ours": Ours, "flex": Flex, "sdpa": Sdpa}
@@ -183,13 +218,21 @@ IMPLEMENTATIONS = {"ours": Ours, "flex": Flex, "sdpa": Sdpa}
 # ===--- Measuring ----------------------------------------------------------===#
 
 
-def start(name, mask, tensors, results):
+def describe_error(error):
+    text = str(error).strip().splitlines() or [""]
+    asked = re.search(r"you tried to allocate (\d+) bytes", str(error))
+    if asked:
+        return f"out of memory: asks for {int(asked[1]) / 2**30:.0f} GiB at once"
+    return f"failed: {type(error).__name__}: {text[0]}"[:300]
+
+
+def start(name, mask, inputs, results):
     """Prepares an implementation and runs it once; None where it cannot take part."""
     entry = results[name] = {}
     try:
         report(step=name, what="start")
         first = time.perf_counter()
-        made = IMPLEMENTATIONS[name](mask, *tensors)
+        made = IMPLEMENTATIONS[name](mask, inputs)
         report(step=name, what="first run")
         out = made.run()
         entry["start_seconds"] = time.perf_counter() - first
@@ -201,9 +244,7 @@ def start(name, mask, tensors, results):
     except sparse_attn.Error:
         raise
     except Exception as error:  # a peer that fails is a result
-        text = str(error).strip().splitlines()
-        message = f"{type(error).__name__}: {text[0] if text else ''}"
-        entry["skipped"] = f"failed: {message[:300]}"
+        entry["skipped"] = describe_error(error)
     return None, None
 
 
@@ -226,44 +267,82 @@ def relative_error(out, ours, lse):
 def time_calls(made, name, estimate):
     """Seconds of one call of `run`: of the second of two, or of many in a row."""
     report(step=name, what="repetition")
-    time.sleep(0.002)  # the others' threads stop spinning
+    time.sleep(0.005)  # the others' threads stop spinning
     calls = 1
     if estimate < SHORT:
         made.run()
-        calls = max(1, min(100, int(SHORT / max(estimate, 1e-6))))
-    total = seconds_of(lambda: [made.run() for _ in range(calls)] and None)
-    return total / calls
+        calls = max(1, min(200, int(SHORT / max(estimate, 1e-6))))
+
+    def call():
+        # Results go back to the allocator at once, as in an application.
+        for _ in range(calls):
+            made.run()
+
+    return seconds_of(call) / calls
+
+
+def count_repetitions(estimate, share, most):
+    """As many as `share` seconds allow; fewer than three only where they are long."""
+    cost = estimate + SHORT if estimate >= SHORT else 2 * SHORT
+    least = 3 if estimate < 1 else 2 if estimate < LONG else 0
+    return max(least, min(most, int(share / cost)))
 
 
 def repeat(running, results):
-    """Interleaved repetitions of building and running, within the time there is."""
+    """Interleaved repetitions of running, then of building, within the time there is.
+
+    Every implementation has the same time, so that a slow peer costs the others no
+    repetitions; it takes part in rounds that are spread over all of them.
+    """
     limits = CASE["limits"]
-    estimates, builds = {}, {}
+    share = limits["seconds_of_repetitions"] / len(running)
+    estimates, counts = {}, {}
     for name, made in running.items():
         report(step=name, what="second run")
         estimates[name] = seconds_of(made.run)
-        report(step=name, what="mask")
-        builds[name] = seconds_of(made.prepare)
-        results[name]["mask_times"] = [builds[name]]
-        results[name]["times"] = []
-    cost = sum(max(estimates[n], 2 * SHORT * (estimates[n] < SHORT)) for n in running)
-    count = int(limits["seconds_of_repetitions"] / max(cost, 1e-3))
-    count = max(1 if cost > limits["seconds_of_repetitions"] else 3,
-                min(limits["repetitions"], count))
-    for _ in range(count):
+        # A long second run is a repetition itself.
+        results[name]["times"] = [estimates[name]] if estimates[name] >= LONG else []
+        counts[name] = count_repetitions(estimates[name], share, limits["repetitions"])
+    rounds = max(counts.values())
+    for turn in range(rounds):
         for name, made in running.items():
-            results[name]["times"].append(time_calls(made, name, estimates[name]))
+            count = counts[name]
+            if (turn + 1) * count // rounds > turn * count // rounds:
+                results[name]["times"].append(time_calls(made, name, estimates[name]))
     # Building is timed apart: it must not warm or cool what runs.
-    budget = limits["seconds_of_repetitions"] / 2
     for name, made in running.items():
-        more = int(budget / len(running) / max(builds[name], 1e-4))
-        for _ in range(max(0, min(limits["repetitions"] - 1, more))):
-            report(step=name, what="mask")
-            results[name]["mask_times"].append(seconds_of(made.prepare))
+        results[name]["mask_times"] = time_builds(name, made.build, share / 2)
+
+
+def time_builds(name, build, share):
+    report(step=name, what="mask")
+    times = [seconds_of(build)]
+    count = min(CASE["limits"]["repetitions"] - 1, int(share / max(times[0], 1e-5)))
+    for _ in range(count):
+        report(step=name, what="mask")
+        times.append(seconds_of(build))
+    return times
+
+
+def time_eager_mask(flex):
+    """create_block_mask by default: eager, every pair of the mask in memory."""
+    entry = {}
+    try:
+        times = time_builds("flex", lambda: flex.build_mask(create_block_mask),
+                            CASE["limits"]["seconds_of_repetitions"] / 8)
+        entry["eager_mask_times"] = times
+        summarize(entry)
+    except Exception as error:  # a result, too
+        entry["eager_mask_skipped"] = describe_error(error)
+    return entry
 
 
 def summarize(entry):
-    for key, name in (("times", "seconds"), ("mask_times", "mask_seconds")):
+    for key, name in (
+        ("times", "seconds"),
+        ("mask_times", "mask_seconds"),
+        ("eager_mask_times", "eager_mask_seconds"),
+    ):
         values = entry.pop(key, None)
         if values:
             entry[name] = statistics.median(values)
@@ -271,30 +350,37 @@ def summarize(entry):
             entry[name.replace("seconds", "repetitions")] = len(values)
 
 
-def describe_work(ours, tensors, lse, mask):
+def count_needed_keys(mask, shape):
+    """Keys that some row of a key/value head's group keeps, over all of these heads."""
+    if mask.keep is None:
+        return shape.batch * shape.kv_heads * shape.keys
+    keep, group = mask.keep(torch), shape.heads // shape.kv_heads
+    p = torch.arange(shape.queries)[:, None] + shape.keys - shape.queries
+    j, count = torch.arange(shape.keys), 0
+    for b in range(shape.batch):
+        for head in range(shape.kv_heads):
+            heads = range(head * group, (head + 1) * group if mask.per_head else head * group + 1)
+            any_row = torch.zeros(shape.keys, dtype=torch.bool)
+            for h in heads:
+                any_row |= keep(torch.tensor(b), torch.tensor(h), p, j).any(0)
+            count += int(any_row.sum())
+    return count
+
+
+def describe_work(ours, inputs, mask):
     """Pairs and bytes: what the mask keeps, and what the kernel visits."""
     shape, dim = ours.shape, CASE["head_dim"]
     tiles, grid = ours.plan.tiles(), ours.plan.grid()
+    q, k, v = inputs.first()
     if mask.keep is None:
         kept = shape.batch * shape.heads * shape.queries * shape.keys
     else:
         # Where every score is 0, LSE is the logarithm of the number of keys.
         report(step="ours", what="count")
-        q, k, v = tensors
         zeros = ours.plan.run(torch.zeros_like(q), k, v).lse
         kept = int(torch.exp(zeros.double()).round().sum())
-    # Keys that any row of a group reads, once for each key/value head.
-    group = shape.heads // shape.kv_heads
-    columns = 0
-    for b in range(shape.batch if shape.queries <= 64 else 0):
-        for head in range(shape.kv_heads):
-            any_row = sum(
-                ours.plan.tile_map(b, head * group + h).any(axis=0).astype(int)
-                for h in range(group)
-            )
-            columns += int((any_row > 0).sum())
-    item = tensors[1].element_size()
     rows = grid.queries / grid.row_tiles if grid.row_tiles else 0
+    needed = count_needed_keys(mask, shape) if shape.queries <= 64 else None
     return {
         "kept_pairs": kept,
         "visited_pairs": tiles.visited * rows * grid.tile_keys,
@@ -302,11 +388,44 @@ def describe_work(ours, tensors, lse, mask):
         "visited_share": tiles.visited / tiles.all,
         "full_tiles": tiles.full,
         "partial_tiles": tiles.partial,
-        "read_bytes": columns * grid.tile_keys * 2 * dim * item if columns else None,
+        "read_bytes": needed and needed * 2 * dim * k.element_size(),
         "plan_bytes": ours.plan.bytes,
         "workspace_bytes": ours.plan.workspace_bytes(),
         "level": ours.kernel.level,
     }
+
+
+def make_inputs(shape):
+    torch.manual_seed(1)
+    dtype, dim = TYPES[CASE["dtype"]], CASE["head_dim"]
+    sizes = [(shape.heads, shape.queries), (shape.kv_heads, shape.keys)]
+    return Inputs(*(torch.randn(shape.batch, *sizes[i], dim).to(dtype) for i in (0, 1, 1)))
+
+
+def measure(mask, inputs):
+    """The result of the case, and FlexAttention if it can go on."""
+    results, running, outputs = {}, {}, {}
+    for name in IMPLEMENTATIONS:
+        if name in CASE["excluded"]:
+            continue
+        made, out = start(name, mask, inputs, results)
+        if made is not None:
+            running[name], outputs[name] = made, out
+    ours, lse = outputs.pop("ours")
+    for name, out in outputs.items():
+        results[name]["relative_error"] = relative_error(out, ours, lse)
+    del outputs, ours, out, lse
+    work = describe_work(running["ours"], inputs, mask)
+    results["ours"]["compile_seconds"] = running["ours"].compile_seconds
+    gc.collect()
+    gc.disable()
+    repeat(running, results)
+    for entry in results.values():
+        summarize(entry)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    result = {"work": work, "implementations": results, "peak_bytes": peak,
+              "copies": len(inputs.sets)}
+    return result, running.get("flex")
 
 
 def main():
@@ -315,31 +434,18 @@ def main():
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     torch.set_num_threads(CASE["threads"])
     torch.set_grad_enabled(False)  # for all of it: torch.compile starts anew on a change
-    torch.manual_seed(1)
     shape = patterns.Shape(*CASE["shape"])
     mask = patterns.make_mask(CASE["pattern"], shape)
-    dtype, dim = TYPES[CASE["dtype"]], CASE["head_dim"]
-    sizes = [(shape.heads, shape.queries), (shape.kv_heads, shape.keys)]
-    q, k, v = (torch.randn(shape.batch, *sizes[i], dim).to(dtype) for i in (0, 1, 1))
-
-    results, running, outputs = {}, {}, {}
-    for name in IMPLEMENTATIONS:
-        if name in CASE["excluded"]:
-            continue
-        made, out = start(name, mask, (q, k, v), results)
-        if made is not None:
-            running[name], outputs[name] = made, out
-    ours, lse = outputs.pop("ours")
-    for name, out in outputs.items():
-        results[name]["relative_error"] = relative_error(out, ours, lse)
-    del outputs, ours
-    work = describe_work(running["ours"], (q, k, v), lse, mask)
-    results["ours"]["compile_seconds"] = running["ours"].compile_seconds
-    repeat(running, results)
-    for entry in results.values():
-        summarize(entry)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    report(result={"work": work, "implementations": results, "peak_bytes": peak})
+    inputs = make_inputs(shape)
+    if CASE.get("warm"):
+        entries = {}
+        start("flex", mask, inputs, entries)
+        report(result=entries["flex"])
+        return
+    result, flex = measure(mask, inputs)
+    report(result=result)
+    if flex is not None and mask.keep is not None:
+        report(eager_mask=time_eager_mask(flex))
 
 
 if __name__ == "__main__":
