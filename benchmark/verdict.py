@@ -196,7 +196,8 @@ def render(rows, title):
     wide = max(len(row["what"]) for row in rows)
     lines = [f"{title}: target, worst case (median, +- spread), reached or not",
              f"{'':{wide}} {'target':>16} {'worst':>17}  {'reached':19} {'cases':>7}  worst case"]
-    for row in rows:
+    shown = [row for row in rows if row["cases"] or row["missing"]]
+    for row in shown:
         worst = format_value(row["worst"], row["unit"])
         if row["spread"]:
             worst += f" +-{row['spread']:.0%}"
@@ -206,7 +207,8 @@ def render(rows, title):
                      f"{cases:>7}  {row['case'] or ''}".rstrip())
     reached = [row for row in rows if row["reached"]]
     judged = [row for row in rows if row["reached"] is not None]
-    lines.append(f"{len(reached)} of {len(judged)} reached, {len(rows) - len(judged)} not measured")
+    lines.append(f"{len(reached)} of {len(judged)} reached, {len(rows) - len(judged)} not measured, "
+                 f"{len(rows) - len(shown)} of them as no case of the selection is for them")
     lines += list_missing(rows)
     return "\n".join(lines)
 

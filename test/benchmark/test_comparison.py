@@ -86,6 +86,8 @@ class Ratios(unittest.TestCase):
         self.assertAlmostEqual(figure["ratios"]["of_read"], 0.5)
         self.assertAlmostEqual(figure["ratios"]["of_bf16_dot"], 0.3125)
         self.assertEqual(tables.choose_ceiling(figure), ("of_read", "R"))
+        figure["ratios"]["of_bf16_dot"] = 0.6
+        self.assertEqual(tables.choose_ceiling(figure), ("of_bf16_dot", "B"))
 
     def test_spread_of_a_ratio(self):
         figure = make_figure("prefill/16k/D64/t2/causal")
@@ -200,6 +202,9 @@ class Verdict(unittest.TestCase):
         for _, reason in row["missing"]:
             self.assertIn(reason, text)
         self.assertIn("prefill/16k/D64/t2/prefix            left out: 12 s left", text)
+        # Rows that no case of the run is for are counted, not shown.
+        self.assertNotIn("plan over forward", text)
+        self.assertIn("of them as no case of the selection is for them", text)
 
 
 class Tables(unittest.TestCase):
