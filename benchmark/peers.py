@@ -144,7 +144,7 @@ def run_case(case, log):
             break
         except Stopped as reason:
             say(f"  {reason.name}: {reason}")
-            if reason.name == "ours":
+            if reason.name == "ours" or reason.name in stopped:
                 return {"failed": str(reason)}
             stopped[reason.name] = str(reason)
     for name, reason in stopped.items():
