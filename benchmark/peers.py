@@ -97,6 +97,7 @@ def run_once(case, log):
     limits = case["limits"]
     deadline = time.monotonic() + limits["seconds_of_a_case"]
     name, what, result = "ours", "start", None
+    steps, begin = {}, time.monotonic()
     try:
         while True:
             left = max(0, deadline - time.monotonic())
@@ -107,10 +108,14 @@ def run_once(case, log):
                 limit = f"> {limits['seconds_of_a_' + key]} s"
                 where = what if key == "step" else f"the whole case, at {what}"
                 raise Stopped(name, what, f"{limit} ({where})") from None
+            now = time.monotonic()
+            step = f"{name}: {what}"
+            steps[step], begin = steps.get(step, 0) + now - begin, now
             if line is None:
                 status = process.wait()
                 if status == 0 and result is not None:
-                    return result
+                    # What the time of the case went to.
+                    return dict(result, steps={key: round(t, 2) for key, t in steps.items()})
                 reason = "killed, out of memory?" if status < 0 else f"exit status {status}"
                 raise Stopped(name, what, f"failed at {what}: {reason}")
             if "result" in line:

@@ -340,11 +340,11 @@ class Robustness(unittest.TestCase):
     def test_eager_mask_takes_the_memory(self):
         result = self.run_case("""
             report(result=result)
-            report(step="flex", what="mask")
+            report(step="flex", what="eager mask")
             os.kill(os.getpid(), 9)
         """)
         self.assertEqual(result["implementations"]["flex"], {
-            "mask_seconds": 1, "eager_mask_skipped": "failed at mask: killed, out of memory?"})
+            "mask_seconds": 1, "eager_mask_skipped": "failed at eager mask: killed, out of memory?"})
 
     def test_eager_mask(self):
         result = self.run_case("""
