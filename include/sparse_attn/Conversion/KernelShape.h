@@ -30,8 +30,8 @@ struct KernelShape {
   int64_t rowsInPlace;
 
   /// Byte offsets in the scratch of one worker. `tile` is room for one packed tile,
-  /// `block` for one vector's worth of keys as f32.
-  int64_t queries, scores, maxima, rowMaxima, decays, sums, outputs, tile, block,
+  /// `products` for Q K of a vector of keys, before lanes are summed.
+  int64_t queries, scores, maxima, rowMaxima, decays, sums, outputs, products, tile,
       scratchBytes;
   /// Byte offsets in a packed key tile: K panels [keys / panel][headDim][panel],
   /// V [keys][paddedValueDim], then one i32: V holds an inf or NaN.

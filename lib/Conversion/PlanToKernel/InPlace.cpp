@@ -21,8 +21,8 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-/// Dot products that run side by side: enough to hide the latency of an addition,
-/// few enough that the addresses of their keys stay in registers.
+/// Sums that run side by side: enough to hide the latency of an addition, few enough
+/// that the addresses of as many keys stay in registers.
 static constexpr int64_t kChains = 8;
 
 /// result[i] = the sum over lanes of vectors[i]: at stage s, vectors i and i + s become
@@ -63,38 +63,49 @@ struct Keys {
 };
 } // namespace
 
-/// The columns [0, dim) in whole vectors, then what is left: body(column, lanes used).
-static void forEachVector(KernelBuilder &b, int64_t dim, int64_t lanes,
-                          function_ref<void(Value, int64_t)> body) {
-  int64_t whole = dim / lanes * lanes;
-  b.loop(b.index(0), b.index(whole), lanes, [&](Value column) { body(column, lanes); });
-  if (whole < dim)
-    body(b.index(whole), dim - whole);
+/// Asks for share `index` of `shares` of the rows of a tile of K or V, from row `first`
+/// of this one on, before they are needed: the products of one array run while the other
+/// is fetched. Lines come in the order of memory, which the processor's own prefetching
+/// follows too.
+static void buildPrefetch(KernelBuilder &b, const Keys &keys, Value memref, int64_t first,
+                          int64_t rows, int64_t dim, Value index, int64_t shares) {
+  constexpr int64_t kLineBits = 512, kSecondLevel = 2;
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  int64_t line = kLineBits / element.getIntOrFloatBitWidth();
+  int64_t lines = llvm::divideCeil(dim, line);
+  int64_t each = llvm::divideCeil(rows * lines, shares);
+  for (int64_t n = 0; n < each; ++n) {
+    Value number = b.add(b.mul(index, each), b.index(n));
+    Value key = b.add(b.div(number, b.index(lines)), b.index(first));
+    Value column = b.mul(b.remainder(number, lines), line);
+    memref::PrefetchOp::create(b.builder, b.loc, memref, keys.at(key, column),
+                               /*isWrite=*/false, kSecondLevel, /*isDataCache=*/true);
+  }
 }
 
-/// The dot products of row `row` with the rows of `matrix` at `places`.
-static SmallVector<Value> buildDots(KernelBuilder &b, const KernelShape &shape,
-                                    const Frame &frame, Value row, Value matrix,
-                                    ArrayRef<SmallVector<Value>> places) {
-  Value zero = b.splat(b.f32(0), shape.lanes);
-  auto step = [&](Value column, int64_t count, ValueRange sums) {
-    Value query = b.loadRealVector(frame.queries, {row, column}, shape.lanes, count);
-    SmallVector<Value> next;
-    for (auto [place, sum] : llvm::zip_equal(places, sums)) {
-      SmallVector<Value> at = place;
-      at.back() = column;
-      Value key = b.loadRealVector(matrix, at, shape.lanes, count);
-      next.push_back(vector::FMAOp::create(b.builder, b.loc, query, key, sum));
-    }
-    return next;
-  };
-  int64_t whole = shape.headDim / shape.lanes * shape.lanes;
-  SmallVector<Value> sums = b.loop(
-      b.index(0), b.index(whole), shape.lanes, SmallVector<Value>(places.size(), zero),
-      [&](Value column, ValueRange sums) { return step(column, shape.lanes, sums); });
-  if (whole < shape.headDim)
-    sums = step(b.index(whole), shape.headDim - whole, sums);
-  return sums;
+/// The row of `matrix` at `place` in vectors of f32, zeros past the last column.
+static SmallVector<Value> loadRow(KernelBuilder &b, Value matrix, ArrayRef<Value> place,
+                                  int64_t dim, int64_t lanes) {
+  SmallVector<Value> vectors;
+  for (int64_t column = 0; column < dim; column += lanes) {
+    SmallVector<Value> at(place);
+    at.back() = b.index(column);
+    vectors.push_back(b.loadRealVector(matrix, at, lanes, std::min(lanes, dim - column)));
+  }
+  return vectors;
+}
+
+/// x . y lane by lane, in two chains of sums.
+static Value buildProducts(KernelBuilder &b, ArrayRef<Value> x, ArrayRef<Value> y) {
+  Value sums[2];
+  for (auto [n, pair] : llvm::enumerate(llvm::zip_equal(x, y))) {
+    auto [left, right] = pair;
+    Value &sum = sums[n % 2];
+    sum = sum ? vector::FMAOp::create(b.builder, b.loc, left, right, sum).getResult()
+              : arith::MulFOp::create(b.builder, b.loc, left, right).getResult();
+  }
+  return sums[1] ? arith::AddFOp::create(b.builder, b.loc, sums[0], sums[1]).getResult()
+                 : sums[0];
 }
 
 /// scores(sa_attend_args, first key, keys)
@@ -108,84 +119,121 @@ func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
         Frame frame(b, shape, arguments[0]);
         Keys keys = {b, frame, arguments[1], arguments[2]};
         Type f32 = b.builder.getF32Type();
+        int64_t lanes = shape.lanes;
+        auto view = [&](Value tensor) {
+          return b.viewOf(frame.values, context.ids.id(tensor), shape.element);
+        };
+        Value k = view(context.plan.getK()), v = view(context.plan.getV());
         auto scores = b.arrayAt(b.advance(frame.scratch, shape.scores),
                                 {shape.paddedRows, shape.keys}, f32);
-        Value k =
-            b.viewOf(frame.values, context.ids.id(context.plan.getK()), shape.element);
-        // Keys of 16 bits become f32 once for all rows.
-        bool convert = !shape.element.isF32();
-        auto block = b.arrayAt(b.advance(frame.scratch, shape.block),
-                               {shape.lanes, shape.headDim}, f32);
-        b.loop(b.index(0), keys.count, shape.lanes, [&](Value first) {
-          SmallVector<SmallVector<Value>> places;
-          for (int64_t n = 0; n < shape.lanes; ++n) {
-            Value key = keys.clamp(b.add(first, b.index(n)));
-            places.push_back(keys.at(key, b.index(0)));
-            if (!convert)
-              continue;
-            forEachVector(
-                b, shape.headDim, shape.lanes, [&](Value column, int64_t count) {
-                  places.back().back() = column;
-                  Value x = b.loadRealVector(k, places.back(), shape.lanes, count);
-                  b.storeRealVector(x, block, {b.index(n), column}, count);
-                });
-            places.back() = {b.index(n), b.index(0)};
-          }
-          Value matrix = convert ? Value(block) : Value(k);
+        auto products = b.arrayAt(b.advance(frame.scratch, shape.products),
+                                  {shape.rowsInPlace, lanes, lanes}, f32);
+        b.loop(b.index(0), keys.count, lanes, [&](Value first) {
+          // Keys in the order of memory, each for all rows.
+          b.loop(b.index(0), b.index(lanes), 1, [&](Value lane) {
+            Value key = keys.clamp(b.add(first, lane));
+            buildPrefetch(b, keys, v, 0, shape.keys, shape.valueDim, b.add(first, lane),
+                          shape.keys);
+            SmallVector<Value> columns =
+                loadRow(b, k, keys.at(key, b.index(0)), shape.headDim, lanes);
+            b.loop(b.index(0), frame.total, 1, [&](Value row) {
+              SmallVector<Value> query =
+                  loadRow(b, frame.queries, {row, b.index(0)}, shape.headDim, lanes);
+              b.storeVector(buildProducts(b, query, columns), products,
+                            {row, lane, b.index(0)});
+            });
+          });
           b.loop(b.index(0), frame.total, 1, [&](Value row) {
             SmallVector<Value> sums;
-            int64_t chains = std::min(kChains, shape.lanes);
-            for (int64_t n = 0; n < shape.lanes; n += chains)
-              llvm::append_range(sums, buildDots(b, shape, frame, row, matrix,
-                                                 ArrayRef(places).slice(n, chains)));
+            for (int64_t lane = 0; lane < lanes; ++lane)
+              sums.push_back(b.loadVector(products, {row, b.index(lane), b.index(0)},
+                                          b.vectorType(lanes)));
             b.storeVector(buildSumsOfLanes(b, sums), scores, {row, first});
           });
         });
       });
 }
 
-/// Adds the weighted values of all keys to `columns` vectors, the first at `first`, of
-/// rows [row, row + rows).
-static void buildRowsInPlace(KernelBuilder &b, const KernelShape &shape,
-                             const Frame &frame, const Keys &keys, Value values,
-                             Value weights, bool full, Value row, int64_t rows,
-                             Value first, int64_t columns, int64_t lastCount) {
-  OpBuilder &builder = b.builder;
-  Value zero = b.splat(b.f32(0), shape.lanes);
-  auto column = [&](int64_t v) { return b.add(first, b.index(v * shape.lanes)); };
-  SmallVector<Value> sums = b.loop(
-      b.index(0), keys.count, 1, SmallVector<Value>(rows * columns, zero),
-      [&](Value key, ValueRange carried) {
-        SmallVector<Value> vectors, next;
-        for (int64_t v = 0; v < columns; ++v)
-          vectors.push_back(b.loadRealVector(values, keys.at(key, column(v)), shape.lanes,
-                                             v + 1 == columns ? lastCount : shape.lanes));
-        for (int64_t r = 0; r < rows; ++r) {
-          Value weight =
-              b.splat(b.load(weights, {b.add(row, b.index(r)), key}), shape.lanes);
-          // Unordered: a NaN weight is attended to.
-          Value attended;
-          if (!full)
-            attended = arith::CmpFOp::create(builder, b.loc, arith::CmpFPredicate::UNE,
-                                             weight, zero);
-          for (int64_t v = 0; v < columns; ++v) {
-            Value before = carried[r * columns + v];
-            Value sum = vector::FMAOp::create(builder, b.loc, weight, vectors[v], before);
-            next.push_back(
-                full ? sum
-                     : arith::SelectOp::create(builder, b.loc, attended, sum, before));
-          }
-        }
-        return next;
+namespace {
+/// O += S V for one tile.
+struct WeightedValues {
+  KernelBuilder &b;
+  const KernelShape &shape;
+  const Frame &frame;
+  const Keys &keys;
+  Value values, weights;
+  Value next; ///< K, whose next tile is asked for meanwhile
+  bool full;
+
+  void addAllColumns(Value row, int64_t rows);
+
+private:
+  void addColumns(Value row, int64_t rows, Value first, int64_t vectors, int64_t last);
+  SmallVector<Value> addKey(Value key, ValueRange sums, Value row, int64_t rows,
+                            Value first, int64_t vectors, int64_t last);
+};
+} // namespace
+
+/// `sums`, one for each row and vector of columns, with one key added.
+SmallVector<Value> WeightedValues::addKey(Value key, ValueRange sums, Value row,
+                                          int64_t rows, Value first, int64_t vectors,
+                                          int64_t last) {
+  int64_t lanes = shape.lanes;
+  SmallVector<Value> columns, result;
+  for (int64_t v = 0; v < vectors; ++v)
+    columns.push_back(b.loadRealVector(values,
+                                       keys.at(key, b.add(first, b.index(v * lanes))),
+                                       lanes, v + 1 == vectors ? last : lanes));
+  for (int64_t r = 0; r < rows; ++r) {
+    Value weight = b.splat(b.load(weights, {b.add(row, b.index(r)), key}), lanes);
+    // Unordered: a NaN weight is attended to.
+    Value attended =
+        full ? Value()
+             : arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::UNE, weight,
+                                     b.splat(b.f32(0), lanes));
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value before = sums[r * vectors + v];
+      Value sum = vector::FMAOp::create(b.builder, b.loc, weight, columns[v], before);
+      result.push_back(
+          full ? sum : arith::SelectOp::create(b.builder, b.loc, attended, sum, before));
+    }
+  }
+  return result;
+}
+
+/// Adds the values of all keys to `vectors` vectors of columns from `first` on, the last
+/// of which has `last` lanes, of rows [row, row + rows).
+void WeightedValues::addColumns(Value row, int64_t rows, Value first, int64_t vectors,
+                                int64_t last) {
+  SmallVector<Value> zeros(rows * vectors, b.splat(b.f32(0), shape.lanes));
+  SmallVector<Value> sums =
+      b.loop(b.index(0), keys.count, 1, zeros, [&](Value key, ValueRange sums) {
+        Value done = b.mul(b.div(first, b.index(vectors * shape.lanes)), shape.keys);
+        buildPrefetch(
+            b, keys, next, shape.keys, shape.keys, shape.headDim, b.add(done, key),
+            shape.keys * llvm::divideCeil(shape.paddedValueDim, vectors * shape.lanes));
+        return addKey(key, sums, row, rows, first, vectors, last);
       });
   // Sums of one tile start at zero and reach O in one addition, as in packed tiles.
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t v = 0; v < columns; ++v) {
-      SmallVector<Value> at = {b.add(row, b.index(r)), column(v)};
+    for (int64_t v = 0; v < vectors; ++v) {
+      SmallVector<Value> at = {b.add(row, b.index(r)),
+                               b.add(first, b.index(v * shape.lanes))};
       Value before = b.loadVector(frame.outputs, at, b.vectorType(shape.lanes));
-      Value sum = arith::AddFOp::create(builder, b.loc, before, sums[r * columns + v]);
+      Value sum = arith::AddFOp::create(b.builder, b.loc, before, sums[r * vectors + v]);
       b.storeVector(sum, frame.outputs, at);
     }
+}
+
+void WeightedValues::addAllColumns(Value row, int64_t rows) {
+  int64_t lanes = shape.lanes, vectors = shape.paddedValueDim / lanes;
+  int64_t rest = shape.valueDim % lanes;
+  int64_t wide = std::max<int64_t>(1, kChains / rows);
+  int64_t whole = (rest ? vectors - 1 : vectors) / wide * wide;
+  b.loop(b.index(0), b.index(whole * lanes), wide * lanes,
+         [&](Value first) { addColumns(row, rows, first, wide, lanes); });
+  if (whole < vectors)
+    addColumns(row, rows, b.index(whole * lanes), vectors - whole, rest ? rest : lanes);
 }
 
 /// accumulate(sa_attend_args, first key, keys). Unless the tile is full, a weight of 0
@@ -201,29 +249,23 @@ func::FuncOp sparse_attn::buildAccumulateInPlace(const AttendContext &context,
       {pointer, i, i}, /*isPrivate=*/true, [&](KernelBuilder &b, ValueRange arguments) {
         Frame frame(b, shape, arguments[0]);
         Keys keys = {b, frame, arguments[1], arguments[2]};
-        auto weights = b.arrayAt(b.advance(frame.scratch, shape.scores),
-                                 {shape.paddedRows, shape.keys}, b.builder.getF32Type());
-        Value v =
-            b.viewOf(frame.values, context.ids.id(context.plan.getV()), shape.element);
-        int64_t lanes = shape.lanes, vectors = shape.paddedValueDim / lanes;
-        int64_t rest = shape.valueDim % lanes ? shape.valueDim % lanes : lanes;
-        auto rowsAt = [&](Value row, int64_t rows) {
-          // As many accumulators as a register tile of the level has.
-          int64_t wide = std::max<int64_t>(1, shape.level.tileRows *
-                                                  shape.level.tileVectors / rows / 2);
-          int64_t whole = (shape.valueDim % lanes ? vectors - 1 : vectors) / wide;
-          auto columns = [&](Value first, int64_t count, int64_t last) {
-            buildRowsInPlace(b, shape, frame, keys, v, weights, full, row, rows, first,
-                             count, last);
-          };
-          b.loop(b.index(0), b.index(whole * wide * lanes), wide * lanes,
-                 [&](Value first) { columns(first, wide, lanes); });
-          if (int64_t left = vectors - whole * wide)
-            columns(b.index(whole * wide * lanes), left, rest);
+        auto view = [&](Value tensor) {
+          return b.viewOf(frame.values, context.ids.id(tensor), shape.element);
         };
+        WeightedValues sum = {b,
+                              shape,
+                              frame,
+                              keys,
+                              view(context.plan.getV()),
+                              b.arrayAt(b.advance(frame.scratch, shape.scores),
+                                        {shape.paddedRows, shape.keys},
+                                        b.builder.getF32Type()),
+                              view(context.plan.getK()),
+                              full};
         constexpr int64_t kRows = 4;
         Value whole = b.mul(b.div(frame.total, b.index(kRows)), kRows);
-        b.loop(b.index(0), whole, kRows, [&](Value row) { rowsAt(row, kRows); });
-        b.loop(whole, frame.total, 1, [&](Value row) { rowsAt(row, 1); });
+        b.loop(b.index(0), whole, kRows,
+               [&](Value row) { sum.addAllColumns(row, kRows); });
+        b.loop(whole, frame.total, 1, [&](Value row) { sum.addAllColumns(row, 1); });
       });
 }

@@ -50,7 +50,7 @@ KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
   decays = place(paddedRows);
   sums = place(paddedRows * lanes);
   outputs = place(paddedRows * paddedValueDim);
-  block = place(lanes * llvm::alignTo(headDim, lanes));
+  products = place(rowsInPlace * lanes * lanes);
   tile = at;
   int64_t tileStart = at;
 
