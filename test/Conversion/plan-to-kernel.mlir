@@ -18,14 +18,16 @@
 // AVX2-COUNT-12:  vector.fma {{.*}} : vector<8xf32>
 // AVX2-NOT:       vector.fma
 
-// Few rows: dot products along D, keys where the tensor is; one vector of queries and
-// then eight keys at a time.
+// Few rows: a key is loaded once, in the order of memory, and multiplied with every
+// row in two chains along D.
 // CHECK-LABEL: func.func private @{{.*}}_scores_in_place(
-// AVX512:         memref<?x?x?x?xf32, {{.*}}>, vector<16xf32>
-// AVX512-COUNT-16: vector.fma {{.*}} : vector<16xf32>
-// AVX512-NOT:     vector.fma
-// AVX2-COUNT-8:   vector.fma {{.*}} : vector<8xf32>
-// AVX2-NOT:       vector.fma
+// CHECK:           memref.prefetch
+// AVX512-COUNT-4:  vector.load %{{.*}} : memref<?x?x?x?xf32, {{.*}}>, vector<16xf32>
+// AVX512-COUNT-2:  arith.mulf {{.*}} : vector<16xf32>
+// AVX512-COUNT-2:  vector.fma {{.*}} : vector<16xf32>
+// AVX512-NOT:      vector.fma
+// AVX2-COUNT-8:    vector.load %{{.*}} : memref<?x?x?x?xf32, {{.*}}>, vector<8xf32>
+// AVX2:            vector.fma {{.*}} : vector<8xf32>
 
 // A full tile carries no predicate ...
 // CHECK-LABEL: func.func private @{{.*}}_softmax_full(
