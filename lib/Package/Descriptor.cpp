@@ -143,7 +143,7 @@ Constant *DescriptorBuilder::buildLevel(const LevelDesc &level) {
                               i64(level.scratchBytes), i64(level.packedBytes),
                               i64(level.stackRows), i64(level.stateBytes),
                               function(level.packSymbol), function(level.attendSymbol),
-                              function(level.combineSymbol)});
+                              function(level.combineSymbol), function(level.fillSymbol)});
 }
 
 Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {

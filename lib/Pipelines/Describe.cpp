@@ -352,11 +352,11 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   desc.classifySymbol = getClassifySymbol(kernel, index);
   for (const CPULevel *level : levels) {
     KernelShape shape(plan, *level);
-    desc.levels.push_back({level->id, level->name.str(), shape.scratchBytes,
-                           shape.packedBytes, shape.stackRows, shape.stateBytes,
-                           getPackSymbol(kernel, index, *level),
-                           getAttendSymbol(kernel, index, *level),
-                           getCombineSymbol(kernel, index, *level)});
+    desc.levels.push_back(
+        {level->id, level->name.str(), shape.scratchBytes, shape.packedBytes,
+         shape.stackRows, shape.stateBytes, getPackSymbol(kernel, index, *level),
+         getAttendSymbol(kernel, index, *level), getCombineSymbol(kernel, index, *level),
+         getFillSymbol(kernel, index, plan, *level)});
   }
   return desc;
 }

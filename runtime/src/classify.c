@@ -54,6 +54,17 @@ int32_t sa_classify_segments(const sa_view *offsets, int32_t b, int32_t p0, int3
   return all ? kFull : kPartial;
 }
 
+void sa_fill_segments(const sa_view *offsets, int32_t b, const sa_fill_args *pairs,
+                      uint8_t *bits) {
+  const int32_t *starts = row(offsets, 0, b);
+  int64_t count = offsets->size[3];
+  sa_clear_pairs(pairs, bits);
+  int64_t end = sa_position_end(pairs);
+  int64_t at = sa_max(sa_count_up_to(starts, count, (int32_t)pairs->first_position), 1);
+  for (; at < count && starts[at - 1] < end; ++at)
+    sa_set_pairs(pairs, bits, starts[at - 1], starts[at], starts[at - 1], starts[at]);
+}
+
 /*===--- global -----------------------------------------------------------===*/
 
 /* Which of the positions [first, last] are in the ascending set: none, all, or
@@ -85,6 +96,26 @@ int32_t sa_classify_global(const sa_view *index, int32_t b, int32_t p0, int32_t 
   if (keys == kFull)
     return kFull;
   return rows == kEmpty && keys == kEmpty ? kEmpty : kPartial;
+}
+
+void sa_fill_global(const sa_view *index, int32_t b, const sa_fill_args *pairs,
+                    uint8_t *bits) {
+  const int32_t *set = row(index, 0, b);
+  int64_t count = index->size[3];
+  int64_t padding = sa_count_up_to(set, count, -1);
+  set += padding;
+  count -= padding;
+  sa_clear_pairs(pairs, bits);
+  int64_t key_end = sa_key_end(pairs), row_end = sa_position_end(pairs);
+  for (int64_t i = sa_count_below(set, count, (int32_t)pairs->first_key);
+       i < count && set[i] < key_end; ++i)
+    sa_set_pairs(pairs, bits, pairs->first_position, pairs->first_position + 1, set[i],
+                 (int64_t)set[i] + 1);
+  for (int64_t r = 1; r < pairs->rows; ++r)
+    memcpy(bits + r * pairs->row_bytes, bits, (size_t)pairs->row_bytes);
+  for (int64_t i = sa_count_below(set, count, (int32_t)pairs->first_position);
+       i < count && set[i] < row_end; ++i)
+    sa_set_pairs(pairs, bits, set[i], (int64_t)set[i] + 1, pairs->first_key, key_end);
 }
 
 /*===--- block_mask -------------------------------------------------------===*/
@@ -152,4 +183,74 @@ int32_t sa_classify_block_mask(const sa_view *indptr, const sa_view *indices,
     }
   }
   return !any ? kEmpty : all ? kFull : kPartial;
+}
+
+/* to[first, first + count) |= from[start, start + count), a few bits at a time. */
+static void copy_bits(uint8_t *to, int64_t first, const uint8_t *from, int64_t start,
+                      int64_t count) {
+  while (count > 0) {
+    int64_t step = sa_min(sa_min(8 - first % 8, 8 - start % 8), count);
+    int32_t some = from[start / 8] >> start % 8 & (0xff >> (8 - step));
+    to[first / 8] |= (uint8_t)(some << first % 8);
+    first += step;
+    start += step;
+    count -= step;
+  }
+}
+
+/* The rows [row, row_end) of a block whose first row and key are these. */
+typedef struct block {
+  int64_t first_row, row, row_end;
+  int64_t first_key, keys;
+} block;
+
+/* Copies bits of a block, whose rows are `stride` bytes apart. */
+static void copy_block(const sa_fill_args *pairs, uint8_t *bits, const uint8_t *source,
+                       int64_t stride, block part) {
+  int64_t row = (part.row - pairs->first_position + pairs->step - 1) / pairs->step;
+  int64_t first = sa_max(part.first_key, pairs->first_key);
+  int64_t end = sa_min(part.first_key + part.keys, sa_key_end(pairs));
+  for (;; ++row) {
+    int64_t p = pairs->first_position + row * pairs->step;
+    if (p >= part.row_end)
+      return;
+    uint8_t *to = bits + row * pairs->row_bytes;
+    const uint8_t *from = source + (p - part.first_row) * stride;
+    if (pairs->step == 1) {
+      copy_bits(to, first - pairs->first_key, from, first - part.first_key, end - first);
+      continue;
+    }
+    int64_t key = (first - pairs->first_key + pairs->step - 1) / pairs->step;
+    for (int64_t j = pairs->first_key + key * pairs->step; j < end;
+         j += pairs->step, ++key)
+      copy_bits(to, key, from, j - part.first_key, 1);
+  }
+}
+
+void sa_fill_block_mask(const sa_view *indptr, const sa_view *indices,
+                        const sa_view *blocks, int32_t block_rows, int32_t block_keys,
+                        int32_t b, int32_t h, const sa_fill_args *pairs, uint8_t *bits) {
+  const int32_t *begin = row(indptr, b, h), *listed = row(indices, b, h);
+  sa_clear_pairs(pairs, bits);
+  int64_t row_end =
+      sa_min(sa_position_end(pairs), (indptr->size[3] - 1) * (int64_t)block_rows);
+  int64_t key_end = sa_key_end(pairs);
+  for (int64_t p = sa_max(pairs->first_position, 0), next; p < row_end; p = next) {
+    int64_t r = p / block_rows;
+    next = sa_min((r + 1) * block_rows, row_end);
+    int64_t at = begin[r] + sa_count_below(listed + begin[r], begin[r + 1] - begin[r],
+                                           (int32_t)(pairs->first_key / block_keys));
+    for (; at < begin[r + 1] && (int64_t)listed[at] * block_keys < key_end; ++at) {
+      int64_t first = (int64_t)listed[at] * block_keys;
+      if (!blocks)
+        sa_set_pairs(pairs, bits, p, next, first, first + block_keys);
+      else
+        copy_block(pairs, bits,
+                   (const uint8_t *)blocks->data +
+                       (blocks->size[0] > 1 ? b : 0) * blocks->stride[0] +
+                       at * blocks->stride[1],
+                   blocks->stride[2],
+                   (block){r * block_rows, p, next, first, block_keys});
+    }
+  }
 }

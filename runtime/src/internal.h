@@ -11,7 +11,8 @@
  *   real                                        small services
  *   tensor, program, operands, checks           what a caller or library gave
  *   classify, random_blocks, reach              answers for generated classifiers
- *   step, tiles, bits, table                    tiles of a query tile; plan tables
+ *   step, tiles, bits                           the tiles of a query tile
+ *   band, table                                 plan tables
  *   plan, inspect                               the plan
  *   schedule, workspace, pack, attend, pool,    a run
  *   merge, run
@@ -24,6 +25,7 @@
 #include "sparse_attn/abi.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 /* Positions and key indices are i32 below this in magnitude, so that sums of
  * two of them never overflow in generated code. */
@@ -186,6 +188,7 @@ void sa_set_step(sa_plan_attention *attention, const sparse_attn_shape *shape,
 /* The real rows of one query tile and the keys it may see. */
 typedef struct sa_tile_query {
   sa_classify_fn classify; /* NULL: every pair is kept */
+  sa_fill_fn fill;         /* decides the pairs of a tile; NULL: bisect them */
   sa_mask_context context;
   int32_t b, h;
   int32_t p0, rows; /* positions p0, p0 + step, ...; rows is 0 where there is none */
@@ -217,10 +220,57 @@ typedef bool (*sa_tile_sink)(void *context, int32_t first, int32_t tiles,
  * as one run. Returns false where the sink stopped it. */
 bool sa_enumerate_tiles(const sa_tile_query *query, sa_tile_sink sink, void *context);
 
+/* Bytes of a bit tile of `tile_rows` rows. */
+static inline size_t sa_bits_bytes(const sa_tile_query *query, int32_t tile_rows) {
+  return (size_t)tile_rows * (size_t)query->tile_keys / 8;
+}
+
 /* Fills the zeroed bit tile of key tile `tile`, and says what it holds: FULL is
  * every pair of a whole tile. */
 sparse_attn_tile_class sa_fill_bits(const sa_tile_query *query, int32_t tile,
                                     uint8_t *bits);
+
+/* Sets bits [first, first + count) of a row. */
+void sa_set_bits(uint8_t *row, int32_t first, int32_t count);
+
+/* Sets keys [first, end) of rows [row, row_end) of `bits`; all in absolute terms,
+ * and as far as they are among `pairs`. */
+void sa_set_pairs(const sa_fill_args *pairs, uint8_t *bits, int64_t row, int64_t row_end,
+                  int64_t first, int64_t end);
+
+/* One past the last position, and the last key, of `pairs`. */
+static inline int64_t sa_position_end(const sa_fill_args *pairs) {
+  return pairs->first_position + pairs->step * (pairs->rows - 1) + 1;
+}
+static inline int64_t sa_key_end(const sa_fill_args *pairs) {
+  return pairs->first_key + pairs->step * (pairs->keys - 1) + 1;
+}
+
+static inline void sa_clear_pairs(const sa_fill_args *pairs, uint8_t *bits) {
+  memset(bits, 0, (size_t)(pairs->rows * pairs->row_bytes));
+}
+
+/*===--- band.c -----------------------------------------------------------===*/
+
+/* Neighbouring query tiles of one residue class of one (b, h): a single one, or
+ * several whole ones. */
+typedef struct sa_band {
+  sa_tile_query query; /* of their rows together */
+  int32_t tile_rows, row_tiles;
+} sa_band;
+
+enum { SA_BAND_TILES = 16 };
+
+/* The lists of a band. */
+typedef struct sa_band_lists {
+  sa_buffer runs[SA_BAND_TILES]; /* sa_run, without hops */
+  sa_buffer *bits;               /* where bit tiles are appended; lists share them */
+  sparse_attn_status status;
+} sa_band_lists;
+
+/* Fills lists->runs for band->row_tiles <= SA_BAND_TILES. OUT_OF_MEMORY, or
+ * OVERFLOW where there are more bit tiles than a run can number. */
+sparse_attn_status sa_list_band(const sa_band *band, sa_band_lists *lists);
 
 /*===--- plan.c, table.c --------------------------------------------------===*/
 

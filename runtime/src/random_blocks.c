@@ -18,8 +18,6 @@
 #include "internal.h"
 #include "search.h"
 
-#include <string.h>
-
 enum {
   kEmpty = SPARSE_ATTN_TILE_EMPTY,
   kFull = SPARSE_ATTN_TILE_FULL,
@@ -42,9 +40,9 @@ static int32_t draw(const draw_key *key, int32_t i) {
 
 /*===--- Few draws: kept sorted -------------------------------------------===*/
 
-/* A tile asks for the same one or two query blocks some hundred times, so that
- * each thread keeps the last few draws. */
-enum { kMostKept = 128, kKeptSets = 4 };
+/* A band of query tiles asks for the same query blocks some hundred times, so that
+ * each thread keeps the last draws. */
+enum { kMostKept = 128, kKeptSets = 32 };
 
 typedef struct draw_set {
   draw_key key;
@@ -76,16 +74,22 @@ static bool is_same(const draw_key *a, const draw_key *b) {
          a->total == b->total && a->count == b->count && a->seed == b->seed;
 }
 
-/* Class of key blocks [first, last]. */
-static int32_t classify_kept(const draw_key *key, int32_t first, int32_t last) {
+/* The blocks drawn for `key`, key->count of them, ascending. */
+static const int32_t *find_drawn(const draw_key *key) {
   draw_set *set = &kept_sets[key->query_block % kKeptSets];
   if (!set->valid || !is_same(&set->key, key)) {
     set->key = *key;
     draw_all(set);
     set->valid = true;
   }
-  int64_t begin = sa_count_below(set->blocks, key->count, first);
-  int64_t hits = sa_count_up_to(set->blocks + begin, key->count - begin, last);
+  return set->blocks;
+}
+
+/* Class of key blocks [first, last]. */
+static int32_t classify_kept(const draw_key *key, int32_t first, int32_t last) {
+  const int32_t *blocks = find_drawn(key);
+  int64_t begin = sa_count_below(blocks, key->count, first);
+  int64_t hits = sa_count_up_to(blocks + begin, key->count - begin, last);
   if (!hits)
     return kEmpty;
   return hits == (int64_t)last - first + 1 ? kFull : kPartial;
@@ -144,4 +148,38 @@ int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
     all = all && kind == kFull;
   }
   return !any ? kEmpty : all ? kFull : kPartial;
+}
+
+/*===--- Bits -------------------------------------------------------------===*/
+
+/* Sets key block `drawn` for the rows of a query block. */
+static void set_block(const sa_fill_args *pairs, uint8_t *bits, int64_t query,
+                      int64_t drawn, int64_t block) {
+  sa_set_pairs(pairs, bits, query * block, (query + 1) * block, drawn * block,
+               (drawn + 1) * block);
+}
+
+void sa_fill_random_blocks(int32_t block, int32_t count, int64_t seed, int32_t plane,
+                           int32_t keys, const sa_fill_args *pairs, uint8_t *bits) {
+  int32_t total = keys / block + (keys % block != 0);
+  sa_clear_pairs(pairs, bits);
+  int32_t p0 = (int32_t)pairs->first_position, p1 = (int32_t)sa_position_end(pairs) - 1;
+  int32_t j0 = (int32_t)pairs->first_key, j1 = (int32_t)sa_key_end(pairs) - 1;
+  if (total <= count)
+    sa_set_pairs(pairs, bits, p0, (int64_t)p1 + 1, j0, (int64_t)j1 + 1);
+  if (total <= count || count <= 0)
+    return;
+  for (int32_t q = floor_div(p0, block); q <= floor_div(p1, block); ++q) {
+    draw_key key = {seed, plane, total, count, (uint32_t)q};
+    if (count <= kMostKept) {
+      const int32_t *drawn = find_drawn(&key);
+      for (int64_t i = sa_count_below(drawn, count, j0 / block);
+           i < count && drawn[i] <= j1 / block; ++i)
+        set_block(pairs, bits, q, drawn[i], block);
+      continue;
+    }
+    for (int32_t i = j0 / block; i <= j1 / block; ++i)
+      if (is_drawn(&key, i))
+        set_block(pairs, bits, q, i, block);
+  }
 }

@@ -72,6 +72,53 @@ int32_t sa_classify_reach(const void *table, int32_t b, int32_t p0, int32_t p1,
   return !any ? kEmpty : all ? kFull : kPartial;
 }
 
+/*===--- Bits -------------------------------------------------------------===*/
+
+/* Sets the keys that positions [p, end), of `slot`, reach. */
+static void set_slot(const sa_reach *reach, int32_t slot, const sa_fill_args *pairs,
+                     uint8_t *bits, int64_t p, int64_t end) {
+  int64_t begin = reach->slot_begin[slot];
+  int64_t last = reach->slot_begin[slot + 1];
+  int64_t at = begin + sa_max(0, sa_count_up_to(reach->interval_first + begin,
+                                                last - begin, (int32_t)pairs->first_key) -
+                                     1);
+  int64_t key_end = sa_key_end(pairs);
+  for (; at < last && reach->interval_first[at] < key_end; ++at)
+    sa_set_pairs(pairs, bits, p, end, reach->interval_first[at], reach->interval_end[at]);
+}
+
+/* Positions [p, end) that are in no chunk see themselves only. */
+static void set_outside(const sa_fill_args *pairs, uint8_t *bits, int64_t p,
+                        int64_t end) {
+  for (; p < end; ++p)
+    sa_set_pairs(pairs, bits, p, p + 1, p, p + 1);
+}
+
+void sa_fill_reach(const void *table, int32_t b, const sa_fill_args *pairs,
+                   uint8_t *bits) {
+  const sa_reach *reach = table;
+  const sa_reach_batch *batch = batch_of(reach, b);
+  int64_t begin = batch->start[0], end = batch->start[batch->chunk_count];
+  int64_t first = pairs->first_position, last = sa_position_end(pairs);
+  sa_clear_pairs(pairs, bits);
+  set_outside(pairs, bits, first, sa_min(last, begin));
+  set_outside(pairs, bits, sa_max(first, end), last);
+  int64_t p = sa_max(first, begin);
+  last = sa_min(last, end);
+  if (p >= last)
+    return;
+  int64_t chunk = sa_count_up_to(batch->start, batch->chunk_count, (int32_t)p) - 1;
+  while (p < last) {
+    int32_t slot = batch->slot[chunk];
+    int64_t next;
+    do
+      next = batch->start[++chunk];
+    while (next < last && batch->slot[chunk] == slot);
+    set_slot(reach, slot, pairs, bits, p, next);
+    p = next;
+  }
+}
+
 /*===--- Distances --------------------------------------------------------===*/
 
 static const uint16_t kUnreachable = 0xffff;

@@ -22,20 +22,12 @@
 typedef struct building {
   const sparse_attn_plan *plan;
   const sa_plan_attention *attention;
-  const sa_reach *distances;     /* for hop tiles, or NULL */
-  size_t bits_bytes, hops_bytes; /* of a tile */
+  const sa_reach *distances; /* for hop tiles, or NULL */
+  size_t hops_bytes;         /* of a tile */
   sa_tile_table *table;
   _Atomic int64_t next;
   _Atomic int failed; /* a sparse_attn_status */
 } building;
-
-/* One list being filled. */
-typedef struct list_filling {
-  building *build;
-  sa_table_piece *piece;
-  const sa_tile_query *query;
-  int64_t runs;
-} list_filling;
 
 /* Bit and hop tiles are numbered by i32 in a run. */
 static bool fits_i32(size_t bytes, size_t tile_bytes) {
@@ -47,11 +39,14 @@ static bool fail(building *build, sparse_attn_status status) {
   return false;
 }
 
-static bool append_hops(list_filling *fill, int32_t first, int32_t tiles) {
-  building *build = fill->build;
-  const sa_tile_query *query = fill->query;
-  for (int32_t tile = first; tile < first + tiles; ++tile) {
-    uint16_t *room = sa_buffer_extend(&fill->piece->hops, build->hops_bytes);
+/* The distances of the pairs of `run`. */
+static bool append_hops(building *build, sa_table_piece *piece,
+                        const sa_tile_query *query, sa_run *run) {
+  if (!fits_i32(piece->hops.size, build->hops_bytes))
+    return fail(build, SPARSE_ATTN_OVERFLOW);
+  run->hops = (int32_t)(piece->hops.size / build->hops_bytes);
+  for (int32_t tile = run->first_tile; tile < run->first_tile + run->tiles; ++tile) {
+    uint16_t *room = sa_buffer_extend(&piece->hops, build->hops_bytes);
     if (!room)
       return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
     int32_t rows = query->rows;
@@ -65,96 +60,87 @@ static bool append_hops(list_filling *fill, int32_t first, int32_t tiles) {
   return true;
 }
 
-/* Appends tiles of one kind; `mask` as in sa_run. */
-static bool append_run(list_filling *fill, int32_t first, int32_t tiles, int32_t mask) {
-  building *build = fill->build;
-  sa_table_piece *piece = fill->piece;
-  sa_run *last = fill->runs > 0
-                     ? (sa_run *)(piece->runs.data + piece->runs.size - sizeof(*last))
-                     : NULL;
-  if (last && last->first_tile + last->tiles == first &&
-      (last->mask >= 0) == (mask >= 0)) {
-    last->tiles += tiles;
-  } else {
-    if (build->distances && !fits_i32(piece->hops.size, build->hops_bytes))
-      return fail(build, SPARSE_ATTN_OVERFLOW);
-    sa_run *run = sa_buffer_extend(&piece->runs, sizeof(*run));
-    if (!run)
-      return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
-    run->first_tile = first;
-    run->tiles = tiles;
-    run->mask = mask;
-    run->hops = build->distances ? (int32_t)(piece->hops.size / build->hops_bytes) : -1;
-    ++fill->runs;
-  }
-  return !build->distances || append_hops(fill, first, tiles);
-}
-
-/* A tile that the classifier could not decide: asks for its pairs. */
-static bool append_partial(list_filling *fill, int32_t tile) {
-  building *build = fill->build;
-  sa_buffer *bits = &fill->piece->bits;
-  if (!fits_i32(bits->size, build->bits_bytes))
-    return fail(build, SPARSE_ATTN_OVERFLOW);
-  int32_t mask = (int32_t)(bits->size / build->bits_bytes);
-  uint8_t *room = sa_buffer_extend(bits, build->bits_bytes);
+/* Moves the runs of one list of a band into its piece. */
+static bool append_list(building *build, sa_table_piece *piece, int64_t list,
+                        const sa_buffer *runs) {
+  sa_tile_table *table = build->table;
+  int64_t row_tiles = build->attention->row_tiles, plane = list / row_tiles;
+  table->list_begin[list] = (int64_t)(piece->runs.size / sizeof(sa_run));
+  if (runs->size == 0)
+    return true;
+  sa_run *room = sa_buffer_extend(&piece->runs, runs->size);
   if (!room)
     return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
-  memset(room, 0, build->bits_bytes);
-  sparse_attn_tile_class kind = sa_fill_bits(fill->query, tile, room);
-  if (kind == SPARSE_ATTN_TILE_PARTIAL)
-    return append_run(fill, tile, 1, mask);
-  bits->size -= build->bits_bytes;
-  return kind == SPARSE_ATTN_TILE_EMPTY || append_run(fill, tile, 1, SA_RUN_FULL);
-}
-
-static bool take_tiles(void *context, int32_t first, int32_t tiles,
-                       sparse_attn_tile_class kind) {
-  list_filling *fill = context;
-  if (kind == SPARSE_ATTN_TILE_FULL)
-    return append_run(fill, first, tiles, SA_RUN_FULL);
-  for (int32_t tile = first; tile < first + tiles; ++tile)
-    if (!append_partial(fill, tile))
+  memcpy(room, runs->data, runs->size);
+  if (!build->distances)
+    return true;
+  sa_tile_query query = sa_plan_query(build->plan, build->attention, plane / table->heads,
+                                      plane % table->heads, list % row_tiles);
+  for (size_t i = 0; i < runs->size / sizeof(sa_run); ++i)
+    if (!append_hops(build, piece, &query, &room[i]))
       return false;
   return true;
 }
 
-static bool fill_list(building *build, sa_table_piece *piece, int64_t list) {
+/* The band that begins with `list`, of at most `most` lists. */
+static sa_band begin_band(const building *build, int64_t list, int64_t most) {
+  const sa_plan_attention *attention = build->attention;
+  const sa_tile_table *table = build->table;
+  int64_t plane = list / attention->row_tiles, first = list % attention->row_tiles;
+  int64_t b = plane / table->heads, h = plane % table->heads;
+  sa_band band = {.query = sa_plan_query(build->plan, attention, b, h, first),
+                  .tile_rows = attention->code->tile_rows};
+  int64_t residue = first / attention->class_row_tiles;
+  int64_t members = sa_plan_entry(attention, b).rows - residue;
+  int64_t whole = sa_ceil_div(sa_max(members, 0), attention->step) / band.tile_rows -
+                  first % attention->class_row_tiles;
+  band.row_tiles = (int32_t)sa_max(1, sa_min(sa_min(most, SA_BAND_TILES), whole));
+  if (band.row_tiles > 1)
+    band.query.rows = band.row_tiles * band.tile_rows;
+  return band;
+}
+
+static bool fill_piece(building *build, int64_t index, sa_band_lists *lists) {
   sa_tile_table *table = build->table;
-  int64_t row_tiles = build->attention->row_tiles;
-  int64_t plane = list / row_tiles;
-  sa_tile_query query = sa_plan_query(build->plan, build->attention, plane / table->heads,
-                                      plane % table->heads, list % row_tiles);
-  list_filling fill = {build, piece, &query, 0};
-  table->list_begin[list] = (int64_t)(piece->runs.size / sizeof(sa_run));
-  return sa_enumerate_tiles(&query, take_tiles, &fill);
+  sa_table_piece *piece = &table->pieces[index];
+  int64_t list = index * table->lists_per_piece;
+  int64_t end = sa_min(list + table->lists_per_piece, table->lists);
+  lists->bits = &piece->bits;
+  while (list < end) {
+    sa_band band = begin_band(build, list, end - list);
+    sparse_attn_status status = sa_list_band(&band, lists);
+    if (status)
+      return fail(build, status);
+    for (int32_t i = 0; i < band.row_tiles; ++i)
+      if (!append_list(build, piece, list++, &lists->runs[i]))
+        return false;
+  }
+  sa_buffer_trim(&piece->runs);
+  sa_buffer_trim(&piece->bits);
+  sa_buffer_trim(&piece->hops);
+  return true;
 }
 
 static void fill_pieces(void *argument, int worker) {
   building *build = argument;
-  sa_tile_table *table = build->table;
+  sa_band_lists lists = {0};
   (void)worker;
   for (;;) {
-    int64_t index = atomic_fetch_add_explicit(&build->next, 1, memory_order_relaxed);
-    if (index >= table->piece_count ||
-        atomic_load_explicit(&build->failed, memory_order_relaxed))
-      return;
-    sa_table_piece *piece = &table->pieces[index];
-    int64_t first = index * table->lists_per_piece;
-    int64_t end = sa_min(first + table->lists_per_piece, table->lists);
-    for (int64_t list = first; list < end; ++list)
-      if (!fill_list(build, piece, list))
-        return;
-    sa_buffer_trim(&piece->runs);
-    sa_buffer_trim(&piece->bits);
-    sa_buffer_trim(&piece->hops);
+    int64_t taken = atomic_fetch_add_explicit(&build->next, 1, memory_order_relaxed);
+    /* The last rows keep most keys where a mask is causal, so they come first. */
+    int64_t index = build->table->piece_count - 1 - taken;
+    if (index < 0 || atomic_load_explicit(&build->failed, memory_order_relaxed) ||
+        !fill_piece(build, index, &lists))
+      break;
   }
+  for (int32_t i = 0; i < SA_BAND_TILES; ++i)
+    free(lists.runs[i].data);
 }
 
 static sparse_attn_status fill_table(building *build, const sparse_attn_options *options,
                                      int workers) {
-  /* Enough pieces to balance, few enough that their buffers are not small. */
-  enum { kPieces = 256, kMostLists = 64 };
+  /* Enough pieces to balance, few enough that bands are high. */
+  enum { kPieces = 32, kMostLists = 64 };
   sa_tile_table *table = build->table;
   table->lists_per_piece = sa_max(1, sa_min(kMostLists, table->lists / kPieces));
   table->piece_count = sa_ceil_div(table->lists, table->lists_per_piece);
@@ -276,7 +262,6 @@ static sparse_attn_status build_table(const sparse_attn_plan *plan,
   if (code->hop_table >= 0 && code->hop_table < code->table_count)
     build.distances = attention->tables[code->hop_table];
   size_t pairs = (size_t)code->tile_rows * (size_t)code->tile_keys;
-  build.bits_bytes = pairs / 8;
   build.hops_bytes = pairs * sizeof(uint16_t);
   table->list_begin = sa_allocate(lists, sizeof(int64_t));
   if (!table->list_begin)

@@ -13,6 +13,7 @@
 #ifndef SPARSE_ATTN_CONVERSION_KERNELVALUES_H
 #define SPARSE_ATTN_CONVERSION_KERNELVALUES_H
 
+#include "dialect/BlockPlan/BlockPlan.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "sparse_attn/Target/CPULevel.h"
 #include "llvm/ADT/DenseMap.h"
@@ -42,6 +43,15 @@ std::string getAttendSymbol(mlir::func::FuncOp kernel, unsigned index,
                             const CPULevel &level);
 std::string getCombineSymbol(mlir::func::FuncOp kernel, unsigned index,
                              const CPULevel &level);
+
+/// Empty where there is none: the pairs of a compile-time mask are decided by the
+/// kernel, and the runtime bisects for masks that canFill refuses.
+std::string getFillSymbol(mlir::func::FuncOp kernel, unsigned index,
+                          block_plan::AttentionOp plan, const CPULevel &level);
+
+/// Whether the pairs of a plan's tiles can be decided a vector of keys at a time: the
+/// mask is known at plan time, and its helpers are asked about the tile's own pairs.
+bool canFill(block_plan::AttentionOp plan);
 
 /// The kernels of a module: its public functions with a body.
 llvm::SmallVector<mlir::func::FuncOp> getKernels(mlir::ModuleOp module);

@@ -65,6 +65,7 @@ struct LevelDesc {
   std::string packSymbol;    ///< an sa_pack_fn
   std::string attendSymbol;  ///< an sa_attend_fn
   std::string combineSymbol; ///< an sa_attend_fn
+  std::string fillSymbol;    ///< an sa_fill_fn, or empty
 };
 
 /// sa_attention.

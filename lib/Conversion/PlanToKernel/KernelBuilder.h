@@ -14,6 +14,7 @@
 #define SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H
 
 #include "dialect/SparseAttn/TileBuilder.h"
+#include "mlir/IR/IRMapping.h"
 #include "sparse_attn/Conversion/KernelShape.h"
 #include "sparse_attn/Conversion/KernelValues.h"
 #include "sparse_attn/Conversion/Passes.h"
@@ -106,6 +107,9 @@ public:
   mlir::Value tailMask(int64_t count, int64_t lanes);
 };
 
+/// The last arguments of a classifier and of its helpers: p0, p1, j0, j1.
+inline constexpr size_t kPairArguments = 4;
+
 /// Clones a region of a block plan, for all of `arguments` at once: those that
 /// are vectors make what depends on them vectors of `lanes`.
 class RegionCloner {
@@ -119,13 +123,29 @@ public:
   /// Lanes that may be read from memory; null: all.
   mlir::Value inBounds;
 
+  /// Whether keys that are neighbours in a vector are neighbours in memory.
+  bool neighbours = true;
+  /// Values of the region that are known already.
+  mlir::IRMapping known;
+
+  /// Clones here what depends on none of the arguments that are null, and knows it
+  /// from now on.
+  void hoist(mlir::Region &region, mlir::ValueRange arguments);
+
+  /// Calls the function that decides all pairs of a tile as `helper` decides a
+  /// rectangle of them (abi.h). The helper's other arguments have to be known.
+  void callFill(block_plan::HelperOp helper, mlir::Value pairs, mlir::Value bits);
+
   /// What the region yields for these block arguments.
   llvm::SmallVector<mlir::Value> clone(mlir::Region &region, mlir::ValueRange arguments);
 
 private:
   mlir::Value cloneExtract(mlir::Operation *op, mlir::IRMapping &mapping,
                            mlir::Region &region);
-  mlir::Value cloneHelper(block_plan::HelperOp op, mlir::IRMapping &mapping);
+  llvm::SmallVector<mlir::Value> getArguments(block_plan::HelperOp op, size_t count,
+                                              mlir::IRMapping &mapping);
+  mlir::func::CallOp callRuntime(llvm::StringRef symbol, mlir::ValueRange arguments,
+                                 mlir::TypeRange results);
   void cloneOp(mlir::Operation *op, mlir::IRMapping &mapping, mlir::Region &region);
   mlir::Value lookup(mlir::Value value, mlir::IRMapping &mapping);
 
@@ -152,6 +172,9 @@ struct AttendContext {
   /// see, and leave, natural scores.
   double getLog2Factor() const;
 };
+
+/// Only where canFill(context.plan).
+void buildFill(const AttendContext &context, llvm::StringRef symbol);
 
 /// The arguments of a call (an sa_attend_args) and the arrays of its scratch.
 struct Frame {

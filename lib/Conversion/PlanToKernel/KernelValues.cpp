@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparse_attn/Conversion/KernelValues.h"
-#include "dialect/BlockPlan/BlockPlan.h"
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "mlir/IR/BuiltinOps.h"
 
@@ -47,6 +46,12 @@ std::string sparse_attn::getAttendSymbol(func::FuncOp kernel, unsigned index,
 std::string sparse_attn::getCombineSymbol(func::FuncOp kernel, unsigned index,
                                           const CPULevel &level) {
   return getSymbol(kernel, index, ("combine_" + level.name).str());
+}
+
+std::string sparse_attn::getFillSymbol(func::FuncOp kernel, unsigned index,
+                                       block_plan::AttentionOp plan,
+                                       const CPULevel &level) {
+  return canFill(plan) ? getSymbol(kernel, index, ("fill_" + level.name).str()) : "";
 }
 
 SmallVector<func::FuncOp> sparse_attn::getKernels(ModuleOp module) {

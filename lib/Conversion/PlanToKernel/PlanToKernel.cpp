@@ -96,6 +96,8 @@ struct ConvertPlanToKernel
       buildPack(context, packTile, getPackSymbol(kernel, index, *facts));
       buildAttend(context, packTile, symbol);
       buildCombine(context, getCombineSymbol(kernel, index, *facts));
+      if (std::string fill = getFillSymbol(kernel, index, plan, *facts); !fill.empty())
+        buildFill(context, fill);
     });
   }
 };

@@ -13,13 +13,19 @@
 
 #include "KernelBuilder.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/IRMapping.h"
 #include "sparse_attn/abi.h"
 
 using namespace mlir;
 using namespace sparse_attn;
 
+static constexpr StringLiteral kClassifyPrefix = "sa_classify_";
+static constexpr StringLiteral kFillPrefix = "sa_fill_";
+
 static bool isVector(Value value) { return isa<VectorType>(value.getType()); }
+
+static size_t countArguments(block_plan::HelperOp op) {
+  return op.getArguments().size() + op.getAbsent().size();
+}
 
 Value RegionCloner::lookup(Value value, IRMapping &mapping) {
   if (Value mapped = mapping.lookupOrNull(value))
@@ -30,12 +36,24 @@ Value RegionCloner::lookup(Value value, IRMapping &mapping) {
   return constant->getResult(0);
 }
 
+void RegionCloner::hoist(Region &region, ValueRange arguments) {
+  for (auto [formal, actual] : llvm::zip_equal(region.getArguments(), arguments))
+    if (actual)
+      known.map(formal, actual);
+  for (Operation &op : region.front().without_terminator())
+    if (llvm::all_of(op.getOperands(), [&](Value operand) {
+          return known.contains(operand) || !region.isAncestor(operand.getParentRegion());
+        }))
+      cloneOp(&op, known, region);
+}
+
 SmallVector<Value> RegionCloner::clone(Region &region, ValueRange arguments) {
-  IRMapping mapping;
+  IRMapping mapping = known;
   mapping.map(region.getArguments(), arguments);
   Block &block = region.front();
   for (Operation &op : block.without_terminator())
-    cloneOp(&op, mapping, region);
+    if (!llvm::all_of(op.getResults(), [&](Value x) { return known.contains(x); }))
+      cloneOp(&op, mapping, region);
   SmallVector<Value> results;
   for (Value value : block.getTerminator()->getOperands())
     results.push_back(lookup(value, mapping));
@@ -47,7 +65,11 @@ void RegionCloner::cloneOp(Operation *op, IRMapping &mapping, Region &region) {
     return mapping.map(size.getResult(),
                        size.getOf() == block_plan::PlanSize::Keys ? keys : heads);
   if (auto helper = dyn_cast<block_plan::HelperOp>(op))
-    return mapping.map(helper.getResult(), cloneHelper(helper, mapping));
+    return mapping.map(helper.getResult(),
+                       callRuntime(helper.getCallee(),
+                                   getArguments(helper, countArguments(helper), mapping),
+                                   kernel.builder.getI32Type())
+                           .getResult(0));
   if (auto dim = dyn_cast<tensor::DimOp>(op)) {
     auto type = cast<RankedTensorType>(dim.getSource().getType());
     int64_t axis = *dim.getConstantIndex() + 4 - type.getRank();
@@ -75,11 +97,13 @@ void RegionCloner::cloneOp(Operation *op, IRMapping &mapping, Region &region) {
   mapping.map(op->getResults(), clone->getResults());
 }
 
-/// Whether `value` is the region's last argument (the key) as an index.
-static bool isKey(Value value, Region &region) {
+/// Whether `value` is the key, which the region's last argument stands for, as an
+/// index.
+static bool isKey(Value value, Region &region, const IRMapping &mapping) {
   if (auto cast = value.getDefiningOp<arith::IndexCastOp>())
     value = cast.getIn();
-  return value == region.getArguments().back();
+  return isa<BlockArgument>(value) &&
+         mapping.lookup(value) == mapping.lookup(region.getArguments().back());
 }
 
 Value RegionCloner::cloneExtract(Operation *op, IRMapping &mapping, Region &region) {
@@ -102,7 +126,7 @@ Value RegionCloner::cloneExtract(Operation *op, IRMapping &mapping, Region &regi
   Value zero =
       arith::ConstantOp::create(builder, kernel.loc, builder.getZeroAttr(result));
   Value mask = inBounds ? inBounds : kernel.tailMask(lanes, lanes);
-  bool contiguous = isKey(extract.getIndices().back(), region);
+  bool contiguous = neighbours && isKey(extract.getIndices().back(), region, mapping);
   for (Value index : llvm::drop_end(indices))
     contiguous &= !isVector(index);
   if (contiguous) {
@@ -116,16 +140,17 @@ Value RegionCloner::cloneExtract(Operation *op, IRMapping &mapping, Region &regi
                                   mask, zero);
 }
 
-Value RegionCloner::cloneHelper(block_plan::HelperOp op, IRMapping &mapping) {
-  OpBuilder &builder = kernel.builder;
-  Type pointer = LLVM::LLVMPointerType::get(builder.getContext());
+/// The first `count` arguments, not counting the plan table in front of them.
+SmallVector<Value> RegionCloner::getArguments(block_plan::HelperOp op, size_t count,
+                                              IRMapping &mapping) {
+  Type pointer = LLVM::LLVMPointerType::get(op.getContext());
   SmallVector<Value> arguments;
   if (std::optional<int64_t> table = op.getTable())
     arguments.push_back(kernel.pointerField(tables, *table * sizeof(void *)));
-  size_t next = 0, total = op.getArguments().size() + op.getAbsent().size();
-  for (size_t i = 0; i < total; ++i) {
+  size_t next = 0;
+  for (size_t i = 0; i < count; ++i) {
     if (llvm::is_contained(op.getAbsent(), static_cast<int64_t>(i))) {
-      arguments.push_back(LLVM::ZeroOp::create(builder, kernel.loc, pointer));
+      arguments.push_back(LLVM::ZeroOp::create(kernel.builder, kernel.loc, pointer));
       continue;
     }
     Value argument = op.getArguments()[next++];
@@ -134,15 +159,29 @@ Value RegionCloner::cloneHelper(block_plan::HelperOp op, IRMapping &mapping) {
     else
       arguments.push_back(lookup(argument, mapping));
   }
+  return arguments;
+}
+
+func::CallOp RegionCloner::callRuntime(StringRef symbol, ValueRange arguments,
+                                       TypeRange results) {
+  OpBuilder &builder = kernel.builder;
   auto module = builder.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
-  if (!module.lookupSymbol(op.getCallee())) {
+  if (!module.lookupSymbol(symbol)) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(module.getBody());
-    auto type =
-        builder.getFunctionType(ValueRange(arguments).getTypes(), builder.getI32Type());
-    func::FuncOp::create(builder, kernel.loc, op.getCallee(), type).setPrivate();
+    auto type = builder.getFunctionType(arguments.getTypes(), results);
+    func::FuncOp::create(builder, kernel.loc, symbol, type).setPrivate();
   }
-  return func::CallOp::create(builder, kernel.loc, op.getCallee(), builder.getI32Type(),
-                              arguments)
-      .getResult(0);
+  return func::CallOp::create(builder, kernel.loc, symbol, results, arguments);
+}
+
+void RegionCloner::callFill(block_plan::HelperOp helper, Value pairs, Value bits) {
+  SmallVector<Value> arguments =
+      getArguments(helper, countArguments(helper) - kPairArguments, known);
+  arguments.append({pairs, bits});
+  StringRef name = helper.getCallee();
+  bool classifies = name.consume_front(kClassifyPrefix);
+  assert(classifies && "a helper of the runtime");
+  (void)classifies;
+  callRuntime((kFillPrefix + name).str(), arguments, {});
 }

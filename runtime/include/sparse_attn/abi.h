@@ -61,6 +61,20 @@ typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b, int
  * t / class_tiles. With step 1 there is one class and tiles are plain intervals;
  * a larger one makes the tiles of a mask of that period dense. */
 
+/* Decides every pair of one tile: positions first_position, first_position + step,
+ * ... x keys first_key, first_key + step, ... Writes row after row of bits, the first
+ * key in the lowest bit; bits past the last key are 0. */
+typedef struct sa_fill_args {
+  const sa_mask_context *context;
+  uint8_t *bits;
+  int64_t row_bytes; /* tile_keys / 8 */
+  int64_t b, h;
+  int64_t first_position, rows;
+  int64_t first_key, keys;
+  int64_t step;
+} sa_fill_args;
+typedef void (*sa_fill_fn)(const sa_fill_args *args);
+
 /* Packs `keys` keys and values of key/value head `kv_head`, from first_key on, into
  * one tile of sa_level::packed_bytes, whose layout the level chooses; missing keys
  * become zeros. */
@@ -124,6 +138,7 @@ typedef struct sa_level {
   sa_pack_fn pack;
   sa_attend_fn attend;
   sa_attend_fn combine; /* reads no runs and no keys */
+  sa_fill_fn fill; /* NULL: bisect with the classifier */
 } sa_level;
 
 /* Tables that a mask needs beside its operands; built by the runtime when a
@@ -263,6 +278,25 @@ SPARSE_ATTN_API int32_t sa_classify_random_blocks(int32_t block, int32_t count,
 /* graph_hop and hop_decay: `table` as built for SA_TABLE_REACH. */
 SPARSE_ATTN_API int32_t sa_classify_reach(const void *table, int32_t b, int32_t p0,
                                           int32_t p1, int32_t j0, int32_t j1);
+
+/*===--- Helpers that generated fill functions call -----------------------===*
+ * sa_fill_X decides every pair of `pairs` as sa_classify_X does, but writes to
+ * `bits`; pairs->context and pairs->bits are not read. It takes the arguments of
+ * sa_classify_X but p0, p1, j0 and j1, then these two.                       */
+
+SPARSE_ATTN_API void sa_fill_segments(const sa_view *offsets, int32_t b,
+                                      const sa_fill_args *pairs, uint8_t *bits);
+SPARSE_ATTN_API void sa_fill_global(const sa_view *index, int32_t b,
+                                    const sa_fill_args *pairs, uint8_t *bits);
+SPARSE_ATTN_API void sa_fill_block_mask(const sa_view *indptr, const sa_view *indices,
+                                        const sa_view *blocks, int32_t block_rows,
+                                        int32_t block_keys, int32_t b, int32_t h,
+                                        const sa_fill_args *pairs, uint8_t *bits);
+SPARSE_ATTN_API void sa_fill_random_blocks(int32_t block, int32_t count, int64_t seed,
+                                           int32_t plane, int32_t keys,
+                                           const sa_fill_args *pairs, uint8_t *bits);
+SPARSE_ATTN_API void sa_fill_reach(const void *table, int32_t b,
+                                   const sa_fill_args *pairs, uint8_t *bits);
 
 #ifdef __cplusplus
 }

@@ -68,6 +68,14 @@ void compareLevels(const sa_attention &found, const AttentionDesc &expected) {
     EXPECT_EQ(scratch, e.level == SA_LEVEL_AVX2 ? 22 : 25);
     f.combine(&attend);
     EXPECT_EQ(scratch, e.level == SA_LEVEL_AVX2 ? 32 : 35);
+    ASSERT_EQ(f.fill == nullptr, e.fillSymbol.empty());
+    if (!f.fill)
+      continue;
+    uint8_t bits = 0;
+    sa_fill_args fill{};
+    fill.bits = &bits;
+    f.fill(&fill);
+    EXPECT_EQ(bits, 35);
   }
 }
 

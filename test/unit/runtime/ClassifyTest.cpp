@@ -47,6 +47,35 @@ void checkLaw(const Helper &classify, const Pair &keep, int pBegin, int pEnd, in
       }
 }
 
+/// Writes the pairs of a tile: the helper under test.
+using Filler = std::function<void(const sa_fill_args *pairs, uint8_t *bits)>;
+
+/// Checks tiles of all sorts, rows and keys 1 to 3 apart, and that nothing beside
+/// them is written.
+void checkFill(const Filler &fill, const Pair &keep, int pBegin, int pEnd, int keys) {
+  std::mt19937 engine(7);
+  auto below = [&](int n) { return static_cast<int>(engine() % n); };
+  for (int trial = 0; trial < 200; ++trial) {
+    // A row of 8 bytes is filled by words, shorter ones by bytes.
+    int rowBytes = trial % 2 ? 8 : 2, step = 1 + below(3);
+    int p0 = pBegin + below(pEnd - pBegin), j0 = below(keys);
+    int rows = 1 + below((pEnd - p0 + step - 1) / step);
+    int columns = 1 + below(std::min((keys - j0 + step - 1) / step, 8 * rowBytes));
+    std::vector<uint8_t> bits(static_cast<size_t>(rows + 1) * rowBytes, 0xa5);
+    sa_fill_args pairs = {nullptr, nullptr, rowBytes, 0, 0, p0, rows, j0, columns, step};
+    fill(&pairs, bits.data());
+    for (int r = 0; r < rows; ++r)
+      for (int k = 0; k < 8 * rowBytes; ++k) {
+        bool kept = bits[r * rowBytes + k / 8] >> (k % 8) & 1;
+        ASSERT_EQ(kept, k < columns && keep(p0 + step * r, j0 + step * k))
+            << "p " << p0 << " + " << step << " * " << r << ", j " << j0 << " + " << step
+            << " * " << k;
+      }
+    for (int k = 0; k < rowBytes; ++k)
+      ASSERT_EQ(bits[rows * rowBytes + k], 0xa5);
+  }
+}
+
 sa_view viewOf(const Tensor &tensor) {
   sa_view view = {nullptr, tensor.dl.data, 0, {1, 1, 1, 1}, {0, 0, 0, 0}};
   int pad = 4 - tensor.dl.ndim;
@@ -92,11 +121,14 @@ TEST(Classify, segments) {
           return static_cast<int>(s);
       return -1;
     };
+    auto keep = [&](int p, int j) { return segment(p) >= 0 && segment(p) == segment(j); };
     checkLaw([&](int p0, int p1, int j0,
                  int j1) { return sa_classify_segments(&view, 0, p0, p1, j0, j1); },
-             [&](int p, int j) { return segment(p) >= 0 && segment(p) == segment(j); },
-             -3, 14, 12,
+             keep, -3, 14, 12,
              /*exact=*/true);
+    checkFill([&](const sa_fill_args *pairs,
+                  uint8_t *bits) { sa_fill_segments(&view, 0, pairs, bits); },
+              keep, -3, 14, 12);
   }
 }
 
@@ -116,9 +148,13 @@ TEST(Classify, global) {
     auto isGlobal = [&](int t) {
       return t >= 0 && std::find(index.begin(), index.end(), t) != index.end();
     };
+    auto keep = [&](int p, int j) { return isGlobal(p) || isGlobal(j); };
     checkLaw([&](int p0, int p1, int j0,
                  int j1) { return sa_classify_global(&view, 0, p0, p1, j0, j1); },
-             [&](int p, int j) { return isGlobal(p) || isGlobal(j); }, -3, 14, 12, true);
+             keep, -3, 14, 12, true);
+    checkFill([&](const sa_fill_args *pairs,
+                  uint8_t *bits) { sa_fill_global(&view, 0, pairs, bits); },
+              keep, -3, 14, 12);
   }
 }
 
@@ -145,24 +181,31 @@ TEST(Classify, blockMask) {
         auto bitsTensor = Tensor::of({1, blocks, rows, bytes}, bits);
         sa_view indptrView = viewOf(*indptrTensor), indicesView = viewOf(*indicesTensor);
         sa_view bitsView = viewOf(*bitsTensor);
+        auto keep = [&](int p, int j) {
+          if (p < 0 || p / rows >= blockRows)
+            return false;
+          for (int i = indptr[p / rows]; i < indptr[p / rows + 1]; ++i)
+            if (indices[i] == j / keys) {
+              int key = j % keys;
+              return !withBits ||
+                     (bits[(i * rows + p % rows) * bytes + key / 8] >> (key % 8) & 1);
+            }
+          return false;
+        };
         checkLaw(
             [&](int p0, int p1, int j0, int j1) {
               return sa_classify_block_mask(&indptrView, &indicesView,
                                             withBits ? &bitsView : nullptr, rows, keys, 0,
                                             0, p0, p1, j0, j1);
             },
-            [&](int p, int j) {
-              if (p < 0 || p / rows >= blockRows)
-                return false;
-              for (int i = indptr[p / rows]; i < indptr[p / rows + 1]; ++i)
-                if (indices[i] == j / keys) {
-                  int key = j % keys;
-                  return !withBits ||
-                         (bits[(i * rows + p % rows) * bytes + key / 8] >> (key % 8) & 1);
-                }
-              return false;
+            keep, -3, 14, 12, /*exact=*/!withBits);
+        checkFill(
+            [&](const sa_fill_args *pairs, uint8_t *bits) {
+              sa_fill_block_mask(&indptrView, &indicesView,
+                                 withBits ? &bitsView : nullptr, rows, keys, 0, 0, pairs,
+                                 bits);
             },
-            -3, 14, 12, /*exact=*/!withBits);
+            keep, -3, 14, 12);
       }
     }
   }
@@ -217,13 +260,18 @@ TEST(Classify, randomBlocks) {
           for (int p = -4; p < 12; ++p)
             drawn.push_back(drawBlocks(total, count, seed, plane,
                                        p >= 0 ? p / block : -((block - 1 - p) / block)));
+          auto keep = [&](int p, int j) { return drawn[p + 4].count(j / block) > 0; };
           checkLaw(
               [&](int p0, int p1, int j0, int j1) {
                 return sa_classify_random_blocks(block, count, seed, plane, keys, p0, p1,
                                                  j0, j1);
               },
-              [&](int p, int j) { return drawn[p + 4].count(j / block) > 0; }, -4, 12,
-              keys, true);
+              keep, -4, 12, keys, true);
+          checkFill(
+              [&](const sa_fill_args *pairs, uint8_t *bits) {
+                sa_fill_random_blocks(block, count, seed, plane, keys, pairs, bits);
+              },
+              keep, -4, 12, keys);
         }
 }
 
@@ -236,6 +284,11 @@ TEST(Classify, randomBlocksWithMoreDrawsThanAreKept) {
       ASSERT_EQ(sa_classify_random_blocks(1, count, 7, 2, total, 1, 1, j, j),
                 drawn.count(j))
           << count << " " << j;
+    checkFill(
+        [&](const sa_fill_args *pairs, uint8_t *bits) {
+          sa_fill_random_blocks(1, count, 7, 2, total, pairs, bits);
+        },
+        [&](int, int j) { return drawn.count(j) > 0; }, 1, 2, total);
   }
   EXPECT_EQ(sa_classify_random_blocks(1, 600, 7, 2, 512, 0, 9, 0, 511), 1);
   EXPECT_EQ(sa_classify_random_blocks(1, 3, 7, 2, 512, 0, 400, 0, 511), 2);

@@ -567,7 +567,7 @@ TEST(Level, environmentAndProcessor) {
   setenv("SPARSE_ATTN_LEVEL", "", 1);
   EXPECT_NE(sparse_attn_kernel_level(code), nullptr);
   unsetenv("SPARSE_ATTN_LEVEL");
-  attention.levels = {{9, 0, "avx9", 64, 64, 6, 64, nullptr, nullptr, nullptr}};
+  attention.levels = {{9, 0, "avx9", 64, 64, 6, 64, nullptr, nullptr, nullptr, nullptr}};
   code = kernel.get();
   EXPECT_EQ(sparse_attn_kernel_level(code), nullptr);
   EXPECT_STREQ(

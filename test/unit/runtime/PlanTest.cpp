@@ -181,7 +181,7 @@ TEST(Plan, sharedListsAreKeptOnce) {
   size_t single = bytes(0, 0, one, SA_BINDING_PLAN);
   EXPECT_EQ(bytes(0, 0, many, SA_BINDING_PLAN), single);
   EXPECT_GT(bytes(0, 1, many, SA_BINDING_PLAN), 3 * single);
-  EXPECT_GT(bytes(1, 1, many, SA_BINDING_PLAN), 12 * single);
+  EXPECT_GT(bytes(1, 1, many, SA_BINDING_PLAN), 8 * single);
   // Without a table nothing depends on the shape.
   EXPECT_EQ(bytes(1, 1, many, SA_BINDING_COMPILE), bytes(0, 0, one, SA_BINDING_COMPILE));
 }

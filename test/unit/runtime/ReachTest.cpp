@@ -165,6 +165,46 @@ TEST(Reach, classesMatchFloydWarshall) {
         }
 }
 
+/// Tiles that were filled and compared.
+int filledTiles = 0;
+
+/// Fills a tile, and compares each of its pairs with the classifier; so too for rows
+/// and keys that are 3 apart.
+void fillAndCompare(const sa_fill_args *args) {
+  const void *table = args->context->tables[0];
+  int b = static_cast<int>(args->b);
+  for (int step : {3, 1}) {
+    sa_fill_args pairs = *args;
+    pairs.step = step;
+    pairs.rows = (args->rows + step - 1) / step;
+    pairs.keys = (args->keys + step - 1) / step;
+    sa_fill_reach(table, b, &pairs, args->bits);
+    for (int r = 0; r < pairs.rows; ++r)
+      for (int k = 0; k < kTileKeys; ++k) {
+        int p = static_cast<int>(pairs.first_position) + step * r;
+        int j = static_cast<int>(pairs.first_key) + step * k;
+        int kept = args->bits[r * args->row_bytes + k / 8] >> (k % 8) & 1;
+        ASSERT_EQ(kept, k < pairs.keys && sa_classify_reach(table, b, p, p, j, j) == 1)
+            << "b " << b << " p " << p << " j " << j;
+      }
+  }
+  ++filledTiles;
+}
+
+TEST(Reach, filledTilesMatchTheClasses) {
+  for (unsigned seed = 0; seed < 40; ++seed) {
+    Graph graph(seed, 9, 6, 11, 61, 2, seed % 2);
+    if (seed % 3 == 0) /* tokens in no chunk at both ends */
+      graph.offsets[1].front() = 5, graph.offsets[1].back() -= 6;
+    std::sort(graph.offsets[1].begin(), graph.offsets[1].end());
+    GraphKernel mock(graph, static_cast<int>(seed % 3), seed % 2, false);
+    for (sa_level &level : mock.attention->levels)
+      level.fill = fillAndCompare;
+    ASSERT_TRUE(makePlan(mock.kernel.get(), {2, 1, 1, 61, 61}, mock.layout()));
+  }
+  EXPECT_GT(filledTiles, 1000);
+}
+
 TEST(Reach, noChunkSeesOnlyItself) {
   Graph graph(1, 2, 1, 3, 9, 1, false);
   graph.offsets[0] = {4};

@@ -28,3 +28,4 @@ HIDDEN void made_attend_avx512(const sa_attend_args *args) { *(int *)args->scrat
 HIDDEN void made_combine_avx512(const sa_attend_args *args) {
   *(int *)args->scratch = 35;
 }
+HIDDEN void made_fill_avx512(const sa_fill_args *args) { args->bits[0] = 35; }
