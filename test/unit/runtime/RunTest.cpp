@@ -103,6 +103,8 @@ const sparse_attn_shape kShapes[] = {
                       // mask
     {3, 2, 2, 1, 50}, // decode
     {1, 1, 1, 64, 64},
+    {2, 6, 2, 1, 150}, // one stack of heads, keys split in parts
+    {1, 8, 1, 3, 210}, // stacks of two heads
 };
 
 TEST(Run, denseWithoutClassifier) {
