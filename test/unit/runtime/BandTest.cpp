@@ -70,14 +70,32 @@ Classifier exhaustiveIfSmall(Predicate keep) {
   };
 }
 
+/// What fillPairs decides by: functions of a kernel have no context of their own.
+Predicate filled;
+
+void fillPairs(const sa_fill_args *args) {
+  std::memset(args->bits, 0, static_cast<size_t>(args->rows * args->row_bytes));
+  for (int r = 0; r < args->rows; ++r)
+    for (int k = 0; k < args->keys; ++k)
+      if (filled(static_cast<int>(args->b), static_cast<int>(args->h),
+                 static_cast<int>(args->first_position) + r,
+                 static_cast<int>(args->first_key) + k, args->context->keys))
+        args->bits[r * args->row_bytes + k / 8] |= 1 << k % 8;
+}
+
 struct PlannedMask {
   Kernel kernel{"attn"};
   Attention *attention;
-  explicit PlannedMask(Predicate keep) {
+  explicit PlannedMask(Predicate keep, bool fill = false) {
     kernel.addQKV(8, 8);
     attention = &kernel.attention(8, 8, exhaustiveIfSmall(keep), keep);
     attention->code.binding = SA_BINDING_PLAN;
     attention->code.per_batch = attention->code.per_head = 1;
+    if (fill) {
+      filled = keep;
+      for (sa_level &level : attention->levels)
+        level.fill = fillPairs;
+    }
     kernel.outputState(8);
   }
   Plan plan(int threads) {
@@ -107,8 +125,10 @@ std::vector<uint8_t> unfold(const sa_run_list &list) {
 
 TEST(Band, pairsMatchThePredicate) {
   const int tiles = (kKeys + kTileKeys - 1) / kTileKeys;
-  for (const Predicate &keep : makeMasks()) {
-    PlannedMask mask(keep);
+  std::vector<Predicate> masks = makeMasks();
+  for (size_t m = 0; m < 2 * masks.size(); ++m) {
+    const Predicate &keep = masks[m / 2];
+    PlannedMask mask(keep, /*fill=*/m % 2);
     Plan plan = mask.plan(2);
     for (int plane = 0; plane < 4; ++plane)
       for (int i = 0; i < kRows; ++i) {
