@@ -13,6 +13,7 @@
 #include "sparse_attn/Package/Package.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
 #include "sparse_attn/Support/Npy.h"
+#include "sparse_attn/Support/ScratchFolder.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
@@ -30,30 +31,6 @@ using llvm::Twine;
 
 namespace {
 
-/// A folder that goes away with its contents.
-class TemporaryFolder {
-public:
-  static Expected<TemporaryFolder> create() {
-    llvm::SmallString<128> path;
-    if (std::error_code code =
-            llvm::sys::fs::createUniqueDirectory("sparse-attn-explain", path))
-      return createStringError(code, "cannot make a temporary folder: " + code.message());
-    return TemporaryFolder(std::string(path));
-  }
-  TemporaryFolder(TemporaryFolder &&other) : path(std::move(other.path)) {
-    other.path.clear();
-  }
-  ~TemporaryFolder() {
-    if (!path.empty())
-      llvm::sys::fs::remove_directories(path);
-  }
-  const std::string &getPath() const { return path; }
-
-private:
-  explicit TemporaryFolder(std::string path) : path(std::move(path)) {}
-  std::string path;
-};
-
 struct CloseLibrary {
   void operator()(const sparse_attn_library *library) const {
     sparse_attn_library_close(library);
@@ -70,7 +47,7 @@ using LoadedPlan = std::unique_ptr<sparse_attn_plan, DestroyPlan>;
 /// Links the library and loads it; its file is gone again.
 static Expected<LoadedLibrary> load(const CompiledLibrary &library,
                                     const ExplainOptions &options) {
-  Expected<TemporaryFolder> folder = TemporaryFolder::create();
+  Expected<ScratchFolder> folder = ScratchFolder::create("sparse-attn-explain");
   if (!folder)
     return folder.takeError();
   Expected<PackagedFiles> files = packageLibrary(

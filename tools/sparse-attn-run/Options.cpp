@@ -18,15 +18,10 @@ using namespace sparse_attn::run;
 static Expected<std::optional<RandomRequest>> parseRandom(StringRef text, uint64_t seed) {
   if (text.empty())
     return std::nullopt;
-  SmallVector<StringRef> parts;
-  text.split(parts, ',');
-  int64_t sizes[5];
-  bool good = parts.size() == 5;
-  for (size_t i = 0; good && i < 5; ++i)
-    good = !parts[i].trim().getAsInteger(10, sizes[i]) && sizes[i] >= 0;
-  if (!good)
-    return createStringError("--random takes five sizes B,H,Hkv,M,N, got '" + text + "'");
-  return RandomRequest{{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]}, seed};
+  Expected<sparse_attn_shape> shape = parseShape(text, "--random");
+  if (!shape)
+    return shape.takeError();
+  return RandomRequest{*shape, seed};
 }
 
 static Error addFile(StringMap<std::string> &files, StringRef name, StringRef file) {

@@ -7,7 +7,7 @@
 #ifndef SPARSE_ATTN_TOOLS_RUN_OPTIONS_H
 #define SPARSE_ATTN_TOOLS_RUN_OPTIONS_H
 
-#include "Session.h"
+#include "sparse_attn/Session/Session.h"
 
 namespace sparse_attn::run {
 

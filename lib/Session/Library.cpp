@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Session.h"
+#include "sparse_attn/Session/Session.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace llvm;

@@ -4,8 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#ifndef SPARSE_ATTN_TOOLS_RUN_SESSION_H
-#define SPARSE_ATTN_TOOLS_RUN_SESSION_H
+#ifndef SPARSE_ATTN_SESSION_SESSION_H
+#define SPARSE_ATTN_SESSION_SESSION_H
 
 #include "sparse_attn/Support/Array.h"
 #include "sparse_attn/abi.h"
@@ -49,10 +49,16 @@ std::string describeTensor(const sa_tensor &tensor);
 /// The element type of a tensor, nullopt where arrays have none like it.
 std::optional<ElementKind> getElementKind(const sa_tensor &tensor);
 
-/// Sizes that --random gives.
+/// "B,H,Hkv,M,N" as numbers; `option` is what the message names.
+llvm::Expected<sparse_attn_shape> parseShape(llvm::StringRef text,
+                                             llvm::StringRef option);
+
+/// Sizes that --random gives. Messages name the option that asks for random arrays,
+/// and the one that takes files.
 struct RandomRequest {
   sparse_attn_shape shape;
   uint64_t seed;
+  llvm::StringRef option = "--random", fileOption = "--operand";
 };
 
 /// The arrays of one kernel, by name. Inputs that no file gives are drawn where
@@ -80,6 +86,32 @@ struct RunResult {
   std::optional<TileCounts> tiles;
 };
 
+/// A kernel with a plan, outputs and a workspace: ready to run on `arrays`, which must
+/// stay where they are.
+class PreparedRun {
+public:
+  static llvm::Expected<PreparedRun> create(const sparse_attn_kernel &kernel,
+                                            const sparse_attn_shape &shape,
+                                            llvm::StringMap<Array> &arrays, int threads);
+  PreparedRun(PreparedRun &&);
+  PreparedRun &operator=(PreparedRun &&);
+  ~PreparedRun();
+
+  /// Runs once and returns the seconds. Outputs hold NaN before, so that what a
+  /// kernel does not write is seen.
+  llvm::Expected<double> run();
+
+  const sparse_attn_plan *plan() const;
+  std::vector<Array> takeOutputs();
+  double planSeconds() const;
+  size_t workspaceBytes() const;
+
+private:
+  struct State;
+  explicit PreparedRun(std::unique_ptr<State> state);
+  std::unique_ptr<State> state;
+};
+
 struct RunRequest {
   int threads = 0;
   int repeat = 1;
@@ -87,8 +119,7 @@ struct RunRequest {
   std::function<void(int64_t done, int64_t total)> progress;
 };
 
-/// Builds the plan and runs it. Outputs hold NaN before each run, so that what a
-/// kernel does not write is seen. With several runs a first one warms up.
+/// Builds the plan and runs it. With several runs a first one warms up.
 llvm::Expected<RunResult> runKernel(const sparse_attn_kernel &kernel,
                                     const sparse_attn_shape &shape,
                                     llvm::StringMap<Array> &arrays,
@@ -96,4 +127,4 @@ llvm::Expected<RunResult> runKernel(const sparse_attn_kernel &kernel,
 
 } // namespace sparse_attn::run
 
-#endif // SPARSE_ATTN_TOOLS_RUN_SESSION_H
+#endif // SPARSE_ATTN_SESSION_SESSION_H

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Session.h"
+#include "sparse_attn/Session/Session.h"
 #include "sparse_attn/Support/Npy.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cmath>
@@ -36,6 +36,19 @@ std::optional<ElementKind> run::getElementKind(const sa_tensor &tensor) {
     if (known.code == tensor.type_code && known.bits == tensor.type_bits)
       return known.kind;
   return std::nullopt;
+}
+
+Expected<sparse_attn_shape> run::parseShape(StringRef text, StringRef option) {
+  SmallVector<StringRef> parts;
+  text.split(parts, ',');
+  int64_t sizes[5];
+  bool good = parts.size() == 5;
+  for (size_t i = 0; good && i < 5; ++i)
+    good = !parts[i].trim().getAsInteger(10, sizes[i]) && sizes[i] >= 0;
+  if (!good)
+    return createStringError(option + " takes five sizes B,H,Hkv,M,N, got '" + text +
+                             "'");
+  return sparse_attn_shape{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]};
 }
 
 //===----------------------------------------------------------------------===//
@@ -75,9 +88,9 @@ static Expected<Array> drawArray(const sa_tensor &tensor, const RandomRequest &r
   std::optional<ElementKind> kind = getElementKind(tensor);
   bool real = tensor.type_code == kDLFloat || tensor.type_code == kDLBfloat;
   if (tensor.layout || !real || !kind)
-    return createStringError("--random does not draw '" + name + "', " +
-                             describeTensor(tensor) + "; give it with --operand " + name +
-                             "=FILE");
+    return createStringError(random.option + " does not draw '" + name + "', " +
+                             describeTensor(tensor) + "; give it with " +
+                             random.fileOption + " " + name + "=FILE");
   const sparse_attn_shape &shape = random.shape;
   const int64_t sizes[SizeCount] = {
       -1, shape.batch, shape.heads, shape.kv_heads, shape.queries, shape.keys};
@@ -91,9 +104,10 @@ static Expected<Array> drawArray(const sa_tensor &tensor, const RandomRequest &r
     else if (size < 0 && code < SizeCount)
       size = sizes[code];
     if (size < 0)
-      return createStringError("--random does not know the size of axis " + Twine(axis) +
-                               " of '" + name + "', " + describeTensor(tensor) +
-                               "; give it with --operand " + name + "=FILE");
+      return createStringError(random.option + " does not know the size of axis " +
+                               Twine(axis) + " of '" + name + "', " +
+                               describeTensor(tensor) + "; give it with " +
+                               random.fileOption + " " + name + "=FILE");
     wanted.push_back(size);
   }
   Expected<Array> array = Array::create(ElementKind::F32, wanted);

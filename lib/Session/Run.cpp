@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Session.h"
+#include "sparse_attn/Session/Session.h"
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -49,9 +49,23 @@ private:
 struct Free {
   void operator()(void *pointer) const { std::free(pointer); }
 };
-using Plan = std::unique_ptr<sparse_attn_plan, decltype(&sparse_attn_plan_destroy)>;
+struct DestroyPlan {
+  void operator()(sparse_attn_plan *plan) const { sparse_attn_plan_destroy(plan); }
+};
 
 } // namespace
+
+struct PreparedRun::State {
+  std::vector<TensorView> views; // of inputs and outputs, which point into it
+  SmallVector<const DLTensor *> inputs;
+  SmallVector<DLTensor *> outputTensors;
+  std::vector<Array> outputs;
+  sparse_attn_options options{};
+  std::unique_ptr<sparse_attn_plan, DestroyPlan> plan;
+  std::unique_ptr<void, Free> workspace;
+  size_t workspaceBytes = 0;
+  double planSeconds = 0;
+};
 
 /// O is [B, H, M, Dv] and LSE [B, H, M].
 static Expected<Array> makeOutput(const sa_tensor &tensor,
@@ -86,6 +100,67 @@ static Expected<TileCounts> countTiles(const sparse_attn_plan *plan) {
   return counts;
 }
 
+PreparedRun::PreparedRun(std::unique_ptr<State> state) : state(std::move(state)) {}
+PreparedRun::PreparedRun(PreparedRun &&) = default;
+PreparedRun &PreparedRun::operator=(PreparedRun &&) = default;
+PreparedRun::~PreparedRun() = default;
+
+const sparse_attn_plan *PreparedRun::plan() const { return state->plan.get(); }
+std::vector<Array> PreparedRun::takeOutputs() { return std::move(state->outputs); }
+double PreparedRun::planSeconds() const { return state->planSeconds; }
+size_t PreparedRun::workspaceBytes() const { return state->workspaceBytes; }
+
+Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
+                                          const sparse_attn_shape &shape,
+                                          StringMap<Array> &arrays, int threads) {
+  auto state = std::make_unique<State>();
+  state->views.reserve(kernel.input_count + kernel.output_count);
+  SmallVector<const DLTensor *> layout;
+  for (int32_t i = 0; i < kernel.input_count; ++i) {
+    const sa_tensor &type = kernel.inputs[i];
+    state->views.emplace_back(arrays.find(type.name)->second, type);
+    (type.layout ? layout : state->inputs).push_back(&state->views.back().tensor);
+  }
+  state->outputs.reserve(kernel.output_count);
+  for (int32_t i = 0; i < kernel.output_count; ++i) {
+    Expected<Array> output = makeOutput(kernel.outputs[i], shape);
+    if (!output)
+      return output.takeError();
+    state->outputs.push_back(std::move(*output));
+    state->views.emplace_back(state->outputs.back(), kernel.outputs[i]);
+    state->outputTensors.push_back(&state->views.back().tensor);
+  }
+
+  state->options.threads = threads;
+  sparse_attn_plan *created = nullptr;
+  Stopwatch planning;
+  if (sparse_attn_plan_create(&kernel, &shape, layout.data(), layout.size(),
+                              &state->options, &created))
+    return runtimeError();
+  state->planSeconds = planning.seconds();
+  state->plan.reset(created);
+  if (sparse_attn_workspace_size(created, &state->options, &state->workspaceBytes))
+    return runtimeError();
+  size_t allocated = alignTo(std::max<size_t>(state->workspaceBytes, 1), 64);
+  state->workspace.reset(std::aligned_alloc(64, allocated));
+  if (!state->workspace)
+    return createStringError("the run needs a workspace of " +
+                             Twine(state->workspaceBytes) +
+                             " bytes, more than there is memory");
+  return PreparedRun(std::move(state));
+}
+
+Expected<double> PreparedRun::run() {
+  for (Array &output : state->outputs)
+    std::memset(output.data(), 0xff, output.bytes()); // NaN
+  Stopwatch running;
+  if (sparse_attn_run(state->plan.get(), state->inputs.data(), state->inputs.size(),
+                      state->outputTensors.data(), state->outputTensors.size(),
+                      state->workspace.get(), state->workspaceBytes, &state->options))
+    return runtimeError();
+  return running.seconds();
+}
+
 Expected<RunResult> run::runKernel(const sparse_attn_kernel &kernel,
                                    const sparse_attn_shape &shape,
                                    StringMap<Array> &arrays, const RunRequest &request) {
@@ -94,65 +169,32 @@ Expected<RunResult> run::runKernel(const sparse_attn_kernel &kernel,
   if (!level)
     return runtimeError();
   result.level = level;
-
-  std::vector<TensorView> views;
-  views.reserve(kernel.input_count + kernel.output_count);
-  SmallVector<const DLTensor *> layout, inputs;
-  SmallVector<DLTensor *> outputs;
-  for (int32_t i = 0; i < kernel.input_count; ++i) {
-    const sa_tensor &type = kernel.inputs[i];
-    views.emplace_back(arrays.find(type.name)->second, type);
-    (type.layout ? layout : inputs).push_back(&views.back().tensor);
-  }
-  result.outputs.reserve(kernel.output_count);
-  for (int32_t i = 0; i < kernel.output_count; ++i) {
-    Expected<Array> output = makeOutput(kernel.outputs[i], shape);
-    if (!output)
-      return output.takeError();
-    result.outputs.push_back(std::move(*output));
-    views.emplace_back(result.outputs.back(), kernel.outputs[i]);
-    outputs.push_back(&views.back().tensor);
-  }
-
-  sparse_attn_options options{};
-  options.threads = request.threads;
-  sparse_attn_plan *created = nullptr;
-  Stopwatch planning;
-  if (sparse_attn_plan_create(&kernel, &shape, layout.data(), layout.size(), &options,
-                              &created))
-    return runtimeError();
-  result.planSeconds = planning.seconds();
-  Plan plan(created, sparse_attn_plan_destroy);
-  result.planBytes = sparse_attn_plan_bytes(created);
-  if (sparse_attn_workspace_size(created, &options, &result.workspaceBytes))
-    return runtimeError();
-  size_t allocated = alignTo(std::max<size_t>(result.workspaceBytes, 1), 64);
-  std::unique_ptr<void, Free> workspace(std::aligned_alloc(64, allocated));
-  if (!workspace)
-    return createStringError("the run needs a workspace of " +
-                             Twine(result.workspaceBytes) +
-                             " bytes, more than there is memory");
+  Expected<PreparedRun> prepared =
+      PreparedRun::create(kernel, shape, arrays, request.threads);
+  if (!prepared)
+    return prepared.takeError();
+  result.planSeconds = prepared->planSeconds();
+  result.planBytes = sparse_attn_plan_bytes(prepared->plan());
+  result.workspaceBytes = prepared->workspaceBytes();
 
   int warmups = request.repeat > 1 ? 1 : 0;
   for (int run = 0; run < warmups + request.repeat; ++run) {
     if (request.progress)
       request.progress(run, warmups + request.repeat);
-    for (Array &output : result.outputs)
-      std::memset(output.data(), 0xff, output.bytes()); // NaN
-    Stopwatch running;
-    if (sparse_attn_run(created, inputs.data(), inputs.size(), outputs.data(),
-                        outputs.size(), workspace.get(), result.workspaceBytes, &options))
-      return runtimeError();
+    Expected<double> seconds = prepared->run();
+    if (!seconds)
+      return seconds.takeError();
     if (run >= warmups)
-      result.seconds.push_back(running.seconds());
+      result.seconds.push_back(*seconds);
   }
   if (request.progress)
     request.progress(warmups + request.repeat, warmups + request.repeat);
   if (request.countTiles) {
-    Expected<TileCounts> tiles = countTiles(created);
+    Expected<TileCounts> tiles = countTiles(prepared->plan());
     if (!tiles)
       return tiles.takeError();
     result.tiles = *tiles;
   }
+  result.outputs = prepared->takeOutputs();
   return result;
 }
