@@ -44,6 +44,25 @@ void BlockPlanDialect::initialize() {
       >();
 }
 
+bool block_plan::isTile(ArrayRef<int64_t> tile) {
+  constexpr int64_t kWord = 64, kLargest = 1024; // bit tiles have rows of whole words
+  return tile.size() == 2 && tile[0] >= 1 && tile[0] <= kLargest && tile[1] >= kWord &&
+         tile[1] <= kLargest && tile[1] % kWord == 0;
+}
+
+LogicalResult BlockPlanDialect::verifyOperationAttribute(Operation *op,
+                                                         NamedAttribute attribute) {
+  if (attribute.getName() != kTileAttr)
+    return op->emitOpError() << "has the attribute '" << attribute.getName().getValue()
+                             << "', which means nothing; kernels take " << kTileAttr;
+  auto tile = dyn_cast<DenseI64ArrayAttr>(attribute.getValue());
+  if (tile && isTile(tile))
+    return success();
+  return op->emitOpError() << kTileAttr << " must be array<i64: rows, keys> with 1 to "
+                           << "1024 rows and 64, 128, ... 1024 keys, got "
+                           << attribute.getValue();
+}
+
 static RankedTensorType getTensor(Type type) {
   if (auto pooled = dyn_cast<sparse_attn::PooledType>(type))
     return pooled.getTensor();

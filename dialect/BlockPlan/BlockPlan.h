@@ -24,4 +24,12 @@
 #define GET_OP_CLASSES
 #include "dialect/BlockPlan/BlockPlanOps.h.inc"
 
+namespace block_plan {
+/// On a kernel: the size of its tiles, [query rows, keys].
+inline constexpr llvm::StringLiteral kTileAttr = "block_plan.tile";
+
+/// Whether tiles can be of this size.
+bool isTile(llvm::ArrayRef<int64_t> tile);
+} // namespace block_plan
+
 #endif // SPARSE_ATTN_DIALECT_BLOCKPLAN_H

@@ -35,9 +35,17 @@ def BlockPlan_Dialect : Dialect {
     A plan lists, for each query tile, its runs. With `compile` binding the runs
     are found while running, by bisection with `classify`, and no table exists;
     with `plan` binding they are found once per layout and kept.
+
+    A kernel may say how large its tiles are, in query rows and keys; without it they
+    follow from the machine (`lib/Analysis/TileCosts.h`):
+
+    ```
+    func.func @kernel(...) attributes {block_plan.tile = array<i64: 64, 128>} { ... }
+    ```
   }];
   let usePropertiesForAttributes = 1;
   let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
 }
 
 def BlockPlan_Binding : I32EnumAttr<"PlanBinding", "when the tiles are known", [

@@ -101,7 +101,7 @@ FailureOr<CompiledLibrary> sparse_attn::compileLibrary(ModuleOp original,
   if (library.kernels.empty())
     return original.emitError(
         "has no kernel; a kernel is a public func.func with a body");
-  if (failed(lowerToPlan(*module)))
+  if (failed(lowerToPlan(*module, {levels.back(), options.caches})))
     return failure();
   for (auto [kernel, planned] : llvm::zip_equal(library.kernels, getKernels(*module)))
     describeSteps(planned, getHeldLevels(planned, levels), kernel);

@@ -54,13 +54,14 @@ sparse_attn::translateAndOptimise(ModuleOp module, llvm::LLVMContext &context,
 }
 
 LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,
-                                     const CPULevel &level, llvm::raw_ostream &os) {
+                                     const CPULevel &level, const CacheSizes &caches,
+                                     llvm::raw_ostream &os) {
   OwningOpRef<ModuleOp> module = original.clone();
   if (stage == Stage::Mlir) {
     module->print(os);
     return success();
   }
-  if (failed(lowerToPlan(*module)))
+  if (failed(lowerToPlan(*module, {&level, caches})))
     return failure();
   if (stage == Stage::Plan) {
     module->print(os);

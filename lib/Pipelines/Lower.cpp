@@ -40,11 +40,34 @@ void sparse_attn::registerDialects(DialectRegistry &registry) {
 // Pipelines
 //===----------------------------------------------------------------------===//
 
-void sparse_attn::buildPlanPipeline(OpPassManager &manager) {
+TileProblem sparse_attn::getTileProblem(AttentionOp attention, const CPULevel &level) {
+  Type element = attention.getKeyTensorType().getElementType();
+  return {attention.getHeadDim(),
+          attention.getValueDim(),
+          level.lanes,
+          level.tileRows,
+          level.tileVectors,
+          level.bf16Dot && element.isBF16() ? 2 : 1};
+}
+
+static PlanBlocksPassOptions getPlanOptions(const TileTarget &target) {
+  const CPULevel &level = target.level ? *target.level : getX86Levels().back();
+  PlanBlocksPassOptions options;
+  options.lanes = level.lanes;
+  options.registerRows = level.tileRows;
+  options.registerVectors = level.tileVectors;
+  options.bf16Dot = level.bf16Dot;
+  options.l1 = target.caches.l1;
+  options.l2 = target.caches.l2;
+  options.l3 = target.caches.l3;
+  return options;
+}
+
+void sparse_attn::buildPlanPipeline(OpPassManager &manager, const TileTarget &target) {
   manager.addPass(createCanonicalizerPass()); // the identities of the mask algebra
   manager.addPass(createCSEPass());           // a mask written twice is one mask
   manager.addPass(createWidenStatesPass());
-  manager.addPass(createPlanBlocksPass());
+  manager.addPass(createPlanBlocksPass(getPlanOptions(target)));
   manager.addPass(createCanonicalizerPass()); // p0 == p1 in predicates
   manager.addPass(createCSEPass());
   manager.addPass(createCanonicalizerPass()); // what CSE has made equal
@@ -112,8 +135,8 @@ static LogicalResult run(ModuleOp module, function_ref<void(OpPassManager &)> bu
   return manager.run(module);
 }
 
-LogicalResult sparse_attn::lowerToPlan(ModuleOp module) {
-  return run(module, buildPlanPipeline);
+LogicalResult sparse_attn::lowerToPlan(ModuleOp module, const TileTarget &target) {
+  return run(module, [&](OpPassManager &manager) { buildPlanPipeline(manager, target); });
 }
 LogicalResult sparse_attn::lowerToKernel(ModuleOp module, const CPULevel &level) {
   return run(module,
@@ -143,11 +166,11 @@ void sparse_attn::registerPasses() {
   registerSparseAttnConversionPasses();
   PassRegistration<ExpandMath>();
   PassPipelineRegistration<>("sparse-attn-to-plan", "Masks to block plans",
-                             buildPlanPipeline);
+                             [](OpPassManager &manager) { buildPlanPipeline(manager); });
   PassPipelineRegistration<KernelPipelineOptions>(
       "sparse-attn-to-kernel", "Masks to the kernels of one instruction level",
       [](OpPassManager &manager, const KernelPipelineOptions &options) {
-        buildPlanPipeline(manager);
+        buildPlanPipeline(manager, {findLevel(options.level), {}});
         addKernelPasses(manager, options.level);
       });
   PassPipelineRegistration<>("sparse-attn-to-llvm",

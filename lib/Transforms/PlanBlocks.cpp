@@ -17,6 +17,7 @@
 
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "sparse_attn/Analysis/TileCosts.h"
 #include "sparse_attn/Transforms/Passes.h"
 #include "llvm/ADT/SetVector.h"
 #include <functional>
@@ -279,7 +280,28 @@ static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
   return success();
 }
 
-static LogicalResult planAttention(AttentionOp op, int64_t tileRows, int64_t tileKeys) {
+/// The cheapest tile on the machine that `options` describe.
+static SmallVector<int64_t> computeTile(AttentionOp op,
+                                        const PlanBlocksPassOptions &options) {
+  bool isDot = options.bf16Dot && op.getKeyTensorType().getElementType().isBF16();
+  TileProblem problem{op.getHeadDim(),      op.getValueDim(),        options.lanes,
+                      options.registerRows, options.registerVectors, isDot ? 2 : 1};
+  TileShape tile = chooseTile(problem, {options.l1, options.l2, options.l3});
+  return {tile.rows, tile.keys};
+}
+
+/// The tile that the kernel asks for, else the one of the options, else the cheapest.
+static SmallVector<int64_t> getTile(AttentionOp op,
+                                    const PlanBlocksPassOptions &options) {
+  Operation *kernel = op->getParentOp();
+  if (auto tile = kernel->getAttrOfType<DenseI64ArrayAttr>(block_plan::kTileAttr))
+    return SmallVector<int64_t>(tile.asArrayRef());
+  if (options.tileRows && options.tileKeys)
+    return {options.tileRows, options.tileKeys};
+  return computeTile(op, options);
+}
+
+static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &options) {
   Needs needs = computeNeeds(op);
   if (failed(checkPlannable(op, needs)))
     return failure();
@@ -290,7 +312,7 @@ static LogicalResult planAttention(AttentionOp op, int64_t tileRows, int64_t til
       op.getK(), op.getV(), op.getKvLen(), op.getQLen(), op.getQOffset(), op.getSinks(),
       needs.layout.getArrayRef(),
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
-      llvm::APFloat(op.getScaleOrDefault()), ArrayRef<int64_t>({tileRows, tileKeys}),
+      llvm::APFloat(op.getScaleOrDefault()), getTile(op, options),
       /*period=*/1, op.getKeyBlock(), needs.perBatch, needs.perHead,
       builder.getArrayAttr(needs.checks), builder.getArrayAttr(needs.tables),
       needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
@@ -323,10 +345,17 @@ struct PlanBlocks : sparse_attn::impl::PlanBlocksPassBase<PlanBlocks> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    PlanBlocksPassOptions options{
+        tileRows, tileKeys, lanes, registerRows, registerVectors, bf16Dot, l1, l2, l3};
+    if ((tileRows || tileKeys) && !block_plan::isTile({tileRows, tileKeys})) {
+      module.emitError("tile-rows and tile-keys go together: 1 to 1024 rows and 64, "
+                       "128, ... 1024 keys");
+      return signalPassFailure();
+    }
     SmallVector<AttentionOp> attentions;
     module.walk([&](AttentionOp op) { attentions.push_back(op); });
     for (AttentionOp op : attentions)
-      if (failed(planAttention(op, tileRows, tileKeys)))
+      if (failed(planAttention(op, options)))
         return signalPassFailure();
     eraseUnusedMasks(module);
   }

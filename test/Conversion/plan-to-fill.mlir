@@ -17,9 +17,9 @@
 // AVX512:            vector.load %{{.*}} : memref<64x16xi8>, vector<8xi8>
 // AVX512:            arith.cmpi sle, %{{.*}}, %{{.*}} : vector<64xi32>
 // AVX512:            vector.store %{{.*}} : memref<64x16xi8>, vector<8xi8>
-// AVX2:              vector.load %{{.*}} : memref<64x16xi8>, vector<4xi8>
+// AVX2:              vector.load %{{.*}} : memref<48x16xi8>, vector<4xi8>
 // AVX2:              arith.cmpi sle, %{{.*}}, %{{.*}} : vector<32xi32>
-// AVX2:              vector.store %{{.*}} : memref<64x16xi8>, vector<4xi8>
+// AVX2:              vector.store %{{.*}} : memref<48x16xi8>, vector<4xi8>
 func.func @docs(%q: !qkv, %k: !qkv, %v: !qkv, %offsets: tensor<?x?xi32>) -> (!qkv, !state) {
   %c = sparse_attn.causal
   %s = sparse_attn.segments %offsets : tensor<?x?xi32>

@@ -1,4 +1,6 @@
 // RUN: sparse-attn-opt %s --plan-blocks="tile-rows=32 tile-keys=256" | FileCheck %s
+// RUN: not sparse-attn-opt %s --plan-blocks=tile-rows=32 2>&1 | FileCheck %s --check-prefix=ALONE
+// ALONE: error: tile-rows and tile-keys go together
 
 !qkv = tensor<?x?x?x64xf32>
 !state = tensor<?x?x?xf32>

@@ -149,7 +149,8 @@ class Kernel:
     means of K and V under `pool_mask` and with `pool_modifiers`, and their merge.
 
     Q, K and V are of type `dtype`, O of `out`, and what is merged of the types in
-    `states`, taken in turn. `nested` merges a split before the pool joins."""
+    `states`, taken in turn. `nested` merges a split before the pool joins. `tile` is the
+    size of tiles, rows and keys, where the compiler does not choose it."""
 
     name: str
     mask: Mask
@@ -169,6 +170,7 @@ class Kernel:
     out: str = "f32"
     states: tuple = ("f32",)
     nested: bool = False
+    tile: tuple = None
 
     def heads(self):
         """The H that the masks are written for, None where any will do."""
@@ -235,8 +237,10 @@ class Kernel:
             states = [merge(states[:2], self.states[-1]), *states[2:]]
         state = merge(states, self.out)[0] if len(states) > 1 else states[0][0]
         body = "\n".join(f"  {line}" for line in builder.lines)
+        tile = (f" attributes {{block_plan.tile = array<i64: {self.tile[0]}, {self.tile[1]}>}}"
+                if self.tile else "")
         return (f"func.func @{self.name}({', '.join(builder.arguments)}) -> "
-                f"({out_type}, {lse_type}) {{\n{body}\n"
+                f"({out_type}, {lse_type}){tile} {{\n{body}\n"
                 f"  return {state}#0, {state}#1 : {out_type}, {lse_type}\n}}\n")
 
     def layout(self, rng, shape):

@@ -229,6 +229,9 @@ class Generator:
         if split:
             # A sink would count in both parts.
             kernel.split, kernel.sinks, kernel.nested = self.mask(1), False, flag(0.5)
+        if self.compiled and flag(0.5):
+            kernel.tile = (self.choice([1, 7, 16, 48, 64, 96, 128, 160]),
+                           self.choice([64, 128, 192, 256]))
         kernel.dtype = self.choice(dtypes)
         kernel.out = self.choice([kernel.dtype, "f32"])
         if pool or split:

@@ -36,7 +36,8 @@ static cl::opt<std::string>
                  cl::desc("the shape (default: 1,1,1,1024,1024)"));
 static cl::list<std::string>
     operands("operand", cl::value_desc("name=file.npy"), cl::cat(getExplainCategory()),
-             cl::desc("the value of a layout operand; once for each"));
+             cl::desc("the value of a layout operand; once for each (with --tune: of "
+                      "any input)"));
 static cl::opt<std::string> explainKernel("explain-kernel", cl::value_desc("name"),
                                           cl::cat(getExplainCategory()),
                                           cl::desc("which one, where there are several"));
@@ -64,25 +65,13 @@ static Expected<sparse_attn_shape> parseShape(StringRef text) {
 /// Options that say nothing without --explain.
 static Error checkNoExplainOptions() {
   for (const cl::Option *option : std::initializer_list<const cl::Option *>{
-           &explainShape, std::addressof(operands), &explainKernel, &explainHead,
-           &explainBatch})
+           &explainShape, &explainKernel, &explainHead, &explainBatch})
     if (option->getNumOccurrences())
       return llvm::createStringError("--" + option->ArgStr + " goes with --explain");
   return Error::success();
 }
 
-Error sparse_attn::parseExplain(Options &options) {
-  if (!explain.getNumOccurrences())
-    return checkNoExplainOptions();
-  if (options.stage)
-    return llvm::createStringError("give either --emit or --explain, not both");
-  ExplainOptions request;
-  if (explainShape.getNumOccurrences()) {
-    Expected<sparse_attn_shape> shape = parseShape(explainShape);
-    if (!shape)
-      return shape.takeError();
-    request.shape = *shape;
-  }
+static Error parseOperands(ExplainOptions &request) {
   for (StringRef operand : operands) {
     auto [name, file] = operand.split('=');
     if (name.empty() || file.empty())
@@ -90,11 +79,27 @@ Error sparse_attn::parseExplain(Options &options) {
                                      "'");
     request.operands.emplace_back(name, file);
   }
+  return Error::success();
+}
+
+Error sparse_attn::parseExplain(Options &options) {
+  if (Error error = parseOperands(options.explain))
+    return error;
+  if (!explain.getNumOccurrences())
+    return checkNoExplainOptions();
+  if (options.stage)
+    return llvm::createStringError("give either --emit or --explain, not both");
+  ExplainOptions &request = options.explain;
+  if (explainShape.getNumOccurrences()) {
+    Expected<sparse_attn_shape> shape = parseShape(explainShape);
+    if (!shape)
+      return shape.takeError();
+    request.shape = *shape;
+  }
   request.kernel = explainKernel;
   request.plane = {explainBatch, explainHead};
   request.runtimeArchive = options.runtimeArchive;
   request.linker = options.linker;
   options.explainFormat = explain;
-  options.explain = std::move(request);
   return Error::success();
 }

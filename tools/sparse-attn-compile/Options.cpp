@@ -36,6 +36,8 @@ With layout operands, score modifiers and lengths of padded sequences:
 Both write lib<name>.so, lib<name>.a, <name>.h and <name>.json into the folder.
 --emit prints an intermediate stage instead:
   sparse-attn-compile pattern.mlir --emit=plan
+--tune measures tile sizes on this machine and keeps the fastest:
+  sparse-attn-compile pattern.mlir --tune=1,8,2,8192,8192 -o build
 --explain tells what the kernel does with a shape, with a picture of its tiles:
   sparse-attn-compile pattern.mlir --explain --explain-shape 1,8,8,4096,4096
 )";
@@ -247,7 +249,8 @@ static std::optional<Stage> getStage() {
 }
 
 Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
-  cl::HideUnrelatedOptions({&category, &patternCategory, &getExplainCategory()});
+  cl::HideUnrelatedOptions(
+      {&category, &patternCategory, &getTileCategory(), &getExplainCategory()});
   cl::SetVersionPrinter([](llvm::raw_ostream &os) {
     os << "sparse-attn-compile " SPARSE_ATTN_VERSION " with LLVM " LLVM_VERSION_STRING
           "\n";
@@ -258,8 +261,9 @@ Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
   options.runtimeArchive = runtimeArchive;
   options.linker = linker;
   options.time = printTime;
-  if (Error error = parseExplain(options))
-    return error;
+  for (auto parse : {parseExplain, parseTiles})
+    if (Error error = parse(options))
+      return error;
   options.output = output;
   if (options.output.empty())
     options.output = options.isPrinted() ? "-" : ".";

@@ -10,10 +10,18 @@
 #include "sparse_attn/Explain/Explain.h"
 #include "sparse_attn/Expression/Expression.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
+#include "sparse_attn/Session/Session.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 
 namespace sparse_attn {
+
+/// What --tune measures.
+struct TuneRequest {
+  sparse_attn_shape shape = {1, 4, 1, 4096, 4096};
+  llvm::StringMap<std::string> files; ///< .npy files of inputs, by name
+  int tiles = 0, rounds = 0, threads = 0;
+};
 
 /// What the user asked for, checked.
 struct Options {
@@ -27,6 +35,10 @@ struct Options {
   std::string runtimeArchive; ///< empty: found near the program
   std::string linker;
   bool time = false;
+  /// The tile of every kernel, if given; else chosen for these caches or measured.
+  std::optional<TileShape> tile;
+  CacheSizes caches;
+  std::optional<TuneRequest> tune;
   /// Instead of a library: how to explain it, and what.
   std::optional<ExplainFormat> explainFormat;
   ExplainOptions explain;
@@ -36,9 +48,14 @@ struct Options {
 };
 
 llvm::cl::OptionCategory &getExplainCategory();
+llvm::cl::OptionCategory &getTileCategory();
 
 /// Fills what --explain and the options that go with it say.
 llvm::Error parseExplain(Options &options);
+
+/// Fills what --tile, --cache, --tune and the options that go with them say, after
+/// parseExplain.
+llvm::Error parseTiles(Options &options);
 
 /// Parses the command line. Ends the program for --help, --version and options
 /// that do not exist.

@@ -6,8 +6,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
+#include "Tune.h"
+#include "dialect/BlockPlan/BlockPlan.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
+#include "sparse_attn/Conversion/KernelValues.h"
 #include "sparse_attn/Package/Package.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -97,9 +100,20 @@ static LogicalResult printStage(ModuleOp module, const Options &options) {
     return failure();
   std::string text;
   llvm::raw_string_ostream stream(text);
-  if (failed(emitStage(module, *options.stage, *options.levels.front(), stream)))
+  if (failed(emitStage(module, *options.stage, *options.levels.front(), options.caches,
+                       stream)))
     return failure();
   return writeOutput(text, options);
+}
+
+/// Writes the tile of --tile to every kernel.
+static void setTile(ModuleOp module, const Options &options) {
+  if (!options.tile)
+    return;
+  auto tile = DenseI64ArrayAttr::get(module.getContext(),
+                                     {options.tile->rows, options.tile->keys});
+  for (func::FuncOp kernel : getKernels(module))
+    kernel->setAttr(block_plan::kTileAttr, tile);
 }
 
 /// The archive of the runtime, named or found.
@@ -120,7 +134,7 @@ static LogicalResult printExplanation(ModuleOp module, const Options &options,
     return report(archive.takeError());
   request.runtimeArchive = *archive;
   FailureOr<CompiledLibrary> library =
-      compileLibrary(module, {options.libraryName, options.levels});
+      compileLibrary(module, {options.libraryName, options.levels, options.caches});
   if (failed(library))
     return failure();
   timer.finish("compile");
@@ -142,10 +156,21 @@ static LogicalResult writeLibrary(ModuleOp module, const Options &options,
   if (!archive)
     return report(archive.takeError());
   package.runtimeArchive = *archive;
+  TuningFacts tuning;
+  if (options.tune) {
+    Expected<TuningFacts> tuned = tuneKernels(module, options, *archive);
+    if (!tuned)
+      return report(tuned.takeError());
+    tuning = std::move(*tuned);
+    timer.finish("tune");
+  }
   FailureOr<CompiledLibrary> library =
-      compileLibrary(module, {options.libraryName, options.levels});
+      compileLibrary(module, {options.libraryName, options.levels, options.caches});
   if (failed(library))
     return failure();
+  for (CompiledKernel &kernel : library->kernels)
+    if (auto facts = tuning.find(kernel.name); facts != tuning.end())
+      kernel.facts["tuning"] = std::move(facts->second);
   timer.finish("compile");
   Expected<PackagedFiles> files = packageLibrary(*library, package);
   if (!files)
@@ -174,6 +199,7 @@ int main(int argc, char **argv) {
   OwningOpRef<ModuleOp> module = readInput(*options, sourceMgr, context);
   if (!module)
     return EXIT_FAILURE;
+  setTile(*module, *options);
   timer.finish("read");
   LogicalResult result = success();
   if (options->explainFormat) {

@@ -16,7 +16,9 @@
 #ifndef SPARSE_ATTN_PIPELINES_PIPELINES_H
 #define SPARSE_ATTN_PIPELINES_PIPELINES_H
 
+#include "dialect/SparseAttn/SparseAttn.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "sparse_attn/Analysis/TileCosts.h"
 #include "sparse_attn/Package/Artifact.h"
 #include "sparse_attn/Target/CPULevel.h"
 #include "llvm/Support/raw_ostream.h"
@@ -35,13 +37,19 @@ void registerDialects(mlir::DialectRegistry &registry);
 /// (sparse-attn-to-plan, sparse-attn-to-kernel, sparse-attn-to-llvm).
 void registerPasses();
 
-void buildPlanPipeline(mlir::OpPassManager &manager);
+/// What tiles are chosen for.
+struct TileTarget {
+  const CPULevel *level = nullptr; ///< whose registers; null: the best of all
+  CacheSizes caches;
+};
+
+void buildPlanPipeline(mlir::OpPassManager &manager, const TileTarget &target = {});
 void buildKernelPipeline(mlir::OpPassManager &manager, const CPULevel &level);
 void buildClassifierPipeline(mlir::OpPassManager &manager);
 void buildLLVMPipeline(mlir::OpPassManager &manager);
 
 /// Canonicalises masks and plans their blocks.
-mlir::LogicalResult lowerToPlan(mlir::ModuleOp module);
+mlir::LogicalResult lowerToPlan(mlir::ModuleOp module, const TileTarget &target = {});
 /// Plans to the kernels of one level.
 mlir::LogicalResult lowerToKernel(mlir::ModuleOp module, const CPULevel &level);
 /// Plans to classifiers.
@@ -54,7 +62,7 @@ enum class Stage { Mlir, Plan, Kernel, Llvm, Asm, Obj };
 
 /// Compiles a copy of `module` up to `stage` for one level and prints it.
 mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const CPULevel &level,
-                              llvm::raw_ostream &os);
+                              const CacheSizes &caches, llvm::raw_ostream &os);
 
 struct CompileOptions {
   /// The library's name, a C identifier.
@@ -62,7 +70,12 @@ struct CompileOptions {
   /// Levels to compile for, ascending; empty: all of the target. A kernel is
   /// compiled once for levels that would give the same code.
   llvm::SmallVector<const CPULevel *> levels;
+  /// Of the machine that tiles are chosen for, with the registers of the best level.
+  CacheSizes caches;
 };
+
+/// What the tile of an attention depends on where it runs at `level`.
+TileProblem getTileProblem(AttentionOp attention, const CPULevel &level);
 
 /// Compiles every kernel of a copy of `module`. Reports errors as diagnostics.
 mlir::FailureOr<CompiledLibrary> compileLibrary(mlir::ModuleOp module,

@@ -83,3 +83,18 @@ func.func @plan_attention_c5(%q: !qkv, %k: !qkv, %v: !qkv) {
   }
   return
 }
+
+// -----
+
+// expected-error @below {{'func.func' op block_plan.tile must be array<i64: rows, keys> with 1 to 1024 rows and 64, 128, ... 1024 keys, got array<i64: 64, 100>}}
+func.func private @tile_keys() attributes {block_plan.tile = array<i64: 64, 100>}
+
+// -----
+
+// expected-error @below {{'func.func' op block_plan.tile must be array<i64: rows, keys> with 1 to 1024 rows and 64, 128, ... 1024 keys, got "64x128"}}
+func.func private @tile_text() attributes {block_plan.tile = "64x128"}
+
+// -----
+
+// expected-error @below {{'func.func' op has the attribute 'block_plan.tiles', which means nothing; kernels take block_plan.tile}}
+func.func private @misspelled() attributes {block_plan.tiles = array<i64: 64, 128>}

@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===-----------------------------------------------------------------------===#
-"""Random masks x shapes x head groups x offsets x modifiers x types x splits into merged
-parts, compiled and run.
+"""Random masks x shapes x head groups x offsets x modifiers x types x tiles x splits into
+merged parts, compiled and run.
 
     property_test.py --shard I --shards S [--kernels K] [--cases C] [--seed X]
                      [--only KERNEL]
