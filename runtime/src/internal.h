@@ -183,6 +183,9 @@ sa_tile_span sa_span(int64_t tile, int64_t class_tiles, int64_t step, int64_t si
 void sa_set_step(sa_plan_attention *attention, const sparse_attn_shape *shape,
                  int32_t step);
 
+/* Steps by the mask's period where that is less work. */
+void sa_choose_step(const sparse_attn_plan *plan, sa_plan_attention *attention);
+
 /*===--- tiles.c, bits.c --------------------------------------------------===*/
 
 /* The real rows of one query tile and the keys it may see. */

@@ -20,8 +20,26 @@ typedef struct packing {
   _Atomic int64_t next;
 } packing;
 
+/* Whether some of all rows may read `keys`: what the classifier says of the rows of
+ * a residue class at once. */
+static bool may_read(const sa_plan_attention *attention, sa_tile_query query,
+                     sa_entry entry, sa_tile_span keys) {
+  int32_t step = attention->step;
+  /* Rows of the class of the keys first: where one may read them it is these. */
+  int64_t nearest = (keys.first - entry.first_position) % step + step;
+  for (int64_t i = 0; i < step; ++i) {
+    int64_t row = (nearest + i) % step;
+    if (row < entry.rows &&
+        sa_classify_box(&query, (int32_t)(entry.first_position + row),
+                        (int32_t)sa_ceil_div(entry.rows - row, step), (int32_t)keys.first,
+                        (int32_t)keys.count) != SPARSE_ATTN_TILE_EMPTY)
+      return true;
+  }
+  return false;
+}
+
 /* Whether some row of the group's heads may read the tile. Exact for plan-time
- * masks, else "may": what the classifier says of all rows at once. */
+ * masks. */
 static bool is_read(const packing *pack, int64_t b, int64_t kv_head, int64_t tile) {
   const sparse_attn_plan *plan = pack->state->plan;
   const sa_plan_attention *attention = pack->attention;
@@ -34,13 +52,10 @@ static bool is_read(const packing *pack, int64_t b, int64_t kv_head, int64_t til
   }
   sa_entry entry = sa_plan_entry(attention, b);
   sa_tile_span keys = sa_key_span(attention, tile, entry.keys);
-  int64_t j0 = keys.first, j1 = keys.first + attention->step * (keys.count - 1);
   int64_t heads = code->per_head ? pack->group : 1;
   for (int64_t i = 0; i < heads; ++i) {
     sa_tile_query query = sa_plan_query(plan, attention, b, kv_head * pack->group + i, 0);
-    query.step = 1;
-    if (sa_classify(&query, entry.first_position, entry.first_position + entry.rows - 1,
-                    (int32_t)j0, (int32_t)j1) != SPARSE_ATTN_TILE_EMPTY)
+    if (may_read(attention, query, entry, keys))
       return true;
   }
   return false;

@@ -113,6 +113,8 @@ static sparse_attn_status plan_attention(sparse_attn_plan *plan,
     status = sa_read_lengths(plan, attention);
   if (!status)
     status = build_tables(plan, attention);
+  if (!status)
+    sa_choose_step(plan, attention);
   if (!status && attention->code->binding == SA_BINDING_PLAN)
     status = sa_table_create(plan, attention, options, workers);
   attention->schedule = sa_make_schedule(plan, attention);

@@ -32,7 +32,8 @@ sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
   schedule.stacks = sa_ceil_div(schedule.group, sa_max(room, 1));
   schedule.stack = sa_ceil_div(schedule.group, sa_max(schedule.stacks, 1));
   int64_t tile_calls = attention->row_tiles * schedule.stacks;
-  schedule.packed = tile_calls > 1;
+  /* Rows of different residue classes rarely read the same keys. */
+  schedule.packed = attention->class_row_tiles * schedule.stacks > 1;
   schedule.calls = shape->batch * shape->kv_heads * tile_calls;
   if (schedule.calls > 0 && schedule.calls < kCallsWanted)
     schedule.parts = sa_max(1, sa_min(sa_ceil_div(kCallsWanted, schedule.calls),
