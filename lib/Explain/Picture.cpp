@@ -40,6 +40,12 @@ static void copySize(Panel &panel, const Panel &model) {
   panel.width = model.width;
 }
 
+std::string sparse_attn::describeOrder(const AttentionFacts &facts) {
+  if (facts.grid.step == 1)
+    return "";
+  return ", both in the order of their numbers modulo " + std::to_string(facts.grid.step);
+}
+
 static Panel makePanel(const AttentionFacts &facts, const PlaneGroup &group, bool isPairs,
                        int64_t pixels, int64_t cells) {
   Panel panel;
@@ -47,12 +53,18 @@ static Panel makePanel(const AttentionFacts &facts, const PlaneGroup &group, boo
   panel.title = isPairs ? "pairs kept"
                         : "tiles visited, " + std::to_string(facts.grid.tile_rows) +
                               " queries x " + std::to_string(facts.grid.tile_keys) +
-                              " keys each";
+                              " keys each" + describeOrder(facts);
   const CellMap &map = isPairs ? *group.pairMap : *group.tileMap;
   panel.cells = map.reduce(std::min(pixels / 2, cells));
   panel.queries = facts.grid.queries;
   panel.keys = facts.grid.keys;
   panel.firstPosition = group.extent.first_position;
+  if (!isPairs && facts.grid.step > 1) {
+    // The axes count rows and keys in the order of the tiles.
+    panel.queries = facts.grid.row_tiles * facts.grid.tile_rows;
+    panel.keys = facts.grid.key_tiles * facts.grid.tile_keys;
+    panel.firstPosition = 0;
+  }
   if (isPairs)
     setSize(panel, 1, 1, pixels);
   else

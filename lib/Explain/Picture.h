@@ -30,6 +30,9 @@ struct Panel {
   bool hasGaps() const { return cells.isExact() && std::min(cellWidth, cellHeight) >= 5; }
 };
 
+/// ", both in the order of ..." where tiles do not hold neighbours, else nothing.
+std::string describeOrder(const AttentionFacts &facts);
+
 /// The panels of a group of planes: its pairs, where they are known and there is
 /// more to see than in its tiles, and its tiles where there are several. The longer
 /// side has about `pixels`, and at most `cells`.

@@ -240,7 +240,8 @@ static void printPicture(const AttentionFacts &facts, raw_ostream &os) {
     if (panel.isPairs != small)
       continue;
     os << "\n  " << (small ? "pairs kept" : "tiles visited") << of
-       << ", queries down, keys to the right\n\n";
+       << ", queries down, keys to the right" << (small ? "" : describeOrder(facts))
+       << "\n\n";
     if (small)
       printPairs(panel, os);
     else
@@ -273,6 +274,11 @@ static void printAttention(const Explanation &explanation, size_t index,
                    facts.grid.tile_keys, formatCount(facts.picture().tileMap->unitRows()),
                    formatCount(facts.picture().tileMap->unitColumns()))
                .str());
+  if (facts.grid.step > 1)
+    printRow(os, "",
+             formatv("of queries that are {0} apart and keys that are {0} apart",
+                     facts.grid.step)
+                 .str());
   printCounts(facts, os);
   printWork(explanation, facts, os);
   printGroups(facts, os);

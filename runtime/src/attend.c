@@ -133,6 +133,12 @@ static void attend_part(const attending *attend, const sa_call *call, int64_t pa
     return;
   sa_run *runs = (sa_run *)(room + attend->state->workspace.scratch_bytes);
   sa_run_list list = list_runs(attend, call, part, runs);
+  /* A row that keeps no key is as a row of padding. */
+  if (list.count == 0 && !args.states && attention->code->sinks < 0) {
+    sa_tile_span rows = {args.first_row, args.rows};
+    write_padding(attend, call, rows, 0);
+    return;
+  }
   args.runs = list.runs;
   args.run_count = list.count;
   args.bits = list.bits;

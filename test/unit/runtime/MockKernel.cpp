@@ -103,9 +103,17 @@ static void pack(const Attention &attention, const sa_pack_args *args) {
     for (int d = 0; d < width; ++d) {
       bool isKey = d < code.head_dim;
       const sa_view &from = args->values[isKey ? code.k : code.v];
-      to[j * width + d] = *at(from, args->b, args->kv_head, args->first_key + j,
-                              isKey ? d : d - code.head_dim);
+      to[j * width + d] =
+          *at(from, args->b, args->kv_head, args->first_key + args->step * j,
+              isKey ? d : d - code.head_dim);
     }
+}
+
+/// Key `c` of tile `tile`: tiles are numbered residue class by residue class.
+static int64_t keyAt(const sa_attend_args *args, const sa_attention &code, int64_t tile,
+                     int64_t c) {
+  int64_t residue = tile / args->class_tiles, index = tile % args->class_tiles;
+  return residue + args->step * (index * code.tile_keys + c);
 }
 
 /// Whether row r keeps column c of tile `tile` of a run, and at what distance.
@@ -113,7 +121,7 @@ static bool isKept(const Attention &attention, const sa_attend_args *args,
                    const sa_run &run, int tile, int64_t h, int64_t r, int64_t c,
                    int &hops) {
   const sa_attention &code = attention.code;
-  int64_t j = (static_cast<int64_t>(run.first_tile) + tile) * code.tile_keys + c;
+  int64_t j = keyAt(args, code, static_cast<int64_t>(run.first_tile) + tile, c);
   hops = 0;
   if (run.hops >= 0)
     hops = args->hops[((static_cast<int64_t>(run.hops) + tile) * code.tile_rows + r) *
@@ -121,7 +129,8 @@ static bool isKept(const Attention &attention, const sa_attend_args *args,
                       c];
   if (run.mask == SA_RUN_PREDICATE)
     return j < args->keys &&
-           attention.predicate(args->b, h, args->first_position + r, j, args->tokens);
+           attention.predicate(args->b, h, args->first_position + args->step * r, j,
+                               args->tokens);
   if (run.mask == SA_RUN_FULL) {
     EXPECT_LT(j, args->keys) << "a full tile crosses the last key";
     return j < args->keys;
@@ -145,7 +154,7 @@ static MockKey readKey(const Attention &attention, const sa_attend_args *args, i
                        int64_t i, int64_t tile, int c) {
   const sa_attention &code = attention.code;
   const sa_view *values = args->values;
-  int64_t j = tile * code.tile_keys + c;
+  int64_t j = keyAt(args, code, tile, c);
   int width = code.head_dim + code.value_dim;
   auto element = [&](int d) -> double {
     if (args->packed)
@@ -213,8 +222,8 @@ static std::vector<double> attendRow(const Attention &attention,
         int hops;
         if (!isKept(attention, args, run, t, h, r, c, hops))
           continue;
-        MockKey key =
-            readKey(attention, args, h, args->first_row + r, run.first_tile + t, c);
+        MockKey key = readKey(attention, args, h, args->first_row + args->step * r,
+                              run.first_tile + t, c);
         addToState(state.data(), code.value_dim, 1, key.score - 0.25 * hops,
                    key.value.data());
       }
@@ -246,7 +255,7 @@ static void attend(const Attention &attention, const sa_attend_args *args) {
       if (args->states)
         std::copy(state.begin(), state.end(), stateOf(code, args, 0, h, r));
       else
-        finishRow(code, args, h, args->first_row + r, state);
+        finishRow(code, args, h, args->first_row + args->step * r, state);
     }
   EXPECT_EQ(*mark, args->first_row * 1000 + args->h);
 }
@@ -261,7 +270,7 @@ static void combine(const Attention &attention, const sa_attend_args *args) {
         const double *from = stateOf(code, args, part, h, r);
         addToState(state.data(), code.value_dim, from[0], from[1], from + 2);
       }
-      finishRow(code, args, h, args->first_row + r, state);
+      finishRow(code, args, h, args->first_row + args->step * r, state);
     }
 }
 

@@ -169,6 +169,54 @@ TEST(PlanClassify, seesTheCopyOfTheOperands) {
       }
 }
 
+TEST(PlanVisit, stepsWhereThatIsLessWork) {
+  // Every fourth key: of neighbours each tile keeps some.
+  auto classify = [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
+                     int step) {
+    bool alike = step == 4 || (p0 == p1 && j0 == j1);
+    return !alike ? 2 : (p0 - j0) % 4 == 0 ? 1 : 0;
+  };
+  auto keep = [](int, int, int p, int j, int) { return (p - j) % 4 == 0; };
+  for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
+    MaskKernel mock(classify, keep, binding);
+    auto getGrid = [&](const Plan &plan) {
+      sparse_attn_grid grid;
+      EXPECT_EQ(sparse_attn_plan_grid(plan.get(), 0, &grid), SPARSE_ATTN_OK);
+      return grid;
+    };
+    mock.attention->code.period = 4;
+    Plan plan = makePlan(mock.kernel.get(), {1, 1, 1, 66, 66});
+    sparse_attn_grid grid = getGrid(plan);
+    EXPECT_EQ(grid.step, 4);
+    // Classes 0 and 1 have 17 rows and keys: 5 and 3 tiles; the others 16: 4 and 2.
+    EXPECT_EQ(grid.class_row_tiles, 5);
+    EXPECT_EQ(grid.class_key_tiles, 3);
+    EXPECT_EQ(grid.row_tiles, 20);
+    EXPECT_EQ(grid.key_tiles, 12);
+    EXPECT_EQ(visits(plan.get(), 0, 0, 0),
+              (std::vector<Visit>{{0, 2, kFull}, {2, 1, kPartial}}));
+    EXPECT_EQ(visits(plan.get(), 0, 0, 9),
+              (std::vector<Visit>{{3, 2, kFull}, {5, 1, kPartial}}));
+    EXPECT_EQ(visits(plan.get(), 0, 0, 10), (std::vector<Visit>{{6, 2, kFull}}));
+    EXPECT_TRUE(visits(plan.get(), 0, 0, 14).empty()); // class 2 has 4 tiles of rows
+    // Pairs are still asked by their positions.
+    sparse_attn_tile_class kind;
+    ASSERT_EQ(sparse_attn_plan_classify(plan.get(), 0, 0, 0, 5, 6, 1, 1, &kind),
+              SPARSE_ATTN_OK);
+    EXPECT_EQ(kind, kPartial);
+    // A row sees only the keys of its class, however few rows there are.
+    Plan decode = makePlan(mock.kernel.get(), {1, 1, 1, 1, 66});
+    EXPECT_EQ(getGrid(decode).step, 4);
+    EXPECT_EQ(getGrid(decode).row_tiles, 1);
+    EXPECT_EQ(visits(decode.get(), 0, 0, 0),
+              (std::vector<Visit>{{3, 2, kFull}, {5, 1, kPartial}}));
+    // Tiles of a mask that does not gain hold neighbours.
+    MaskKernel dense(exhaustive(causal()), causal(), binding);
+    dense.attention->code.period = 4;
+    EXPECT_EQ(getGrid(makePlan(dense.kernel.get(), {1, 1, 1, 66, 66})).step, 1);
+  }
+}
+
 TEST(Plan, sharedListsAreKeptOnce) {
   Predicate keep = causal();
   auto bytes = [&](int perBatch, int perHead, sparse_attn_shape shape, int binding) {

@@ -175,6 +175,68 @@ TEST(Run, scatteredMasksInEveryCombination) {
   }
 }
 
+/// Keeps pairs whose distance is a multiple of 3 and at most 30.
+bool keepThird(int, int, int p, int j, int) {
+  return (p - j) % 3 == 0 && j <= p && p - j <= 30;
+}
+
+/// As generated code answers: what is alike modulo 3 is decided at once.
+int classifyThird(const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
+                  int step) {
+  bool point = p0 == p1 && j0 == j1;
+  bool may = j0 <= p1 && p0 - j1 <= 30, must = j1 <= p0 && p1 - j0 <= 30;
+  bool multiple = (p0 - j0) % 3 == 0;
+  if (!may || ((step == 3 || point) && !multiple))
+    return 0;
+  return must && (step == 3 || point) ? 1 : 2;
+}
+
+// Rows and keys of a tile are 3 apart, in classes of different lengths.
+TEST(Run, stepsOfAPeriod) {
+  const sparse_attn_shape shapes[] = {{1, 1, 1, 100, 100}, {2, 4, 2, 95, 97},
+                                      {1, 2, 1, 2, 50},    {2, 2, 2, 1, 31},
+                                      {1, 2, 1, 50, 2},    {1, 1, 1, 24, 24}};
+  const Lengths cases[] = {{}, {{60, 7}, {90, 1}, {}}, {{70}, {}, {-8, 11}}};
+  bool stepped = false;
+  for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN})
+    for (const sparse_attn_shape &shape : shapes)
+      for (Lengths lengths : cases) {
+        Kernel kernel;
+        kernel.addQKV(kD, kDv);
+        std::vector<std::unique_ptr<Tensor>> operands;
+        std::vector<Tensor *> layout;
+        int ids[3] = {-1, -1, -1}, next = 0;
+        for (auto [list, most] : {std::pair(&lengths.keys, shape.keys),
+                                  std::pair(&lengths.queries, shape.queries),
+                                  std::pair(&lengths.offsets, int64_t(1000))}) {
+          int &id = ids[next++];
+          if (list->empty())
+            continue;
+          list->resize(shape.batch, list->back());
+          for (int32_t &length : *list)
+            length = std::min<int32_t>(length, static_cast<int32_t>(most));
+          id = kernel.layout("lengths", {17});
+          operands.push_back(Tensor::of({shape.batch}, *list));
+          layout.push_back(operands.back().get());
+        }
+        Attention &attention = kernel.attention(kD, kDv, classifyThird, keepThird);
+        attention.code.binding = binding;
+        attention.code.period = 3;
+        attention.code.kv_len = ids[0];
+        attention.code.q_len = ids[1];
+        attention.code.q_offset = ids[2];
+        kernel.outputState(kDv);
+        Problem problem(shape);
+        Plan plan = makePlan(kernel.get(), shape, layout);
+        sparse_attn_grid grid;
+        ASSERT_EQ(sparse_attn_plan_grid(plan.get(), 0, &grid), SPARSE_ATTN_OK);
+        stepped = stepped || grid.step == 3;
+        ASSERT_EQ(run(plan.get(), problem.inputs(), problem.outputs()), SPARSE_ATTN_OK);
+        checkAgainstLoop(problem, keepThird, lengths);
+      }
+  EXPECT_TRUE(stepped);
+}
+
 TEST(Run, lengthsAndOffsets) {
   const sparse_attn_shape shape = {3, 4, 2, 11, 30};
   const Lengths cases[] = {
