@@ -103,7 +103,8 @@ void sa_choose_step(const sparse_attn_plan *plan, sa_plan_attention *attention) 
   sa_set_step(attention, &plan->shape, period);
   int64_t rows, work, other_rows, other_work;
   sample_work(plan, attention, -1, &rows, &work);
-  bool fits = attention->key_tiles <= 2 * key_tiles + kFewTiles;
+  bool fits = !sa_make_schedule(plan, attention).packed ||
+              attention->key_tiles <= 2 * key_tiles + kFewTiles;
   sa_set_step(attention, &plan->shape, 1);
   if (!fits || rows == 0)
     return;
