@@ -4,7 +4,7 @@
 !qkv = tensor<?x?x?x64xbf16>
 !state = tensor<?x?x?xf32>
 
-// Elements of 16 bits become f32 when a tile is packed and when queries are scaled;
+// Elements of 16 bits become f32 when a tile is packed and when queries are copied;
 // the result is rounded once, at the end. In between there is f32 alone.
 // CHECK-LABEL: func.func private @{{.*}}_pack_tile(
 // CHECK:         vector.load %{{.*}} : memref<?x?x?x?xbf16, {{.*}}>, vector<16xbf16>
@@ -19,7 +19,7 @@
 // CHECK-LABEL: func.func private @{{.*}}_accumulate_in_place(
 // CHECK:         arith.extf %{{.*}} : vector<16xbf16> to vector<16xf32>
 // CHECK-LABEL: func.func @half_0_attend_avx512(
-// CHECK:         arith.extf %{{.*}} : bf16 to f32
+// CHECK:         arith.extf %{{.*}} : vector<16xbf16> to vector<16xf32>
 // CHECK:         arith.truncf %{{.*}} : vector<16xf32> to vector<16xbf16>
 
 // A level without bf16 instructions needs no function of a compiler's library.

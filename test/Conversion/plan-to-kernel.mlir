@@ -11,10 +11,10 @@
 
 // The register tile of Q K^T: rows x vectors accumulators, all carried in registers.
 // CHECK-LABEL: func.func private @{{.*}}_scores(
-// AVX512-COUNT-2: vector.load %{{.*}} : memref<4x64x32xf32>, vector<16xf32>
+// AVX512-COUNT-2: vector.load %{{.*}} : memref<64x32xf32>, vector<16xf32>
 // AVX512-COUNT-16: vector.fma {{.*}} : vector<16xf32>
 // AVX512-NOT:     vector.fma
-// AVX2-COUNT-2:   vector.load %{{.*}} : memref<8x64x16xf32>, vector<8xf32>
+// AVX2-COUNT-2:   vector.load %{{.*}} : memref<64x16xf32>, vector<8xf32>
 // AVX2-COUNT-12:  vector.fma {{.*}} : vector<8xf32>
 // AVX2-NOT:       vector.fma
 

@@ -62,14 +62,14 @@ private:
 };
 } // namespace
 
-/// A tile as panels of K and rows of V; `next` is what memory should fetch meanwhile.
+/// A tile as panels of K and V; `next` is what memory should fetch meanwhile.
 void AttendBuilder::buildPackedTile(const KeyTile &tile, Value packed, Value next) {
   Value scores = b.advance(frame.scratch, shape.scores);
   call(functions.scores, {b.advance(frame.scratch, shape.queries), packed, scores,
                           frame.groups, b.ceilDiv(tile.keys, shape.panel), next});
-  SmallVector<Value> product = {scores, b.advance(packed, shape.packedValues),
-                                b.advance(frame.scratch, shape.outputs), frame.groups,
-                                tile.keys};
+  SmallVector<Value> product = {
+      b.advance(frame.scratch, shape.weights), b.advance(packed, shape.packedValues),
+      b.advance(frame.scratch, shape.outputs), frame.groups, tile.keys};
   b.branch(
       tile.full,
       [&] {

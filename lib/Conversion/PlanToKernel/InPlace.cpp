@@ -161,7 +161,7 @@ struct WeightedValues {
   const KernelShape &shape;
   const Frame &frame;
   const Keys &keys;
-  Value values, weights;
+  Value values;
   Value next; ///< K, whose next tile is asked for meanwhile
   bool full;
 
@@ -185,7 +185,8 @@ SmallVector<Value> WeightedValues::addKey(Value key, ValueRange sums, Value row,
                                        keys.at(key, b.add(first, b.index(v * lanes))),
                                        lanes, v + 1 == vectors ? last : lanes));
   for (int64_t r = 0; r < rows; ++r) {
-    Value weight = b.splat(b.load(weights, {b.add(row, b.index(r)), key}), lanes);
+    Value weight =
+        b.splat(b.loadReal(frame.weights, {b.add(row, b.index(r)), key}), lanes);
     // Unordered: a NaN weight is attended to.
     Value attended =
         full ? Value()
@@ -252,16 +253,9 @@ func::FuncOp sparse_attn::buildAccumulateInPlace(const AttendContext &context,
         auto view = [&](Value tensor) {
           return b.viewOf(frame.values, context.ids.id(tensor), shape.element);
         };
-        WeightedValues sum = {b,
-                              shape,
-                              frame,
-                              keys,
-                              view(context.plan.getV()),
-                              b.arrayAt(b.advance(frame.scratch, shape.scores),
-                                        {shape.paddedRows, shape.keys},
-                                        b.builder.getF32Type()),
-                              view(context.plan.getK()),
-                              full};
+        WeightedValues sum = {
+            b,   shape, frame, keys, view(context.plan.getV()), view(context.plan.getK()),
+            full};
         constexpr int64_t kRows = 4;
         Value whole = b.mul(b.div(frame.total, b.index(kRows)), kRows);
         b.loop(b.index(0), whole, kRows,

@@ -26,6 +26,11 @@ static constexpr int64_t kStackRows = 128;
 KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
     : level(level) {
   element = plan.getKeyTensorType().getElementType();
+  Builder types(plan.getContext());
+  if (level.bf16Dot && element.isBF16())
+    words = {element, types.getI32Type(), 2};
+  else
+    words = {types.getF32Type(), types.getF32Type(), 1};
   lanes = level.lanes;
   panel = level.panel();
   rows = plan.getTileRows();
@@ -34,17 +39,20 @@ KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
   rowsInPlace = level.tileRows;
   keys = plan.getTileKeys();
   headDim = plan.getHeadDim();
+  paddedHeadDim = llvm::alignTo(headDim, words.size);
   valueDim = plan.getValueDim();
   paddedValueDim = llvm::alignTo(valueDim, lanes);
 
   int64_t at = 0;
-  auto place = [&](int64_t elements) {
+  auto place = [&](int64_t wordCount) {
     int64_t start = at;
-    at = llvm::alignTo(at + elements * sizeof(float), kLine);
+    at = llvm::alignTo(at + wordCount * sizeof(float), kLine);
     return start;
   };
-  queries = place(paddedRows * headDim);
+  queries = place(paddedRows * words.count(headDim));
   scores = place(paddedRows * keys);
+  // A weight takes the place of its score where it is as wide.
+  weights = words.size == 1 ? scores : place(paddedRows * words.count(keys));
   maxima = place(paddedRows);
   rowMaxima = place(paddedRows);
   decays = place(paddedRows);
@@ -55,8 +63,8 @@ KernelShape::KernelShape(block_plan::AttentionOp plan, const CPULevel &level)
   int64_t tileStart = at;
 
   at = 0;
-  packedKeys = place(keys * headDim);
-  packedValues = place(keys * paddedValueDim);
+  packedKeys = place(keys * words.count(headDim));
+  packedValues = place(words.count(keys) * paddedValueDim);
   packedFlag = place(1);
   packedBytes = at;
   scratchBytes = tileStart + packedBytes;
@@ -80,6 +88,9 @@ Value KernelBuilder::f32(double value) {
 }
 Value KernelBuilder::mul(Value a, int64_t b) {
   return builder.createOrFold<arith::MulIOp>(loc, a, index(b));
+}
+Value KernelBuilder::zero(Type type) {
+  return arith::ConstantOp::create(builder, loc, builder.getZeroAttr(type));
 }
 Value KernelBuilder::mul(Value a, Value b) {
   return builder.createOrFold<arith::MulIOp>(loc, a, b);
@@ -123,6 +134,26 @@ KernelBuilder::loop(Value lower, Value upper, int64_t step, ValueRange init,
         scf::YieldOp::create(builder, loc, next);
       });
   return SmallVector<Value>(forOp.getResults());
+}
+
+SmallVector<Value> KernelBuilder::forEachPart(
+    int64_t size, int64_t part, ValueRange init,
+    function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> body) {
+  int64_t whole = size / part * part;
+  SmallVector<Value> carried = init;
+  if (whole)
+    carried = loop(index(0), index(whole), part, init,
+                   [&](Value i, ValueRange carried) { return body(i, part, carried); });
+  if (whole < size)
+    carried = body(index(whole), size - whole, carried);
+  return carried;
+}
+void KernelBuilder::forEachPart(int64_t size, int64_t part,
+                                function_ref<void(Value, int64_t)> body) {
+  forEachPart(size, part, {}, [&](Value first, int64_t count, ValueRange) {
+    body(first, count);
+    return SmallVector<Value>();
+  });
 }
 
 void KernelBuilder::branch(Value condition, function_ref<void()> then,
@@ -224,19 +255,21 @@ Value KernelBuilder::loadReal(Value memref, ValueRange indices) {
              : arith::ExtFOp::create(builder, loc, builder.getF32Type(), x);
 }
 
-Value KernelBuilder::loadRealVector(Value memref, ValueRange indices, int64_t lanes,
-                                    int64_t count) {
+Value KernelBuilder::loadPart(Value memref, ValueRange indices, int64_t lanes,
+                              int64_t count) {
   Type element = cast<MemRefType>(memref.getType()).getElementType();
   VectorType type = vectorType(lanes, element);
-  Value x;
-  if (count == lanes) {
-    x = loadVector(memref, indices, type);
-  } else {
-    Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(type));
-    x = vector::MaskedLoadOp::create(builder, loc, type, memref, indices,
-                                     tailMask(count, lanes), zero);
-  }
-  return element.isF32() ? x : arith::ExtFOp::create(builder, loc, vectorType(lanes), x);
+  if (count == lanes)
+    return loadVector(memref, indices, type);
+  return vector::MaskedLoadOp::create(builder, loc, type, memref, indices,
+                                      tailMask(count, lanes), zero(type));
+}
+Value KernelBuilder::loadRealVector(Value memref, ValueRange indices, int64_t lanes,
+                                    int64_t count) {
+  Value x = loadPart(memref, indices, lanes, count);
+  return getElementTypeOrSelf(x).isF32()
+             ? x
+             : arith::ExtFOp::create(builder, loc, vectorType(lanes), x);
 }
 
 void KernelBuilder::storeRealVector(Value value, Value memref, ValueRange indices,
@@ -245,6 +278,11 @@ void KernelBuilder::storeRealVector(Value value, Value memref, ValueRange indice
   int64_t lanes = cast<VectorType>(value.getType()).getNumElements();
   if (!element.isF32())
     value = arith::TruncFOp::create(builder, loc, vectorType(lanes, element), value);
+  storePart(value, memref, indices, count);
+}
+void KernelBuilder::storePart(Value value, Value memref, ValueRange indices,
+                              int64_t count) {
+  int64_t lanes = cast<VectorType>(value.getType()).getNumElements();
   if (count == lanes)
     return storeVector(value, memref, indices);
   vector::MaskedStoreOp::create(builder, loc, memref, indices, tailMask(count, lanes),
@@ -303,24 +341,6 @@ static Value buildPowerOfFraction(KernelBuilder &b, Value f, int degree) {
   return result;
 }
 
-/// vscalefps: a 2^b for whole b. It has the right answer to everything: a result
-/// below 2^-126 is rounded once, and b = -inf gives 0 even where a is NaN, which
-/// f = -inf - -inf makes it.
-static Value buildScale(KernelBuilder &b, Value a, Value exponent) {
-  OpBuilder &builder = b.builder;
-  auto constant = [&](Type type, int64_t value) -> Value {
-    return LLVM::ConstantOp::create(builder, b.loc, type,
-                                    builder.getIntegerAttr(type, value));
-  };
-  constexpr int64_t kAllLanes = -1, kCurrentRounding = 4;
-  return LLVM::CallIntrinsicOp::create(
-             builder, b.loc, a.getType(),
-             builder.getStringAttr("llvm.x86.avx512.mask.scalef.ps.512"),
-             ValueRange{a, exponent, a, constant(builder.getI16Type(), kAllLanes),
-                        constant(builder.getI32Type(), kCurrentRounding)})
-      .getResult(0);
-}
-
 /// p 2^round(x) with integer instructions. Adding 1.5 * 2^23 leaves round(x) in the
 /// low bits of the sum, from where a shift takes it into the exponent; at x = -127
 /// that makes the factor 0.
@@ -349,7 +369,7 @@ Value KernelBuilder::exp2(Value x, const CPULevel &level, int degree) {
     return buildExp2ByShift(*this, x, degree);
   Value rounded = math::RoundEvenOp::create(builder, loc, x);
   Value f = arith::SubFOp::create(builder, loc, x, rounded);
-  return buildScale(*this, buildPowerOfFraction(*this, f, degree), rounded);
+  return scaleByPower(buildPowerOfFraction(*this, f, degree), rounded);
 }
 
 Value KernelBuilder::reduce(Value vector, function_ref<Value(Value, Value)> combine) {

@@ -37,6 +37,7 @@ public:
   mlir::Value index(int64_t value);
   mlir::Value i32(int64_t value) { return constant(value); }
   mlir::Value f32(double value);
+  mlir::Value zero(mlir::Type type);
   mlir::Value mul(mlir::Value a, mlir::Value b);
   mlir::Value mul(mlir::Value a, int64_t b);
   mlir::Value div(mlir::Value a, mlir::Value b);     ///< a >= 0, rounds down
@@ -54,6 +55,14 @@ public:
   loop(mlir::Value lower, mlir::Value upper, int64_t step, mlir::ValueRange init,
        llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)>
            body);
+  /// [0, size) in parts: body(first, count) of whole parts, then of what is left.
+  void forEachPart(int64_t size, int64_t part,
+                   llvm::function_ref<void(mlir::Value, int64_t)> body);
+  llvm::SmallVector<mlir::Value>
+  forEachPart(int64_t size, int64_t part, mlir::ValueRange init,
+              llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, int64_t,
+                                                                mlir::ValueRange)>
+                  body);
   void branch(mlir::Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise = {});
 
@@ -80,12 +89,16 @@ public:
                          mlir::VectorType type);
   /// The same of a tensor of f32, f16 or bf16, as f32.
   mlir::Value loadReal(mlir::Value memref, mlir::ValueRange indices);
-  /// Lanes [0, count) in memory, zeros after them.
+  /// Lanes [0, count) in memory, zeros after them; as they are, and as f32.
+  mlir::Value loadPart(mlir::Value memref, mlir::ValueRange indices, int64_t lanes,
+                       int64_t count);
   mlir::Value loadRealVector(mlir::Value memref, mlir::ValueRange indices, int64_t lanes,
                              int64_t count);
   /// Rounds to the tensor's type, to nearest even.
   void storeRealVector(mlir::Value value, mlir::Value memref, mlir::ValueRange indices,
                        int64_t count);
+  void storePart(mlir::Value value, mlir::Value memref, mlir::ValueRange indices,
+                 int64_t count);
   void store(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
   void storeVector(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
 
@@ -105,6 +118,22 @@ public:
                      llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
   /// lanes >= 1: the first `count` lanes true.
   mlir::Value tailMask(int64_t count, int64_t lanes);
+  /// a 2^exponent for whole exponents, of levels with scalef. It is right everywhere: a
+  /// result below 2^-126 is rounded once, and the exponent -inf gives 0 even for NaN.
+  mlir::Value scaleByPower(mlir::Value a, mlir::Value exponent);
+
+  //===--- Words of the matrix products ------------------------------------===//
+  /// `lanes` words of `count` neighbours in memory, zeros after them.
+  mlir::Value loadWords(mlir::Value memref, mlir::ValueRange indices, const Words &words,
+                        int64_t lanes, int64_t count);
+  /// The words of `words.size` vectors of elements, one of each in every word.
+  mlir::Value interleave(llvm::ArrayRef<mlir::Value> vectors, const Words &words);
+  /// Element `number` (an index below words.size) of every word, as f32.
+  mlir::Value elementOf(mlir::Value vector, mlir::Value number, const Words &words);
+  /// `words.size` vectors of f32 one after another, rounded to elements.
+  mlir::Value round(llvm::ArrayRef<mlir::Value> vectors, const Words &words);
+  /// sums + the products of the elements of the words of a and b.
+  mlir::Value multiplyAdd(mlir::Value a, mlir::Value b, mlir::Value sums);
 };
 
 /// The last arguments of a classifier and of its helpers: p0, p1, j0, j1.
@@ -164,10 +193,9 @@ struct AttendContext {
   mutable mlir::ModuleOp module;
   std::string prefix; ///< of the symbols of helper functions
 
-  /// The scale in two factors. That of Q is -1, 0 or 1, exact in every type; that of
-  /// the scores is positive, so that the largest stays the largest.
-  double getQueryFactor() const;
-  double getScoreFactor() const;
+  /// Of the scores, > 0. Products leave plain dot products, whose largest is the largest
+  /// score, and the softmax scales them.
+  double getScale() const;
   /// What takes the scores that a tile's softmax keeps to units of log2. Modifiers
   /// see, and leave, natural scores.
   double getLog2Factor() const;
@@ -183,7 +211,7 @@ struct Frame {
   mlir::Value args, values, scratch, batch, head, kvHead, stack, firstRow, rows, step;
   mlir::Value total;  ///< rows * stack; row r is row r % rows of head r / rows
   mlir::Value groups; ///< register tiles of all rows
-  mlir::Value queries, maxima, sums, outputs;
+  mlir::Value queries, weights, maxima, sums, outputs;
 
   /// Calls `body` for every row: its number in the scratch, in its query tile, and its
   /// head.

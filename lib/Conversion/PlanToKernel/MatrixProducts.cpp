@@ -6,11 +6,11 @@
 //===----------------------------------------------------------------------===//
 //
 //   scores       S[rows, keys]      = Q[rows, D]    x  K^T, packed in panels
-//   accumulate   O[rows, valueDim] += P[rows, keys] x  V, packed in rows
+//   accumulate   O[rows, valueDim] += P[rows, keys] x  V, packed in panels
 //
 // Both keep a register tile of tileRows x (tileVectors * lanes) accumulators and
-// walk the contracted axis with one vector load of B for each column of the tile
-// and one broadcast of A for each of its rows.
+// walk the contracted axis, word by word (KernelShape.h), with one vector load of B for
+// each column of the tile and one broadcast of A for each of its rows.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,25 +19,43 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-/// accumulators[row][vector] += a(row, k) * b(k, vector) for k in [0, steps).
-static SmallVector<Value> buildRegisterTile(KernelBuilder &b, int64_t rows,
-                                            int64_t vectors, int64_t lanes, Value steps,
-                                            ArrayRef<Value> init,
-                                            function_ref<Value(int64_t, Value)> a,
-                                            function_ref<Value(Value, int64_t)> bVector) {
-  return b.loop(b.index(0), steps, 1, init, [&](Value k, ValueRange accumulators) {
-    SmallVector<Value> columns;
+/// The panel of columns [first, first + vectors * lanes) of B, `steps` words long.
+static Value getPanel(KernelBuilder &b, const KernelShape &shape, Value packed,
+                      Value first, int64_t steps, int64_t vectors) {
+  Value pointer = b.advance(packed, b.mul(first, steps * sizeof(float)));
+  return b.arrayAt(pointer, {steps, vectors * shape.lanes}, shape.words.type);
+}
+
+/// tileRows rows of A from `row` times the first `steps` words of a panel of B: the
+/// sums, row by row.
+static SmallVector<Value> buildRegisterTile(KernelBuilder &b, const KernelShape &shape,
+                                            Value rows, Value row, Value panel,
+                                            Value steps) {
+  int64_t lanes = shape.lanes, mr = shape.level.tileRows;
+  int64_t vectors = cast<MemRefType>(panel.getType()).getDimSize(1) / lanes;
+  VectorType words = b.vectorType(lanes, shape.words.type);
+  SmallVector<Value> sums(mr * vectors, b.splat(b.f32(0), lanes));
+  return b.loop(b.index(0), steps, 1, sums, [&](Value k, ValueRange carried) {
+    SmallVector<Value> columns, next;
     for (int64_t v = 0; v < vectors; ++v)
-      columns.push_back(bVector(k, v));
-    SmallVector<Value> next;
-    for (int64_t r = 0; r < rows; ++r) {
-      Value row = b.splat(a(r, k), lanes);
+      columns.push_back(b.loadVector(panel, {k, b.index(v * lanes)}, words));
+    for (int64_t r = 0; r < mr; ++r) {
+      Value own = b.splat(b.load(rows, {b.add(row, b.index(r)), k}), lanes);
       for (int64_t v = 0; v < vectors; ++v)
-        next.push_back(vector::FMAOp::create(b.builder, b.loc, row, columns[v],
-                                             accumulators[r * vectors + v]));
+        next.push_back(b.multiplyAdd(own, columns[v], carried[r * vectors + v]));
     }
     return next;
   });
+}
+
+/// Calls `body` with the first column and the width in vectors of every panel of V.
+static void forEachPanel(KernelBuilder &b, const KernelShape &shape,
+                         function_ref<void(Value, int64_t)> body) {
+  int64_t whole = shape.paddedValueDim / shape.panel * shape.panel;
+  b.loop(b.index(0), b.index(whole), shape.panel,
+         [&](Value first) { body(first, shape.level.tileVectors); });
+  if (int64_t rest = (shape.paddedValueDim - whole) / shape.lanes)
+    body(b.index(whole), rest);
 }
 
 /// Asks for `count` lines from line `first` after `pointer` before they are needed.
@@ -61,34 +79,26 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
       [&](KernelBuilder &b, ValueRange arguments) {
         Type f32 = b.builder.getF32Type();
         int64_t mr = shape.level.tileRows, nv = shape.level.tileVectors;
-        VectorType vector = b.vectorType(shape.lanes);
-        auto queries = b.arrayAt(arguments[0], {shape.paddedRows, shape.headDim}, f32);
-        auto keys =
-            b.arrayAt(b.advance(arguments[1], shape.packedKeys),
-                      {shape.keys / shape.panel, shape.headDim, shape.panel}, f32);
+        int64_t steps = shape.words.count(shape.headDim);
+        auto queries =
+            b.arrayAt(arguments[0], {shape.paddedRows, steps}, shape.words.type);
+        Value keys = b.advance(arguments[1], shape.packedKeys);
         // A long row's tiles come from memory: the next one is asked for while this
         // one is worked on, a share of its lines with every register tile.
         Value nextTile = arguments[5];
         Value registerTiles = b.mul(arguments[3], shape.keys / shape.panel);
         Value lines = b.ceilDiv(b.index(shape.packedBytes / 64), registerTiles);
         auto scores = b.arrayAt(arguments[2], {shape.paddedRows, shape.keys}, f32);
-        Value zero = b.splat(b.f32(0), shape.lanes);
         // A panel of K stays in the first-level cache while all rows pass.
         b.loop(b.index(0), arguments[4], 1, [&](Value panel) {
+          Value column = b.mul(panel, shape.panel);
+          Value columns = getPanel(b, shape, keys, column, steps, nv);
           b.loop(b.index(0), arguments[3], 1, [&](Value group) {
             Value done = b.add(b.mul(panel, arguments[3]), group);
             buildPrefetch(b, nextTile, b.mul(done, lines), lines);
             Value row = b.mul(group, mr);
-            SmallVector<Value> tile = buildRegisterTile(
-                b, mr, nv, shape.lanes, b.index(shape.headDim),
-                SmallVector<Value>(mr * nv, zero),
-                [&](int64_t r, Value d) {
-                  return b.load(queries, {b.add(row, b.index(r)), d});
-                },
-                [&](Value d, int64_t v) {
-                  return b.loadVector(keys, {panel, d, b.index(v * shape.lanes)}, vector);
-                });
-            Value column = b.mul(panel, shape.panel);
+            SmallVector<Value> tile =
+                buildRegisterTile(b, shape, queries, row, columns, b.index(steps));
             for (int64_t r = 0; r < mr; ++r)
               for (int64_t v = 0; v < nv; ++v)
                 b.storeVector(
@@ -108,16 +118,16 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
       context.module, context.plan->getLoc(), context.prefix + "_accumulate",
       {pointer, pointer, pointer, i, i}, /*isPrivate=*/true,
       [&](KernelBuilder &b, ValueRange arguments) {
-        Type f32 = b.builder.getF32Type();
-        int64_t mr = shape.level.tileRows;
+        int64_t mr = shape.level.tileRows, steps = shape.words.count(shape.keys);
         VectorType vector = b.vectorType(shape.lanes);
-        auto weights = b.arrayAt(arguments[0], {shape.paddedRows, shape.keys}, f32);
-        auto values = b.arrayAt(arguments[1], {shape.keys, shape.paddedValueDim}, f32);
-        auto outputs =
-            b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim}, f32);
-        Value zero = b.splat(b.f32(0), shape.lanes);
+        auto weights =
+            b.arrayAt(arguments[0], {shape.paddedRows, steps}, shape.words.type);
+        auto outputs = b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim},
+                                 b.builder.getF32Type());
+        Value used = b.ceilDiv(arguments[4], shape.words.size);
         // Columns [first, first + nv vectors) of V stay in the first-level cache.
         auto columns = [&](Value first, int64_t nv) {
+          Value panel = getPanel(b, shape, arguments[1], first, steps, nv);
           b.loop(b.index(0), arguments[3], 1, [&](Value group) {
             Value row = b.mul(group, mr);
             auto place = [&](int64_t r, int64_t v) -> SmallVector<Value> {
@@ -125,15 +135,8 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
             };
             // Sums of one tile start at zero and reach O in one addition: rounding
             // then grows with the number of tiles, not of keys.
-            SmallVector<Value> tile = buildRegisterTile(
-                b, mr, nv, shape.lanes, arguments[4], SmallVector<Value>(mr * nv, zero),
-                [&](int64_t r, Value key) {
-                  return b.load(weights, {b.add(row, b.index(r)), key});
-                },
-                [&](Value key, int64_t v) {
-                  return b.loadVector(
-                      values, {key, b.add(first, b.index(v * shape.lanes))}, vector);
-                });
+            SmallVector<Value> tile =
+                buildRegisterTile(b, shape, weights, row, panel, used);
             for (int64_t r = 0; r < mr; ++r)
               for (int64_t v = 0; v < nv; ++v) {
                 Value before = b.loadVector(outputs, place(r, v), vector);
@@ -143,11 +146,7 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
               }
           });
         };
-        int64_t whole = shape.paddedValueDim / shape.panel * shape.panel;
-        b.loop(b.index(0), b.index(whole), shape.panel,
-               [&](Value first) { columns(first, shape.level.tileVectors); });
-        if (int64_t rest = (shape.paddedValueDim - whole) / shape.lanes)
-          columns(b.index(whole), rest);
+        forEachPanel(b, shape, columns);
       });
 }
 
@@ -162,28 +161,34 @@ func::FuncOp sparse_attn::buildAccumulateNonFinite(const AttendContext &context)
       context.module, context.plan->getLoc(), context.prefix + "_accumulate_nonfinite",
       {pointer, pointer, pointer, i, i}, /*isPrivate=*/true,
       [&](KernelBuilder &b, ValueRange arguments) {
-        Type f32 = b.builder.getF32Type();
+        int64_t steps = shape.words.count(shape.keys);
         VectorType vector = b.vectorType(shape.lanes);
-        auto weights = b.arrayAt(arguments[0], {shape.paddedRows, shape.keys}, f32);
-        auto values = b.arrayAt(arguments[1], {shape.keys, shape.paddedValueDim}, f32);
-        auto outputs =
-            b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim}, f32);
+        VectorType words = b.vectorType(shape.lanes, shape.words.type);
+        auto weights =
+            b.arrayAt(arguments[0], {shape.paddedRows, shape.keys}, shape.words.element);
+        auto outputs = b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim},
+                                 b.builder.getF32Type());
         b.loop(b.index(0), arguments[3], 1, [&](Value row) {
           b.loop(b.index(0), arguments[4], 1, [&](Value key) {
-            Value weight = b.load(weights, {row, key});
+            Value weight = b.loadReal(weights, {row, key});
+            Value word = b.div(key, b.index(shape.words.size));
             // Unordered: a NaN weight is attended to.
             Value attended = arith::CmpFOp::create(
                 b.builder, b.loc, arith::CmpFPredicate::UNE, weight, b.f32(0));
-            b.branch(attended, [&] {
-              b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes,
-                     [&](Value column) {
-                       Value sum = vector::FMAOp::create(
-                           b.builder, b.loc, b.splat(weight, shape.lanes),
-                           b.loadVector(values, {key, column}, vector),
-                           b.loadVector(outputs, {row, column}, vector));
-                       b.storeVector(sum, outputs, {row, column});
-                     });
-            });
+            auto add = [&](Value first, int64_t vectors) {
+              Value panel = getPanel(b, shape, arguments[1], first, steps, vectors);
+              for (int64_t v = 0; v < vectors; ++v) {
+                Value column = b.add(first, b.index(v * shape.lanes));
+                Value values =
+                    b.loadVector(panel, {word, b.index(v * shape.lanes)}, words);
+                Value sum = vector::FMAOp::create(
+                    b.builder, b.loc, b.splat(weight, shape.lanes),
+                    b.elementOf(values, b.remainder(key, shape.words.size), shape.words),
+                    b.loadVector(outputs, {row, column}, vector));
+                b.storeVector(sum, outputs, {row, column});
+              }
+            };
+            b.branch(attended, [&] { forEachPanel(b, shape, add); });
           });
         });
       });

@@ -5,12 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 //
-//   K [keys, D]  -> [keys / panel][D][panel]   the lanes of a vector are keys
-//   V [keys, Dv] -> [keys][Dv up to whole vectors]
+//   K [keys, D]  -> panels of keys, words of neighbours in D
+//   V [keys, Dv] -> panels of columns, words of neighbouring keys
 //   flag         -> not 0 where V holds an inf or NaN
 //
-// Elements of 16 bits become f32 here, once for all query tiles.
-// A tile is packed once and read by every query tile of every head of the group.
+// Words and panels are those of KernelShape.h. Elements that the products do not
+// multiply as they are become f32 here, once for all query tiles. A tile is packed once
+// and read by every query tile of every head of the group.
 //
 //===----------------------------------------------------------------------===//
 
@@ -53,78 +54,106 @@ struct Source {
 };
 } // namespace
 
+/// The keys whose words share a vector with key `first`, as the columns of a square of
+/// lanes x lanes words that is transposed in registers.
 static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value from,
                           const Source &source, Value keys, Value packed) {
-  auto panels = b.arrayAt(packed, {shape.keys / shape.panel, shape.headDim, shape.panel},
-                          b.builder.getF32Type());
-  auto to = [&](Value key, Value d) -> SmallVector<Value> {
-    Value panel = arith::DivUIOp::create(b.builder, b.loc, key, b.index(shape.panel));
-    return {panel, d, b.remainder(key, shape.panel)};
+  const Words &words = shape.words;
+  int64_t lanes = shape.lanes, steps = words.count(shape.headDim);
+  VectorType vector = b.vectorType(lanes, words.type);
+  Value zero = b.zero(vector), last = b.sub(keys, b.index(1));
+  auto panels =
+      b.arrayAt(packed, {shape.keys / shape.panel, steps, shape.panel}, words.type);
+  auto to = [&](Value first, Value word) -> SmallVector<Value> {
+    return {b.div(first, b.index(shape.panel)), word, b.remainder(first, shape.panel)};
   };
-  auto copy = [&](Value firstKey, Value endKey, Value firstD) {
-    b.loop(firstKey, endKey, 1, [&](Value key) {
-      b.loop(firstD, b.index(shape.headDim), 1, [&](Value d) {
-        b.store(b.loadReal(from, source.at(key, d)), panels, to(key, d));
-      });
+  auto square = [&](Value first, Value d, int64_t count, bool whole) {
+    SmallVector<Value> rows;
+    for (int64_t i = 0; i < lanes; ++i) {
+      Value key = b.add(first, b.index(i));
+      Value exists =
+          arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::ult, key, keys);
+      SmallVector<Value> at = source.at(whole ? key : b.min(key, last), d);
+      Value row = b.loadWords(from, at, words, lanes, count);
+      rows.push_back(
+          whole ? row : arith::SelectOp::create(b.builder, b.loc, exists, row, zero));
+    }
+    transpose(b, rows);
+    Value word = b.div(d, b.index(words.size));
+    for (int64_t i = 0; i < words.count(count); ++i)
+      b.storeVector(rows[i], panels, to(first, b.add(word, b.index(i))));
+  };
+  Value wholeKeys = b.sub(keys, b.remainder(keys, lanes));
+  auto squares = [&](Value begin, Value end, bool whole) {
+    b.loop(begin, end, lanes, [&](Value first) {
+      b.forEachPart(shape.headDim, lanes * words.size,
+                    [&](Value d, int64_t count) { square(first, d, count, whole); });
     });
   };
-  // Squares of lanes x lanes in registers, what they leave over one by one.
-  Value wholeKeys = b.sub(keys, b.remainder(keys, shape.lanes));
-  int64_t wholeDims = shape.headDim / shape.lanes * shape.lanes;
-  b.loop(b.index(0), wholeKeys, shape.lanes, [&](Value key) {
-    b.loop(b.index(0), b.index(wholeDims), shape.lanes, [&](Value d) {
-      SmallVector<Value> rows;
-      for (int64_t i = 0; i < shape.lanes; ++i)
-        rows.push_back(b.loadRealVector(from, source.at(b.add(key, b.index(i)), d),
-                                        shape.lanes, shape.lanes));
-      transpose(b, rows);
-      for (int64_t i = 0; i < shape.lanes; ++i)
-        b.storeVector(rows[i], panels, to(key, b.add(d, b.index(i))));
-    });
-  });
-  if (wholeDims < shape.headDim)
-    copy(b.index(0), wholeKeys, b.index(wholeDims));
-  copy(wholeKeys, keys, b.index(0));
-  b.loop(keys, b.index(shape.keys), 1, [&](Value key) {
-    b.loop(b.index(0), b.index(shape.headDim), 1,
-           [&](Value d) { b.store(b.f32(0), panels, to(key, d)); });
-  });
+  squares(b.index(0), wholeKeys, /*whole=*/true);
+  squares(wholeKeys, keys, /*whole=*/false);
+  b.loop(b.mul(b.ceilDiv(keys, lanes), lanes), b.index(shape.keys), lanes,
+         [&](Value first) {
+           b.loop(b.index(0), b.index(steps), 1,
+                  [&](Value word) { b.storeVector(zero, panels, to(first, word)); });
+         });
 }
 
 /// Returns an i32: not 0 where a value is an inf or NaN.
 static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value from,
                              const Source &source, Value keys, Value packed) {
   OpBuilder &builder = b.builder;
-  auto rows = b.arrayAt(packed, {shape.keys, shape.paddedValueDim}, builder.getF32Type());
-  Value zero = b.splat(b.f32(0), shape.lanes);
-  Value none = arith::ConstantOp::create(
-      builder, b.loc,
-      builder.getZeroAttr(b.vectorType(shape.lanes, builder.getI32Type())));
+  const Words &words = shape.words;
+  int64_t lanes = shape.lanes, steps = words.count(shape.keys);
+  auto panels = b.arrayAt(packed, {steps * shape.paddedValueDim}, words.type);
+  // Where a word of `column` lies; the last panel is as wide as what is left.
+  auto to = [&](Value word, Value column) -> Value {
+    Value lane = b.remainder(column, shape.panel), panel = b.sub(column, lane);
+    Value width =
+        b.min(b.index(shape.panel), b.sub(b.index(shape.paddedValueDim), panel));
+    return b.add(b.add(b.mul(panel, steps), b.mul(word, width)), lane);
+  };
+  Value none = b.zero(b.vectorType(lanes, builder.getI32Type()));
   // x - x is 0 for a number, NaN for an inf or NaN; the bits of 0 are 0.
   auto mark = [&](Value seen, Value x) -> Value {
+    if (!getElementTypeOrSelf(x).isF32())
+      x = arith::ExtFOp::create(builder, b.loc, b.vectorType(lanes), x);
     Value difference = arith::SubFOp::create(builder, b.loc, x, x);
     Value bits = arith::BitcastOp::create(builder, b.loc, seen.getType(), difference);
     return arith::OrIOp::create(builder, b.loc, seen, bits);
   };
-  int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
-  Value seen = b.loop(b.index(0), keys, 1, {none}, [&](Value key, ValueRange carried) {
-    Value seen = b.loop(b.index(0), b.index(whole), shape.lanes, carried,
-                        [&](Value column, ValueRange carried) -> SmallVector<Value> {
-                          Value x = b.loadRealVector(from, source.at(key, column),
-                                                     shape.lanes, shape.lanes);
-                          b.storeVector(x, rows, {key, column});
-                          return {mark(carried[0], x)};
-                        })[0];
-    if (int64_t rest = shape.valueDim - whole) {
-      Value x = b.loadRealVector(from, source.at(key, b.index(whole)), shape.lanes, rest);
-      b.storeVector(x, rows, {key, b.index(whole)});
-      seen = mark(seen, x);
-    }
-    return SmallVector<Value>{seen};
-  })[0];
-  b.loop(keys, b.index(shape.keys), 1, [&](Value key) {
-    b.loop(b.index(0), b.index(shape.paddedValueDim), shape.lanes,
-           [&](Value column) { b.storeVector(zero, rows, {key, column}); });
+  auto load = [&](Value key, Value column, int64_t count) -> Value {
+    SmallVector<Value> at = source.at(key, column);
+    return words.size == 1 ? b.loadRealVector(from, at, lanes, count)
+                           : b.loadPart(from, at, lanes, count);
+  };
+  Value last = b.sub(keys, b.index(1));
+  Value seen =
+      b.loop(b.index(0), keys, words.size, {none}, [&](Value first, ValueRange carried) {
+        auto pack = [&](Value column, int64_t count,
+                        ValueRange carried) -> SmallVector<Value> {
+          Value seen = carried[0];
+          SmallVector<Value> rows = {load(first, column, count)};
+          for (int64_t i = 1; i < words.size; ++i) {
+            Value key = b.add(first, b.index(i));
+            Value exists = arith::CmpIOp::create(builder, b.loc,
+                                                 arith::CmpIPredicate::ule, key, last);
+            Value row = load(b.min(key, last), column, count);
+            rows.push_back(arith::SelectOp::create(builder, b.loc, exists, row,
+                                                   b.zero(row.getType())));
+          }
+          for (Value row : rows)
+            seen = mark(seen, row);
+          b.storeVector(b.interleave(rows, words), panels,
+                        to(b.div(first, b.index(words.size)), column));
+          return {seen};
+        };
+        return b.forEachPart(shape.valueDim, lanes, carried, pack);
+      })[0];
+  b.loop(b.ceilDiv(keys, words.size), b.index(steps), 1, [&](Value word) {
+    b.forEachPart(shape.paddedValueDim, lanes, [&](Value column, int64_t) {
+      b.storeVector(b.zero(b.vectorType(lanes, words.type)), panels, to(word, column));
+    });
   });
   return b.reduce(seen, [&](Value x, Value y) -> Value {
     return arith::OrIOp::create(builder, b.loc, x, y);

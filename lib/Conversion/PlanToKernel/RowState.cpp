@@ -39,7 +39,10 @@ Frame::Frame(KernelBuilder &b, const KernelShape &shape, Value args) : args(args
   auto array = [&](int64_t offset, ArrayRef<int64_t> sizes) {
     return b.arrayAt(b.advance(scratch, offset), sizes, f32);
   };
-  queries = array(shape.queries, {shape.paddedRows, shape.headDim});
+  queries = b.arrayAt(b.advance(scratch, shape.queries),
+                      {shape.paddedRows, shape.paddedHeadDim}, shape.words.element);
+  weights = b.arrayAt(b.advance(scratch, shape.weights), {shape.paddedRows, shape.keys},
+                      shape.words.element);
   maxima = array(shape.maxima, {shape.paddedRows});
   sums = array(shape.sums, {shape.paddedRows, shape.lanes});
   outputs = array(shape.outputs, {shape.paddedRows, shape.paddedValueDim});
@@ -54,36 +57,31 @@ void Frame::forEachRow(KernelBuilder &b,
   });
 }
 
-double AttendContext::getQueryFactor() const {
-  double scale = plan.getScale().convertToDouble();
-  return scale > 0 ? 1 : scale < 0 ? -1 : 0;
-}
-double AttendContext::getScoreFactor() const {
-  double scale = plan.getScale().convertToDouble();
-  return scale != 0 ? std::abs(scale) : 1;
-}
+double AttendContext::getScale() const { return plan.getScale().convertToDouble(); }
 double AttendContext::getLog2Factor() const {
-  return plan.getModify().empty() ? getScoreFactor() * kLog2E : kLog2E;
+  return plan.getModify().empty() ? getScale() * kLog2E : kLog2E;
 }
 
-/// Scaled queries, zeros below the last row: a register tile reads whole groups.
+/// The rows of A of the first product: Q as it is, and zeros below the last row, since a
+/// register tile reads whole groups.
 void sparse_attn::buildQueries(KernelBuilder &b, const AttendContext &context,
                                const Frame &frame) {
   const KernelShape &shape = context.shape;
-  block_plan::AttentionOp plan = context.plan;
-  Value q = b.viewOf(frame.values, context.ids.id(plan.getQ()), shape.element);
-  Value factor = b.f32(context.getQueryFactor());
+  Value q = b.viewOf(frame.values, context.ids.id(context.plan.getQ()), shape.element);
+  bool exact = shape.words.element == shape.element;
   frame.forEachRow(b, [&](Value row, Value index, Value head) {
     Value from = frame.tensorRow(b, index);
-    b.loop(b.index(0), b.index(shape.headDim), 1, [&](Value d) {
-      Value x = b.loadReal(q, {frame.batch, head, from, d});
-      b.store(arith::MulFOp::create(b.builder, b.loc, x, factor), frame.queries,
-              {row, d});
+    b.forEachPart(shape.headDim, shape.lanes, [&](Value d, int64_t count) {
+      SmallVector<Value> at = {frame.batch, head, from, d};
+      Value x = exact ? b.loadPart(q, at, shape.lanes, count)
+                      : b.loadRealVector(q, at, shape.lanes, count);
+      b.storePart(x, frame.queries, {row, d}, llvm::alignTo(count, shape.words.size));
     });
   });
   b.loop(frame.total, b.mul(frame.groups, shape.level.tileRows), 1, [&](Value row) {
-    b.loop(b.index(0), b.index(shape.headDim), 1,
-           [&](Value d) { b.store(b.f32(0), frame.queries, {row, d}); });
+    b.loop(b.index(0), b.index(shape.paddedHeadDim), 1, [&](Value d) {
+      b.store(b.zero(shape.words.element), frame.queries, {row, d});
+    });
   });
 }
 

@@ -47,8 +47,8 @@ struct Row {
 class ScoreEditor {
 public:
   ScoreEditor(KernelBuilder &b, const AttendContext &context, Tile tile, bool full)
-      : b(b), plan(context.plan), shape(context.shape),
-        scoreFactor(context.getScoreFactor()), tile(tile), full(full),
+      : b(b), plan(context.plan), shape(context.shape), scale(context.getScale()),
+        tile(tile), full(full),
         values(b.pointerField(tile.args, offsetof(sa_attend_args, values))),
         cloner(b, context.ids, values, shape.lanes) {
     batch = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, b)));
@@ -81,7 +81,7 @@ public:
       Value hops = plan.getHopTable() ? loadHops(row.index, column) : b.f32(0);
       Value tensorRow = b.add(firstRow, distance);
       score = arith::MulFOp::create(builder, b.loc, score,
-                                    b.splat(b.f32(scoreFactor), shape.lanes));
+                                    b.splat(b.f32(scale), shape.lanes));
       score = cloner.clone(plan.getModify(),
                            {score, hops, batch, head, tensorRow, position, key})[0];
     }
@@ -137,7 +137,7 @@ private:
   KernelBuilder &b;
   block_plan::AttentionOp plan;
   const KernelShape &shape;
-  double scoreFactor;
+  double scale;
   Tile tile;
   bool full;
   Value values;
@@ -178,27 +178,37 @@ static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape,
   return maxima.front();
 }
 
-/// Replaces the scores of a row by their weights and returns the sum for each lane.
-static Value buildRowWeights(KernelBuilder &b, const AttendContext &context, Value scores,
-                             Value row, Value maximum) {
+/// Makes the weights of a row of its scores and returns their sum for each lane.
+///
+/// The sum is that of the weights before they are rounded to bf16, and LSE is as exact
+/// as with f32. Then O = sum (1 + e_j) w_j v_j / sum w_j with |e_j| <= 2^-9 is off by at
+/// most 2^-9 of sum w_j |v_j| / sum w_j, to which the rounding of O to bf16 adds as much:
+/// 3.9e-3 where all errors agree, against 4e-3 that docs/semantics.md allows. To divide
+/// by the sum of the rounded weights would keep this bound of O, but put up to 2^-9 of
+/// error into LSE. A polynomial of degree 4 adds 3e-6 to both.
+static Value buildRowWeights(KernelBuilder &b, const AttendContext &context,
+                             const Frame &frame, Value scores, Value row, Value maximum) {
   const KernelShape &shape = context.shape;
   int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
-  int64_t unroll = step / shape.lanes;
+  int64_t unroll = step / shape.lanes, size = shape.words.size;
   Value zero = b.splat(b.f32(0), shape.lanes);
   Value shift = b.splat(arith::NegFOp::create(b.builder, b.loc, maximum), shape.lanes);
   Value factor = b.splat(b.f32(context.getLog2Factor()), shape.lanes);
   SmallVector<Value> sums = b.loop(
       b.index(0), b.index(shape.keys), step, SmallVector<Value>(unroll, zero),
       [&](Value first, ValueRange carried) {
-        SmallVector<Value> next;
+        SmallVector<Value> weights, next;
         for (int64_t u = 0; u < unroll; ++u) {
           Value column = b.add(first, b.index(u * shape.lanes));
           Value score = b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
           Value power = vector::FMAOp::create(b.builder, b.loc, score, factor, shift);
-          Value weight = b.exp2(power, shape.level);
-          b.storeVector(weight, scores, {row, column});
-          next.push_back(arith::AddFOp::create(b.builder, b.loc, carried[u], weight));
+          weights.push_back(b.exp2(power, shape.level, size == 1 ? 5 : 4));
+          next.push_back(
+              arith::AddFOp::create(b.builder, b.loc, carried[u], weights.back()));
         }
+        for (int64_t u = 0; u < unroll; u += size)
+          b.storeVector(b.round(ArrayRef(weights).slice(u, size), shape.words),
+                        frame.weights, {row, b.add(first, b.index(u * shape.lanes))});
         return next;
       });
   while (sums.size() > 1) {
@@ -269,7 +279,8 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
         });
         buildDecays(b, context, frame.maxima, rowMaxima, decays, frame.total);
         b.loop(b.index(0), frame.total, 1, [&](Value row) {
-          Value sum = buildRowWeights(b, context, scores, row, b.load(rowMaxima, {row}));
+          Value sum =
+              buildRowWeights(b, context, frame, scores, row, b.load(rowMaxima, {row}));
           Value decay = b.load(decays, {row});
           Value total = b.loadVector(frame.sums, {row, b.index(0)}, vector);
           total = vector::FMAOp::create(builder, b.loc, total,
