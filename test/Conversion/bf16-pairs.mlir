@@ -21,6 +21,12 @@
 // CHECK:         memref.load %{{.*}} : memref<{{[0-9]+}}x17xi32>
 // CHECK-COUNT-16: "llvm.x86.avx512bf16.dpbf16ps.512"
 // CHECK-NOT:     dpbf16ps
+// Few rows: 33 elements of a key where it is, as one vector of words and a word.
+// CHECK-LABEL: func.func private @{{.*}}_scores_in_place(
+// CHECK:         vector.load %{{.*}} : memref<?x?x?x?xbf16, {{.*}}>, vector<32xbf16>
+// CHECK:         vector.maskedload %{{.*}} : memref<?x?x?x?xbf16, {{.*}}>
+// CHECK-COUNT-2: "llvm.x86.avx512bf16.dpbf16ps.512"
+// CHECK-NOT:     dpbf16ps
 
 // Weights are rounded when they are stored, after their sum.
 // CHECK-LABEL: func.func private @{{.*}}_softmax_full(

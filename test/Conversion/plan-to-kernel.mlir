@@ -23,8 +23,7 @@
 // CHECK-LABEL: func.func private @{{.*}}_scores_in_place(
 // CHECK:           memref.prefetch
 // AVX512-COUNT-4:  vector.load %{{.*}} : memref<?x?x?x?xf32, {{.*}}>, vector<16xf32>
-// AVX512-COUNT-2:  arith.mulf {{.*}} : vector<16xf32>
-// AVX512-COUNT-2:  vector.fma {{.*}} : vector<16xf32>
+// AVX512-COUNT-4:  vector.fma {{.*}} : vector<16xf32>
 // AVX512-NOT:      vector.fma
 // AVX2-COUNT-8:    vector.load %{{.*}} : memref<?x?x?x?xf32, {{.*}}>, vector<8xf32>
 // AVX2:            vector.fma {{.*}} : vector<8xf32>

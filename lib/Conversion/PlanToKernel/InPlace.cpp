@@ -83,29 +83,30 @@ static void buildPrefetch(KernelBuilder &b, const Keys &keys, Value memref, int6
   }
 }
 
-/// The row of `matrix` at `place` in vectors of f32, zeros past the last column.
-static SmallVector<Value> loadRow(KernelBuilder &b, Value matrix, ArrayRef<Value> place,
-                                  int64_t dim, int64_t lanes) {
+/// The row of `matrix` at `place` in vectors of words, zeros past the last column.
+static SmallVector<Value> loadRow(KernelBuilder &b, const KernelShape &shape,
+                                  Value matrix, ArrayRef<Value> place) {
   SmallVector<Value> vectors;
-  for (int64_t column = 0; column < dim; column += lanes) {
+  int64_t step = shape.lanes * shape.words.size;
+  for (int64_t column = 0; column < shape.headDim; column += step) {
     SmallVector<Value> at(place);
     at.back() = b.index(column);
-    vectors.push_back(b.loadRealVector(matrix, at, lanes, std::min(lanes, dim - column)));
+    vectors.push_back(b.loadWords(matrix, at, shape.words, shape.lanes,
+                                  std::min(step, shape.headDim - column)));
   }
   return vectors;
 }
 
 /// x . y lane by lane, in two chains of sums.
-static Value buildProducts(KernelBuilder &b, ArrayRef<Value> x, ArrayRef<Value> y) {
-  Value sums[2];
-  for (auto [n, pair] : llvm::enumerate(llvm::zip_equal(x, y))) {
-    auto [left, right] = pair;
-    Value &sum = sums[n % 2];
-    sum = sum ? vector::FMAOp::create(b.builder, b.loc, left, right, sum).getResult()
-              : arith::MulFOp::create(b.builder, b.loc, left, right).getResult();
-  }
-  return sums[1] ? arith::AddFOp::create(b.builder, b.loc, sums[0], sums[1]).getResult()
-                 : sums[0];
+static Value buildProducts(KernelBuilder &b, const KernelShape &shape, ArrayRef<Value> x,
+                           ArrayRef<Value> y) {
+  Value zero = b.splat(b.f32(0), shape.lanes);
+  Value sums[2] = {zero, zero};
+  for (auto [n, pair] : llvm::enumerate(llvm::zip_equal(x, y)))
+    sums[n % 2] = b.multiplyAdd(std::get<0>(pair), std::get<1>(pair), sums[n % 2]);
+  if (x.size() == 1)
+    return sums[0];
+  return arith::AddFOp::create(b.builder, b.loc, sums[0], sums[1]);
 }
 
 /// scores(sa_attend_args, first key, keys)
@@ -134,12 +135,11 @@ func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
             Value key = keys.clamp(b.add(first, lane));
             buildPrefetch(b, keys, v, 0, shape.keys, shape.valueDim, b.add(first, lane),
                           shape.keys);
-            SmallVector<Value> columns =
-                loadRow(b, k, keys.at(key, b.index(0)), shape.headDim, lanes);
+            SmallVector<Value> columns = loadRow(b, shape, k, keys.at(key, b.index(0)));
             b.loop(b.index(0), frame.total, 1, [&](Value row) {
               SmallVector<Value> query =
-                  loadRow(b, frame.queries, {row, b.index(0)}, shape.headDim, lanes);
-              b.storeVector(buildProducts(b, query, columns), products,
+                  loadRow(b, shape, frame.queries, {row, b.index(0)});
+              b.storeVector(buildProducts(b, shape, query, columns), products,
                             {row, lane, b.index(0)});
             });
           });
