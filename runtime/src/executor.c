@@ -7,7 +7,14 @@
 
 #include "internal.h"
 
-#include <omp.h>
+/* What `#pragma omp parallel` calls, called by hand: any C compiler can then make
+ * the runtime for any architecture, also one whose compiler has no OpenMP. GCC's
+ * libgomp has these functions, and LLVM's libomp has them too. */
+void GOMP_parallel(void (*work)(void *argument), void *argument, unsigned threads,
+                   unsigned flags);
+int omp_get_max_threads(void);
+int omp_get_num_threads(void);
+int omp_get_thread_num(void);
 
 /* More workers than this is a mistake, and would make the workspace huge. */
 enum { kMostWorkers = 1 << 16 };
@@ -30,6 +37,21 @@ sparse_attn_status sa_worker_count(const sparse_attn_options *options, int *work
   return SPARSE_ATTN_OK;
 }
 
+typedef struct team {
+  void (*work)(void *argument, int worker);
+  void *argument;
+  int workers;
+} team;
+
+/* A loop over workers and not over threads: OpenMP may give fewer threads than
+ * asked for, and every worker has to be called. */
+static void work_as_thread(void *argument) {
+  const team *t = argument;
+  for (int worker = omp_get_thread_num(); worker < t->workers;
+       worker += omp_get_num_threads())
+    t->work(t->argument, worker);
+}
+
 void sa_parallel(const sparse_attn_options *options, int workers, int64_t tasks,
                  void (*work)(void *argument, int worker), void *argument) {
   if (tasks <= 0)
@@ -45,9 +67,6 @@ void sa_parallel(const sparse_attn_options *options, int workers, int64_t tasks,
     work(argument, 0);
     return;
   }
-  /* A loop over workers and not over threads: OpenMP may give fewer threads
-   * than asked for, and every worker has to be called. */
-#pragma omp parallel for schedule(static, 1) num_threads(workers)
-  for (int worker = 0; worker < workers; ++worker)
-    work(argument, worker);
+  team t = {work, argument, workers};
+  GOMP_parallel(work_as_thread, &t, (unsigned)workers, 0);
 }

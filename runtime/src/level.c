@@ -48,8 +48,16 @@ static int detect_level(void) {
     return SA_LEVEL_AVX512;
   return SA_LEVEL_AVX512_BF16;
 }
+static const char kNeeds[] = "avx2 needs AVX2, FMA, F16C and BMI2";
+#elif defined(__aarch64__)
+/* Every AArch64 processor that runs Linux has NEON. */
+static int detect_level(void) { return SA_LEVEL_NEON; }
+
+static const char kNeeds[] = "neon runs on every AArch64 processor";
 #else
 static int detect_level(void) { return 0; }
+
+static const char kNeeds[] = "there are levels for x86-64 and AArch64 alone";
 #endif
 
 /* The best level of this processor; 0 for none. CPUID traps under virtual
@@ -106,8 +114,8 @@ sparse_attn_status sa_select_level(const sparse_attn_kernel *kernel,
                    kernel->name, wanted, list_levels(attention, names, sizeof(names)));
   return sa_fail(SPARSE_ATTN_UNSUPPORTED_CPU,
                  "kernel '%s': this processor supports no instruction level of "
-                 "the library (%s); avx2 needs AVX2, FMA, F16C and BMI2",
-                 kernel->name, list_levels(attention, names, sizeof(names)));
+                 "the library (%s); %s",
+                 kernel->name, list_levels(attention, names, sizeof(names)), kNeeds);
 }
 
 const char *sparse_attn_kernel_level(const sparse_attn_kernel *kernel) {

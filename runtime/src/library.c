@@ -30,6 +30,25 @@ typedef struct opened_library {
 static pthread_mutex_t opened_mutex = PTHREAD_MUTEX_INITIALIZER;
 static opened_library *opened;
 
+/* The architecture that this runtime is compiled for, as ELF numbers it. */
+#if defined(__x86_64__)
+enum { kMachine = EM_X86_64 };
+#elif defined(__aarch64__)
+enum { kMachine = EM_AARCH64 };
+#else
+enum { kMachine = EM_NONE }; /* dlopen decides */
+#endif
+
+/* "AArch64" */
+static const char *name_machine(int machine, char *number, size_t size) {
+  if (machine == EM_X86_64)
+    return "x86-64";
+  if (machine == EM_AARCH64)
+    return "AArch64";
+  snprintf(number, size, "architecture %d of ELF", machine);
+  return number;
+}
+
 static bool is_inside(uint64_t offset, uint64_t bytes, uint64_t file_bytes) {
   return offset <= file_bytes && bytes <= file_bytes - offset;
 }
@@ -47,6 +66,14 @@ static sparse_attn_status check_elf(const char *path, FILE *file) {
       header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
       header.e_type != ET_DYN)
     return sa_fail(SPARSE_ATTN_LOAD_FAILED, "'%s' is not a 64-bit shared library", path);
+  if (kMachine != EM_NONE && header.e_machine != kMachine) {
+    char theirs[48], ours[48];
+    return sa_fail(SPARSE_ATTN_LOAD_FAILED,
+                   "'%s' was compiled for %s, and this is %s; compile it again with the "
+                   "--target of this machine",
+                   path, name_machine(header.e_machine, theirs, sizeof(theirs)),
+                   name_machine(kMachine, ours, sizeof(ours)));
+  }
 
   long end = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
   if (end < 0)

@@ -124,13 +124,19 @@ typedef struct sa_attend_args {
 } sa_attend_args;
 typedef void (*sa_attend_fn)(const sa_attend_args *args);
 
-/* Instruction levels, best last. */
-enum { SA_LEVEL_AVX2 = 1, SA_LEVEL_AVX512 = 2, SA_LEVEL_AVX512_BF16 = 3 };
+/* Instruction levels: those of x86-64, those of AArch64, each with the best last. A
+ * library holds levels of one architecture. */
+enum {
+  SA_LEVEL_AVX2 = 1,
+  SA_LEVEL_AVX512 = 2,
+  SA_LEVEL_AVX512_BF16 = 3,
+  SA_LEVEL_NEON = 101
+};
 
 typedef struct sa_level {
   int32_t level;
   int32_t reserved;
-  const char *name;      /* "avx2", "avx512", "avx512_bf16" */
+  const char *name;      /* "avx2", "neon", ... */
   int64_t scratch_bytes; /* of one worker */
   int64_t packed_bytes;  /* of one key tile, a multiple of 64 */
   int64_t stack_rows;    /* rows that a call takes, at least tile_rows */

@@ -166,6 +166,23 @@ TEST(Library, damagedHeadersAreRefused) {
                "'" + file.path + "' is truncated: its headers name bytes past its end");
 }
 
+TEST(Library, otherArchitecturesAreNamed) {
+  std::vector<char> bytes = readFile(kGood);
+  auto *machine = reinterpret_cast<uint16_t *>(bytes.data() + 18); // e_machine
+  const std::string ours = *machine == 62 ? "x86-64" : "AArch64";
+  auto refuses = [&](uint16_t theirs, const std::string &name) {
+    *machine = theirs;
+    TemporaryFile file(bytes);
+    const sparse_attn_library *library = nullptr;
+    EXPECT_ERROR(sparse_attn_library_open(file.path.c_str(), &library),
+                 SPARSE_ATTN_LOAD_FAILED,
+                 "'" + file.path + "' was compiled for " + name + ", and this is " +
+                     ours + "; compile it again with the --target of this machine");
+  };
+  refuses(*machine == 62 ? 183 : 62, *machine == 62 ? "AArch64" : "x86-64");
+  refuses(243, "architecture 243 of ELF");
+}
+
 TEST(Library, linkedDescriptorsAreCheckedToo) {
   sparse_attn_library library = {SA_LIBRARY_MAGIC, SPARSE_ATTN_ABI_VERSION + 1, 0,
                                  nullptr, "{}"};
