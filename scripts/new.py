@@ -39,14 +39,7 @@ INSERTIONS = {
         ("Pass.td", "include/sparse_attn/Transforms/Passes.td", r"#endif\b"),
         ("  @CAMEL@.cpp\n", "lib/Transforms/CMakeLists.txt", r"  LINK\b"),
     ],
-    "target": [
-        (
-            "/// The levels of @CAMEL@, ascending.\n"
-            "llvm::ArrayRef<CPULevel> get@CAMEL@Levels();\n\n",
-            "include/sparse_attn/Target/CPULevel.h",
-            r"/// The level called",
-        ),
-    ],
+    "target": [],
 }
 
 NEXT = {
@@ -66,11 +59,12 @@ Next:
   4. lib/Pipelines: where it runs""",
     "target": """\
 Next:
-  1. lib/Target/CPU/@CAMEL@.cpp: the levels, with the reason for each number
-  2. lib/Target/CMakeLists.txt: the new file, and findLevel in lib/Target/CPU
-  3. runtime/include/sparse_attn/abi.h: SA_LEVEL_@UPPER@, and runtime/src/level.c: how
+  1. lib/Target/CPU/@CAMEL@.cpp: names, LLVM's backend, and the levels with the reason
+     for each number; the build finds the file
+  2. runtime/include/sparse_attn/abi.h: SA_LEVEL_@UPPER@, and runtime/src/level.c: how
      the processor is recognised
-  4. lib/Pipelines: the level is compiled when its architecture is asked for""",
+  3. cmake/SparseAttnCross.cmake and test/Integration/Cross/CMakeLists.txt: one line
+     each, to compile the runtime and to run the tests under QEMU""",
 }
 
 

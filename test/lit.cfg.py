@@ -62,3 +62,11 @@ config.available_features.update(
         ("avx2", "avx2"), ("avx512", "avx512f"), ("avx512_bf16", "avx512_bf16"))
     if flag in flags
 )
+
+# Architectures whose runtime this build has: REQUIRES: cross-aarch64
+runtime_dir = os.path.join(config.binary_root, "runtime")
+config.available_features.update(
+    f"cross-{name}"
+    for name in ("aarch64", "x86_64")
+    if os.path.exists(os.path.join(runtime_dir, f"{name}-linux-gnu", "libsparse_attn_runtime.a"))
+)

@@ -6,8 +6,8 @@
 //===----------------------------------------------------------------------===//
 //
 // One function for each structure of runtime/include/sparse_attn/abi.h, its
-// fields in the order of that file. Structures are literal LLVM types with
-// natural alignment, which x86-64 lays out as C does; checkSize holds each one
+// fields in the order of that file. Structures are literal LLVM types with natural
+// alignment, which x86-64 and AArch64 lay out as C does; checkSize holds each one
 // against abi.h.
 //
 //===----------------------------------------------------------------------===//
@@ -227,7 +227,8 @@ void DescriptorBuilder::build(const CompiledLibrary &library, StringRef manifest
 
 Expected<ObjectFile> sparse_attn::buildDescriptor(const CompiledLibrary &library,
                                                   StringRef manifest, bool shared) {
-  Expected<std::unique_ptr<llvm::TargetMachine>> machine = createMachine("x86-64", "");
+  Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createMachine(*library.architecture, library.architecture->baselineCpu, "");
   if (!machine)
     return machine.takeError();
   llvm::LLVMContext context;

@@ -27,21 +27,31 @@ using llvm::Twine;
 // The runtime's archive
 //===----------------------------------------------------------------------===//
 
-Expected<std::string> sparse_attn::findRuntimeArchive(StringRef executable) {
+Expected<std::string>
+sparse_attn::findRuntimeArchive(StringRef executable,
+                                const CPUArchitecture &architecture) {
   std::vector<std::string> tried;
   // In the build tree, and in an installed one.
   for (StringRef folder : {StringRef("../runtime"), StringRef("../lib"),
                            StringRef("../" SPARSE_ATTN_LIBDIR)}) {
     llvm::SmallString<128> path(llvm::sys::path::parent_path(executable));
-    llvm::sys::path::append(path, folder, "libsparse_attn_runtime.a");
+    llvm::sys::path::append(path, folder);
+    if (!architecture.isHost())
+      llvm::sys::path::append(path, architecture.getMultiarchName());
+    llvm::sys::path::append(path, "libsparse_attn_runtime.a");
     llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/true);
     if (llvm::sys::fs::exists(path))
       return std::string(path);
     tried.push_back(std::string(path));
   }
+  std::string hint = "; name it with --runtime-archive";
+  if (!architecture.isHost())
+    hint = "; install " + listCrossPackages(architecture) +
+           " and build sparse-attn again, or name one with --runtime-archive";
   return llvm::createStringError(
-      "the runtime's archive is not found; name it with --runtime-archive (looked for " +
-      llvm::join(tried, ", ") + ")");
+      "the runtime's archive" +
+      (architecture.isHost() ? std::string() : " for " + architecture.name.str()) +
+      " is not found" + hint + " (looked for " + llvm::join(tried, ", ") + ")");
 }
 
 static Error makeArchiveError(StringRef path, Error error) {
@@ -149,10 +159,11 @@ static std::string makeVersionScript(const CompiledLibrary &library) {
 Error sparse_attn::linkShared(const CompiledLibrary &library,
                               llvm::ArrayRef<const ObjectFile *> objects,
                               const PackageOptions &options, StringRef output) {
-  Expected<Linker> linker = findLinker(options.linker);
+  Expected<Linker> linker = findLinker(options.linker, *library.architecture);
   if (!linker)
     return linker.takeError();
-  Expected<std::vector<std::string>> libraries = findSystemLibraries();
+  Expected<std::vector<std::string>> libraries =
+      findSystemLibraries(*library.architecture);
   if (!libraries)
     return libraries.takeError();
 
@@ -191,8 +202,5 @@ Error sparse_attn::linkShared(const CompiledLibrary &library,
   addFlag("--no-whole-archive");
   addFlag("--as-needed");
   command.insert(command.end(), libraries->begin(), libraries->end());
-  // Compiler helpers such as population counts, where gcc is there.
-  if (StringRef helpers = SPARSE_ATTN_LIBGCC; llvm::sys::fs::exists(helpers))
-    command.push_back(helpers.str());
   return runLinker(*linker, command, files);
 }

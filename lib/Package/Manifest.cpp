@@ -103,6 +103,7 @@ std::string sparse_attn::buildManifest(const CompiledLibrary &library) {
                                       {"abi", SPARSE_ATTN_ABI_VERSION},
                                       {"version", SPARSE_ATTN_VERSION},
                                       {"target", "cpu"},
+                                      {"architecture", library.architecture->name},
                                       {"kernels", std::move(kernels)}};
   std::string text;
   llvm::raw_string_ostream(text) << llvm::formatv("{0:2}", manifest) << "\n";

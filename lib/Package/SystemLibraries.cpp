@@ -16,7 +16,8 @@ using namespace sparse_attn;
 using llvm::Expected;
 using llvm::StringRef;
 
-Expected<Linker> sparse_attn::findLinker(StringRef wanted) {
+Expected<Linker> sparse_attn::findLinker(StringRef wanted,
+                                         const CPUArchitecture &architecture) {
   auto isLinker = [](StringRef path) {
     return llvm::sys::path::filename(path).contains("ld");
   };
@@ -30,6 +31,8 @@ Expected<Linker> sparse_attn::findLinker(StringRef wanted) {
   for (StringRef folder : {StringRef(SPARSE_ATTN_LLVM_BIN), StringRef()})
     for (StringRef name : {"ld.lld", "ld.lld-22", "cc", "gcc", "clang"}) {
       bool compiler = !isLinker(name);
+      if (compiler && !architecture.isHost())
+        continue;
       llvm::ErrorOr<std::string> path =
           folder.empty() ? llvm::sys::findProgramByName(name)
                          : llvm::sys::findProgramByName(name, {folder});
@@ -41,12 +44,28 @@ Expected<Linker> sparse_attn::findLinker(StringRef wanted) {
       "with --linker");
 }
 
+std::string sparse_attn::listCrossPackages(const CPUArchitecture &architecture) {
+  return ("libc6-dev-" + architecture.debianName + "-cross libgomp1-" +
+          architecture.debianName + "-cross")
+      .str();
+}
+
+/// Where Debian and others keep the libraries of an architecture.
+static std::vector<std::string> listFolders(const CPUArchitecture &architecture) {
+  std::string multiarch = architecture.getMultiarchName();
+  std::vector<std::string> folders = {"/lib/" + multiarch, "/usr/lib/" + multiarch};
+  if (!architecture.isHost()) {
+    folders.push_back("/usr/" + multiarch + "/lib");
+    return folders;
+  }
+  folders.insert(folders.begin(), SPARSE_ATTN_GOMP_DIR);
+  folders.insert(folders.end(), {"/lib64", "/usr/lib64", "/lib", "/usr/lib"});
+  return folders;
+}
+
 /// The file of a shared library, or "".
-static std::string findLibrary(StringRef name) {
-  for (StringRef folder :
-       {StringRef(SPARSE_ATTN_GOMP_DIR), StringRef("/lib/x86_64-linux-gnu"),
-        StringRef("/usr/lib/x86_64-linux-gnu"), StringRef("/lib64"),
-        StringRef("/usr/lib64"), StringRef("/lib"), StringRef("/usr/lib")}) {
+static std::string findLibrary(StringRef name, const CPUArchitecture &architecture) {
+  for (const std::string &folder : listFolders(architecture)) {
     llvm::SmallString<128> path(folder);
     llvm::sys::path::append(path, name);
     if (!folder.empty() && llvm::sys::fs::exists(path))
@@ -55,19 +74,34 @@ static std::string findLibrary(StringRef name) {
   return "";
 }
 
-Expected<std::vector<std::string>> sparse_attn::findSystemLibraries() {
+static llvm::Error makeMissingError(StringRef name, const CPUArchitecture &architecture) {
+  std::string message = ("the shared library needs " + name).str();
+  if (!architecture.isHost())
+    return llvm::createStringError(message + " of " + architecture.name +
+                                   ", which is not installed; install " +
+                                   listCrossPackages(architecture));
+  return llvm::createStringError(
+      message + ", which is not installed" +
+      (name == "libgomp.so.1" ? "; install libgomp1 (GCC's OpenMP runtime)" : ""));
+}
+
+Expected<std::vector<std::string>>
+sparse_attn::findSystemLibraries(const CPUArchitecture &architecture) {
   std::vector<std::string> paths;
   for (StringRef name : {"libgomp.so.1", "libm.so.6", "libc.so.6"}) {
-    std::string path = findLibrary(name);
+    std::string path = findLibrary(name, architecture);
     if (path.empty())
-      return llvm::createStringError(
-          "the shared library needs " + name + ", which is not installed" +
-          (name == "libgomp.so.1" ? "; install libgomp1 (GCC's OpenMP runtime)" : ""));
+      return makeMissingError(name, architecture);
     paths.push_back(path);
   }
   // Part of libc, or of no use, on some systems.
-  for (StringRef name : {"ld-linux-x86-64.so.2", "libpthread.so.0", "libdl.so.2"})
-    if (std::string path = findLibrary(name); !path.empty())
+  for (StringRef name : {StringRef(architecture.loader), StringRef("libpthread.so.0"),
+                         StringRef("libdl.so.2")})
+    if (std::string path = findLibrary(name, architecture); !path.empty())
       paths.push_back(path);
+  // Compiler helpers such as population counts, where gcc is there.
+  if (StringRef helpers = SPARSE_ATTN_LIBGCC;
+      architecture.isHost() && llvm::sys::fs::exists(helpers))
+    paths.push_back(helpers.str());
   return paths;
 }

@@ -15,8 +15,9 @@ using namespace sparse_attn;
 
 /// Lowers `module` (kernels or classifiers) to an object for `cpu`.
 static FailureOr<ObjectFile> compileObject(ModuleOp module, const Twine &name,
+                                           const CPUArchitecture &architecture,
                                            StringRef cpu, StringRef features) {
-  auto machine = createMachineOrReport(module, cpu, features);
+  auto machine = createMachineOrReport(module, architecture, cpu, features);
   llvm::LLVMContext context;
   if (!machine || failed(lowerToLLVM(module)))
     return failure();
@@ -57,9 +58,10 @@ static LogicalResult compileObjects(ModuleOp plans, ArrayRef<const CPULevel *> l
   OwningOpRef<ModuleOp> classifiers = plans.clone();
   if (failed(lowerToClassifier(*classifiers)))
     return failure();
-  // Plans are made on any x86-64 processor.
-  FailureOr<ObjectFile> object =
-      compileObject(*classifiers, library.name + ".plan.o", "x86-64-v2", "");
+  // Plans are made on any processor of the architecture.
+  const CPUArchitecture &architecture = *library.architecture;
+  FailureOr<ObjectFile> object = compileObject(
+      *classifiers, library.name + ".plan.o", architecture, architecture.baselineCpu, "");
   if (failed(object))
     return failure();
   library.objects.push_back(std::move(*object));
@@ -72,8 +74,8 @@ static LogicalResult compileObjects(ModuleOp plans, ArrayRef<const CPULevel *> l
       continue;
     if (failed(lowerToKernel(*kernels, *level)))
       return failure();
-    object = compileObject(*kernels, library.name + "." + level->name + ".o", level->cpu,
-                           level->features);
+    object = compileObject(*kernels, library.name + "." + level->name + ".o",
+                           architecture, level->cpu, level->features);
     if (failed(object))
       return failure();
     library.objects.push_back(std::move(*object));
@@ -85,13 +87,11 @@ FailureOr<CompiledLibrary> sparse_attn::compileLibrary(ModuleOp original,
                                                        const CompileOptions &options) {
   OwningOpRef<ModuleOp> module = original.clone();
   (*module)->setAttr(kLibraryAttr, StringAttr::get(module->getContext(), options.name));
-  SmallVector<const CPULevel *> levels = options.levels;
-  if (levels.empty())
-    for (const CPULevel &level : getX86Levels())
-      levels.push_back(&level);
-
+  assert(!options.levels.empty() && "a library holds at least one level");
+  ArrayRef<const CPULevel *> levels = options.levels;
   CompiledLibrary library;
   library.name = options.name;
+  library.architecture = &getArchitecture(*levels.front());
   for (func::FuncOp kernel : getKernels(*module)) {
     FailureOr<CompiledKernel> desc = describeInterface(kernel);
     if (failed(desc))

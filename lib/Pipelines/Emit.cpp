@@ -13,8 +13,9 @@ using namespace mlir;
 using namespace sparse_attn;
 
 std::unique_ptr<llvm::TargetMachine>
-sparse_attn::createMachineOrReport(ModuleOp module, StringRef cpu, StringRef features) {
-  auto machine = createMachine(cpu, features);
+sparse_attn::createMachineOrReport(ModuleOp module, const CPUArchitecture &architecture,
+                                   StringRef cpu, StringRef features) {
+  auto machine = createMachine(architecture, cpu, features);
   if (machine)
     return std::move(*machine);
   module.emitError() << llvm::toString(machine.takeError());
@@ -73,7 +74,8 @@ LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,
     module->print(os);
     return success();
   }
-  auto machine = createMachineOrReport(*module, level.cpu, level.features);
+  auto machine =
+      createMachineOrReport(*module, getArchitecture(level), level.cpu, level.features);
   llvm::LLVMContext context;
   if (!machine || failed(lowerToLLVM(*module)))
     return failure();

@@ -13,9 +13,9 @@
 namespace sparse_attn {
 
 /// createMachine of lib/Target; null after a diagnostic.
-std::unique_ptr<llvm::TargetMachine> createMachineOrReport(mlir::ModuleOp module,
-                                                           llvm::StringRef cpu,
-                                                           llvm::StringRef features);
+std::unique_ptr<llvm::TargetMachine>
+createMachineOrReport(mlir::ModuleOp module, const CPUArchitecture &architecture,
+                      llvm::StringRef cpu, llvm::StringRef features);
 
 /// A module of the llvm dialect as optimised LLVM IR; null after a diagnostic.
 std::unique_ptr<llvm::Module> translateAndOptimise(mlir::ModuleOp module,

@@ -7,6 +7,7 @@
 
 #include "Options.h"
 #include "sparse_attn/Package/Package.h"
+#include "sparse_attn/Target/CPUArchitecture.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Path.h"
@@ -34,6 +35,7 @@ With layout operands, score modifiers and lengths of padded sequences:
                       --head-dim 64 --name packed -o build
 
 Both write lib<name>.so, lib<name>.a, <name>.h and <name>.json into the folder.
+--target compiles for another architecture, such as aarch64 on x86-64.
 --emit prints an intermediate stage instead:
   sparse-attn-compile pattern.mlir --emit=plan
 --tune measures tile sizes on this machine and keeps the fastest:
@@ -44,7 +46,6 @@ Both write lib<name>.so, lib<name>.a, <name>.h and <name>.json into the folder.
 
 namespace {
 enum class Emit { Mlir, Plan, Kernel, Llvm, Asm, Obj, Library };
-enum class Target { CPU };
 enum class OutType { Input, F32 };
 } // namespace
 
@@ -71,12 +72,13 @@ static cl::opt<std::string>
          cl::desc("name of the library (default: that of the file), and of the kernel "
                   "with --pattern"));
 static cl::opt<std::string>
-    level("level", cl::value_desc("avx512_bf16|avx512|avx2|all"), cl::cat(category),
-          cl::desc("instruction level (default: all for a library, else the best)"));
-static cl::opt<Target>
-    target("target", cl::desc("what to compile for"), cl::init(Target::CPU),
-           cl::cat(category),
-           cl::values(clEnumValN(Target::CPU, "cpu", "x86-64 with AVX2 or AVX-512")));
+    level("level", cl::value_desc("name|all"), cl::cat(category),
+          cl::desc("instruction level, such as avx2 (default: all of the target for a "
+                   "library, else the best)"));
+static cl::opt<std::string>
+    target("target", cl::value_desc("architecture"), cl::init("cpu"), cl::cat(category),
+           cl::desc("what to compile for: aarch64, x86_64, or cpu (default), the "
+                    "architecture that this program runs on"));
 static cl::opt<std::string>
     runtimeArchive("runtime-archive", cl::value_desc("file"), cl::cat(category),
                    cl::desc("the runtime to put into the library (default: the "
@@ -205,8 +207,26 @@ static Error checkName(Options &options) {
   return Error::success();
 }
 
+static Expected<const CPUArchitecture *> findTarget() {
+  if (target == "cpu") {
+    if (const CPUArchitecture *host = findHostArchitecture())
+      return host;
+    return makeError("there are no instruction levels for this machine; name another one "
+                     "with --target");
+  }
+  if (const CPUArchitecture *found = findArchitecture(target))
+    return found;
+  std::string names = "cpu";
+  for (const CPUArchitecture *each : getArchitectures())
+    names += ", " + each->name.str();
+  return makeError("unknown target '" + target + "'; there are " + names);
+}
+
 static Error checkLevels(Options &options) {
-  llvm::ArrayRef<CPULevel> known = getX86Levels();
+  Expected<const CPUArchitecture *> architecture = findTarget();
+  if (!architecture)
+    return architecture.takeError();
+  llvm::ArrayRef<CPULevel> known = (*architecture)->levels;
   if (!level.getNumOccurrences() || level == "all") {
     if (options.stage && level == "all")
       return makeError("--level=all is for a library; choose one level to print");
@@ -217,15 +237,28 @@ static Error checkLevels(Options &options) {
         options.levels.push_back(&each);
     return Error::success();
   }
-  if (const CPULevel *found = findLevel(level)) {
-    options.levels = {found};
-    return Error::success();
+  const CPULevel *found = findLevel(level);
+  if (!found) {
+    llvm::SmallVector<StringRef> names;
+    for (const CPULevel &each : known)
+      names.push_back(each.name);
+    return makeError("unknown level '" + level + "'; there are " +
+                     llvm::join(names, ", ") + " and all");
   }
-  llvm::SmallVector<StringRef> names;
-  for (const CPULevel &each : known)
-    names.push_back(each.name);
-  return makeError("unknown level '" + level + "'; there are " + llvm::join(names, ", ") +
-                   " and all");
+  if (const CPUArchitecture &owner = getArchitecture(*found); &owner != *architecture)
+    return makeError("level '" + level + "' is one of " + owner.name +
+                     "; add --target=" + owner.name);
+  options.levels = {found};
+  return Error::success();
+}
+
+/// --explain loads what it compiles.
+static Error checkExplainTarget(Options &options) {
+  if (!options.explainFormat || getArchitecture(*options.levels.front()).isHost())
+    return Error::success();
+  return makeError(
+      "--explain runs the plan on this machine, whatever the target (tiles do "
+      "not depend on it); leave out --target");
 }
 
 static std::optional<Stage> getStage() {
@@ -267,7 +300,7 @@ Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
   options.output = output;
   if (options.output.empty())
     options.output = options.isPrinted() ? "-" : ".";
-  for (auto check : {checkInput, checkName, checkLevels})
+  for (auto check : {checkInput, checkName, checkLevels, checkExplainTarget})
     if (Error error = check(options))
       return error;
   return options;

@@ -121,7 +121,7 @@ static Expected<std::string> getRuntimeArchive(const Options &options,
                                                llvm::StringRef executable) {
   if (!options.runtimeArchive.empty())
     return options.runtimeArchive;
-  return findRuntimeArchive(executable);
+  return findRuntimeArchive(executable, getArchitecture(*options.levels.front()));
 }
 
 static LogicalResult printExplanation(ModuleOp module, const Options &options,

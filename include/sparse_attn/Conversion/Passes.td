@@ -28,7 +28,7 @@ def ConvertPlanToKernelPass : Pass<"convert-plan-to-kernel", "::mlir::ModuleOp">
     of the runtime's sa_pack_fn and sa_attend_fn, over vector, scf and memref.
   }];
   let options = [
-    Option<"level", "level", "std::string", "\"avx512\"", "Instruction level: avx2, avx512 or avx512_bf16">,
+    Option<"level", "level", "std::string", "\"avx512\"", "Instruction level, such as avx2">,
   ];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::func::FuncDialect", "::mlir::scf::SCFDialect",

@@ -17,6 +17,7 @@
 #ifndef SPARSE_ATTN_PACKAGE_ARTIFACT_H
 #define SPARSE_ATTN_PACKAGE_ARTIFACT_H
 
+#include "sparse_attn/Target/CPUArchitecture.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/JSON.h"
 #include <array>
@@ -57,7 +58,7 @@ struct CheckDesc {
 /// sa_level: one instruction level of an attention.
 struct LevelDesc {
   int32_t level = 0;
-  std::string name; ///< "avx2", "avx512", "avx512_bf16"
+  std::string name; ///< "avx2", "neon", ...
   int64_t scratchBytes = 0;
   int64_t packedBytes = 0;   ///< of one key tile
   int64_t stackRows = 0;     ///< rows that a call takes
@@ -115,6 +116,7 @@ struct ObjectFile {
 
 struct CompiledLibrary {
   std::string name; ///< a C identifier
+  const CPUArchitecture *architecture = findHostArchitecture();
   std::vector<CompiledKernel> kernels;
   /// Define every symbol named above, with hidden visibility.
   std::vector<ObjectFile> objects;

@@ -69,8 +69,10 @@ llvm::Expected<PackagedFiles> packageLibrary(const CompiledLibrary &library,
                                              const PackageOptions &options);
 
 /// The runtime's archive near the running program, which lies at `executable`:
-/// that of the build tree, or the one installed beside it.
-llvm::Expected<std::string> findRuntimeArchive(llvm::StringRef executable);
+/// that of the build tree, or the one installed beside it. Those of other
+/// architectures lie in folders that are named after them.
+llvm::Expected<std::string> findRuntimeArchive(llvm::StringRef executable,
+                                               const CPUArchitecture &architecture);
 
 /// Writes `contents` to `path` so that the file is complete or absent.
 llvm::Error writeFileAtomically(llvm::StringRef path, llvm::StringRef contents);

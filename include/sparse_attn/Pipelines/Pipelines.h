@@ -67,7 +67,7 @@ mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const CPULevel
 struct CompileOptions {
   /// The library's name, a C identifier.
   std::string name;
-  /// Levels to compile for, ascending; empty: all of the target. A kernel is
+  /// Levels of one architecture to compile for, ascending; at least one. A kernel is
   /// compiled once for levels that would give the same code.
   llvm::SmallVector<const CPULevel *> levels;
   /// Of the machine that tiles are chosen for, with the registers of the best level.

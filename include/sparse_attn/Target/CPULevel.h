@@ -10,6 +10,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>
+#include <string>
 
 namespace sparse_attn {
 
@@ -25,19 +26,22 @@ struct CPULevel {
   /// The register tile of the matrix products: rows x (vectors * lanes) f32
   /// accumulators, which with one row of B and a broadcast fill the registers.
   int64_t tileRows, tileVectors;
+  /// How A's elements reach the lanes: 1 where a multiply-add broadcasts one from
+  /// memory, `lanes` where it takes any lane of a register.
+  int64_t depth = 1;
   /// It multiplies pairs of bf16 and adds both products to an f32 (vdpbf16ps).
-  bool bf16Dot;
+  bool bf16Dot = false;
   /// It scales by powers of two (vscalefps).
-  bool scalef;
+  bool scalef = false;
 
   int64_t panel() const { return tileVectors * lanes; }
 };
 
-/// The levels of x86-64, ascending.
-llvm::ArrayRef<CPULevel> getX86Levels();
-
-/// The level called `name`, null if there is none.
+/// The level called `name` of any architecture, null if there is none.
 const CPULevel *findLevel(llvm::StringRef name);
+
+/// "neon, avx2, avx512", for messages.
+std::string listLevels();
 
 } // namespace sparse_attn
 

@@ -7,6 +7,7 @@
 #ifndef SPARSE_ATTN_TARGET_MACHINE_H
 #define SPARSE_ATTN_TARGET_MACHINE_H
 
+#include "sparse_attn/Target/CPUArchitecture.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/Error.h"
@@ -14,9 +15,10 @@
 
 namespace sparse_attn {
 
-/// Position-independent x86-64 code for `cpu` with `features`.
+/// Position-independent code for `cpu` with `features`.
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createMachine(llvm::StringRef cpu, llvm::StringRef features);
+createMachine(const CPUArchitecture &architecture, llvm::StringRef cpu,
+              llvm::StringRef features);
 
 /// `module`, whose triple and data layout are those of `machine`, as an object or
 /// as assembly.

@@ -309,6 +309,12 @@ Value KernelBuilder::splat(Value scalar, int64_t lanes) {
                                      scalar);
 }
 
+Value KernelBuilder::splatLane(Value vector, int64_t lane) {
+  int64_t lanes = cast<VectorType>(vector.getType()).getNumElements();
+  return vector::ShuffleOp::create(builder, loc, vector, vector,
+                                   SmallVector<int64_t>(lanes, lane));
+}
+
 Value KernelBuilder::lanesFrom(Value firstI32, Value stepI32, int64_t lanes) {
   SmallVector<int32_t> numbers = llvm::to_vector(llvm::seq<int32_t>(0, lanes));
   auto type = vectorType(lanes, builder.getI32Type());

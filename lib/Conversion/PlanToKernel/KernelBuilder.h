@@ -105,6 +105,8 @@ public:
   //===--- f32 vectors -----------------------------------------------------===//
   mlir::VectorType vectorType(int64_t lanes, mlir::Type element = {});
   mlir::Value splat(mlir::Value scalar, int64_t lanes);
+  /// Lane `lane` of `vector` in every lane.
+  mlir::Value splatLane(mlir::Value vector, int64_t lane);
   /// first + step * [0, 1, ..., lanes - 1] of i32
   mlir::Value lanesFrom(mlir::Value firstI32, mlir::Value stepI32, int64_t lanes);
   /// a > b ? a : b, the one instruction of the processor; b where a is NaN.

@@ -10,7 +10,8 @@
 //
 // Both keep a register tile of tileRows x (tileVectors * lanes) accumulators and
 // walk the contracted axis, word by word (KernelShape.h), with one vector load of B for
-// each column of the tile and one broadcast of A for each of its rows.
+// each column of the tile and one broadcast of A for each of its rows, out of memory or
+// of a register.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,25 +27,54 @@ static Value getPanel(KernelBuilder &b, const KernelShape &shape, Value packed,
   return b.arrayAt(pointer, {steps, vectors * shape.lanes}, shape.words.type);
 }
 
+/// sums[row][vector] += splats[row] * B(k, vector)
+static SmallVector<Value> buildStep(KernelBuilder &b, const KernelShape &shape,
+                                    Value panel, Value k, ArrayRef<Value> splats,
+                                    ValueRange sums) {
+  int64_t lanes = shape.lanes;
+  int64_t vectors = cast<MemRefType>(panel.getType()).getDimSize(1) / lanes;
+  VectorType words = b.vectorType(lanes, shape.words.type);
+  SmallVector<Value> columns, next;
+  for (int64_t v = 0; v < vectors; ++v)
+    columns.push_back(b.loadVector(panel, {k, b.index(v * lanes)}, words));
+  for (auto [r, row] : llvm::enumerate(splats))
+    for (int64_t v = 0; v < vectors; ++v)
+      next.push_back(b.multiplyAdd(row, columns[v], sums[r * vectors + v]));
+  return next;
+}
+
 /// tileRows rows of A from `row` times the first `steps` words of a panel of B: the
 /// sums, row by row.
 static SmallVector<Value> buildRegisterTile(KernelBuilder &b, const KernelShape &shape,
                                             Value rows, Value row, Value panel,
                                             Value steps) {
-  int64_t lanes = shape.lanes, mr = shape.level.tileRows;
+  int64_t lanes = shape.lanes, mr = shape.level.tileRows, depth = shape.level.depth;
   int64_t vectors = cast<MemRefType>(panel.getType()).getDimSize(1) / lanes;
-  VectorType words = b.vectorType(lanes, shape.words.type);
-  SmallVector<Value> sums(mr * vectors, b.splat(b.f32(0), lanes));
-  return b.loop(b.index(0), steps, 1, sums, [&](Value k, ValueRange carried) {
-    SmallVector<Value> columns, next;
-    for (int64_t v = 0; v < vectors; ++v)
-      columns.push_back(b.loadVector(panel, {k, b.index(v * lanes)}, words));
-    for (int64_t r = 0; r < mr; ++r) {
-      Value own = b.splat(b.load(rows, {b.add(row, b.index(r)), k}), lanes);
-      for (int64_t v = 0; v < vectors; ++v)
-        next.push_back(b.multiplyAdd(own, columns[v], carried[r * vectors + v]));
-    }
-    return next;
+  SmallVector<Value> sums(mr * vectors, b.splat(b.f32(0), lanes)), splats(mr);
+  Value done = b.index(0);
+  // Where a multiply-add takes any lane of a register, `depth` words of a row of A
+  // are loaded at once: broadcasts from memory would cost a load and an instruction
+  // of the vector unit each.
+  if (depth > 1) {
+    VectorType words = b.vectorType(depth, shape.words.type);
+    Value whole = b.sub(steps, b.remainder(steps, depth));
+    sums = b.loop(done, whole, depth, sums, [&](Value first, ValueRange carried) {
+      SmallVector<Value> next(carried), loaded;
+      for (int64_t r = 0; r < mr; ++r)
+        loaded.push_back(b.loadVector(rows, {b.add(row, b.index(r)), first}, words));
+      for (int64_t d = 0; d < depth; ++d) {
+        for (auto [splat, vector] : llvm::zip_equal(splats, loaded))
+          splat = b.splatLane(vector, d);
+        next = buildStep(b, shape, panel, b.add(first, b.index(d)), splats, next);
+      }
+      return next;
+    });
+    done = whole;
+  }
+  return b.loop(done, steps, 1, sums, [&](Value k, ValueRange carried) {
+    for (auto [r, splat] : llvm::enumerate(splats))
+      splat = b.splat(b.load(rows, {b.add(row, b.index(r)), k}), lanes);
+    return buildStep(b, shape, panel, k, splats, carried);
   });
 }
 

@@ -80,11 +80,8 @@ struct ConvertPlanToKernel
   void runOnOperation() override {
     const CPULevel *facts = findLevel(level);
     if (!facts) {
-      InFlightDiagnostic error = getOperation().emitError()
-                                 << "unknown instruction level '" << level
-                                 << "'; known are ";
-      llvm::interleaveComma(getX86Levels(), error,
-                            [&](const CPULevel &known) { error << known.name; });
+      getOperation().emitError()
+          << "unknown instruction level '" << level << "'; there are " << listLevels();
       return signalPassFailure();
     }
     replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,

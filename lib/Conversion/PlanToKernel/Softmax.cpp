@@ -111,10 +111,30 @@ private:
     auto bytes =
         b.arrayAt(tile.bits, {shape.rows, shape.keys / 8}, b.builder.getI8Type());
     Value byte = arith::DivUIOp::create(b.builder, b.loc, column, b.index(8));
+    if (shape.lanes < 8)
+      return loadPartOfByte(b.load(bytes, {row, byte}), column);
     Value word = b.loadVector(bytes, {row, byte},
                               b.vectorType(shape.lanes / 8, b.builder.getI8Type()));
     return vector::BitCastOp::create(
         b.builder, b.loc, b.vectorType(shape.lanes, b.builder.getI1Type()), word);
+  }
+
+  /// `lanes` bits of a byte from bit `column` % 8 on.
+  Value loadPartOfByte(Value byte, Value column) {
+    OpBuilder &builder = b.builder;
+    Type i32 = builder.getI32Type();
+    Value word = arith::ExtUIOp::create(builder, b.loc, i32, byte);
+    word = arith::ShRUIOp::create(builder, b.loc, word, b.toI32(b.remainder(column, 8)));
+    auto type = b.vectorType(shape.lanes, i32);
+    SmallVector<int32_t> places;
+    for (int64_t lane = 0; lane < shape.lanes; ++lane)
+      places.push_back(1 << lane);
+    Value bits = arith::ConstantOp::create(
+        builder, b.loc, DenseElementsAttr::get(type, ArrayRef<int32_t>(places)));
+    bits = arith::AndIOp::create(builder, b.loc, bits, b.splat(word, shape.lanes));
+    Value none =
+        arith::ConstantOp::create(builder, b.loc, DenseElementsAttr::get(type, 0));
+    return arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::ne, bits, none);
   }
 
   /// Distances as f32, +inf where there is no path.

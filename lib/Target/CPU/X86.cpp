@@ -1,12 +1,13 @@
-//===- X86.cpp - the instruction levels of x86-64 -------------------------===//
+//===- X86.cpp - x86-64 and its instruction levels -----------------------===//
 //
 // Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
-#include "sparse_attn/Target/CPULevel.h"
+#include "sparse_attn/Target/CPUArchitecture.h"
 #include "sparse_attn/abi.h"
+#include "llvm/Support/TargetSelect.h"
 
 using namespace sparse_attn;
 
@@ -16,19 +17,46 @@ using namespace sparse_attn;
 //   avx512: 32 registers: 8 x 2 accumulators, 2 of B; 4 x 4 is as fast, 6 x 4 pads
 //           the 64 rows of a tile to 66
 static const CPULevel kLevels[] = {
-    {SA_LEVEL_AVX2, "avx2", "x86-64-v3", "", 8, 6, 2, /*bf16Dot=*/false,
-     /*scalef=*/false},
-    {SA_LEVEL_AVX512, "avx512", "x86-64-v4", "-prefer-256-bit", 16, 8, 2,
-     /*bf16Dot=*/false, /*scalef=*/true},
-    {SA_LEVEL_AVX512_BF16, "avx512_bf16", "x86-64-v4", "-prefer-256-bit,+avx512bf16", 16,
-     8, 2, /*bf16Dot=*/true, /*scalef=*/true},
+    {.id = SA_LEVEL_AVX2,
+     .name = "avx2",
+     .cpu = "x86-64-v3",
+     .features = "",
+     .lanes = 8,
+     .tileRows = 6,
+     .tileVectors = 2},
+    {.id = SA_LEVEL_AVX512,
+     .name = "avx512",
+     .cpu = "x86-64-v4",
+     .features = "-prefer-256-bit",
+     .lanes = 16,
+     .tileRows = 8,
+     .tileVectors = 2,
+     .scalef = true},
+    {.id = SA_LEVEL_AVX512_BF16,
+     .name = "avx512_bf16",
+     .cpu = "x86-64-v4",
+     .features = "-prefer-256-bit,+avx512bf16",
+     .lanes = 16,
+     .tileRows = 8,
+     .tileVectors = 2,
+     .bf16Dot = true,
+     .scalef = true},
 };
 
-llvm::ArrayRef<CPULevel> sparse_attn::getX86Levels() { return kLevels; }
-
-const CPULevel *sparse_attn::findLevel(llvm::StringRef name) {
-  for (const CPULevel &level : kLevels)
-    if (level.name == name)
-      return &level;
-  return nullptr;
+static void registerBackend() {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
 }
+
+namespace sparse_attn::cpu {
+extern const CPUArchitecture X86 = {
+    .name = "x86_64",
+    .baselineCpu = "x86-64-v2",
+    .debianName = "amd64",
+    .loader = "ld-linux-x86-64.so.2",
+    .registerBackend = registerBackend,
+    .levels = kLevels,
+};
+} // namespace sparse_attn::cpu

@@ -204,7 +204,7 @@ TEST(Files, UnwritableFolderIsNamed) {
 TEST(Files, RuntimeArchiveIsFoundNearTheProgram) {
   TemporaryFolder folder;
   std::string executable = folder.file("bin/tool");
-  auto missing = findRuntimeArchive(executable);
+  auto missing = findRuntimeArchive(executable, *findHostArchitecture());
   ASSERT_FALSE(static_cast<bool>(missing));
   std::string message = llvm::toString(missing.takeError());
   EXPECT_EQ(message.find("the runtime's archive is not found; name it with "
@@ -213,9 +213,36 @@ TEST(Files, RuntimeArchiveIsFoundNearTheProgram) {
       << message;
   ASSERT_FALSE(llvm::sys::fs::create_directory(folder.file("lib")));
   writeFile(folder.file("lib/libsparse_attn_runtime.a"), "");
-  auto found = findRuntimeArchive(executable);
+  auto found = findRuntimeArchive(executable, *findHostArchitecture());
   ASSERT_TRUE(static_cast<bool>(found));
   EXPECT_EQ(*found, folder.file("lib/libsparse_attn_runtime.a"));
+}
+
+TEST(Files, RuntimeArchivesOfOtherArchitecturesLieInTheirFolders) {
+  TemporaryFolder folder;
+  std::string executable = folder.file("bin/tool");
+  for (const CPUArchitecture *architecture : getArchitectures()) {
+    if (architecture->isHost())
+      continue;
+    std::string place = "lib/" + architecture->getMultiarchName();
+    ASSERT_FALSE(llvm::sys::fs::create_directories(folder.file(place)));
+    writeFile(folder.file("lib/libsparse_attn_runtime.a"), ""); // of the host
+    auto missing = findRuntimeArchive(executable, *architecture);
+    ASSERT_FALSE(static_cast<bool>(missing));
+    std::string debian = architecture->debianName.str();
+    EXPECT_EQ(llvm::toString(missing.takeError())
+                  .find("the runtime's archive for " + architecture->name.str() +
+                        " is not found; install libc6-dev-" + debian +
+                        "-cross libgomp1-" + debian +
+                        "-cross and build sparse-attn again, or name one with "
+                        "--runtime-archive (looked for "),
+              0u);
+    std::string archive = folder.file(place + "/libsparse_attn_runtime.a");
+    writeFile(archive, "");
+    auto found = findRuntimeArchive(executable, *architecture);
+    ASSERT_TRUE(static_cast<bool>(found));
+    EXPECT_EQ(*found, archive);
+  }
 }
 
 //===--- Names ------------------------------------------------------------===//

@@ -8,27 +8,26 @@
 #include "sparse_attn/Target/Machine.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Triple.h"
 #include <mutex>
 
 using namespace llvm;
 
-Expected<std::unique_ptr<TargetMachine>> sparse_attn::createMachine(StringRef cpu,
-                                                                    StringRef features) {
+Expected<std::unique_ptr<TargetMachine>>
+sparse_attn::createMachine(const CPUArchitecture &architecture, StringRef cpu,
+                           StringRef features) {
   static std::once_flag once;
   std::call_once(once, [] {
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
+    for (const CPUArchitecture *each : getArchitectures())
+      each->registerBackend();
   });
-  Triple triple("x86_64-unknown-linux-gnu");
+  Triple triple(architecture.getTriple());
   std::string error;
   const Target *target = TargetRegistry::lookupTarget(triple, error);
   if (!target)
-    return createStringError("this LLVM cannot compile for x86-64: " + error);
+    return createStringError("this LLVM cannot compile for " + architecture.name + ": " +
+                             error);
   return std::unique_ptr<TargetMachine>(
       target->createTargetMachine(triple, cpu, features, TargetOptions(), Reloc::PIC_,
                                   std::nullopt, CodeGenOptLevel::Aggressive));
