@@ -8,7 +8,7 @@
 merged parts, compiled and run.
 
     property_test.py --shard I --shards S [--kernels K] [--cases C] [--seed X]
-                     [--only KERNEL]
+                     [--only KERNEL] [--target ARCHITECTURE --emulator COMMAND]
 
 Shard I compiles K random kernels, several to a library, and runs each on C random
 inputs. V is the identity where N <= Dv, so that a row of O is the row of attention
@@ -16,6 +16,7 @@ weights: a pair that is kept has a weight, one that is not has exactly none. O a
 LSE are compared within the bounds of docs/semantics.md, section 9. Some cases run
 again with one thread (equal bits), at a lower instruction level, with strides, or
 with a NaN or inf in one key or value, which only rows that attend to it may notice.
+With --target, kernels are compiled for another architecture and run under COMMAND.
 
 A failure prints the kernel, the inputs that are small, and the command to repeat it.
 """
@@ -23,6 +24,7 @@ A failure prints the kernel, the inputs that are small, and the command to repea
 import argparse
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "reference"))
 
+from emulated import EmulatedLibrary
 from library import Library
 from masks import Shape
 from random_expressions import Generator
@@ -163,6 +166,8 @@ def check_case(library, kernel, inputs, case, rng):
         alone = run(inputs, threads=1)
         if any(a.tobytes() != b.tobytes() for a, b in zip(got, alone)):
             return "one thread gives other bits"
+    elif isinstance(library, EmulatedLibrary) and kind != 3:
+        return None
     elif kind == 1 and lower_levels(kernel):
         level = rng.choice(lower_levels(kernel))
         os.environ["SPARSE_ATTN_LEVEL"] = str(level)
@@ -184,17 +189,18 @@ def check_case(library, kernel, inputs, case, rng):
     return None
 
 
-def compile_library(kernels, folder, name):
+def compile_library(kernels, folder, name, target="cpu", emulator=None):
     """Compiles kernels into one library; prints those that do not compile alone."""
     file = folder / f"{name}.mlir"
     file.write_text("".join(kernel.mlir() for kernel in kernels))
-    done = subprocess.run(["sparse-attn-compile", file, "-o", folder, "--name", name],
-                          capture_output=True, text=True)
+    done = subprocess.run(["sparse-attn-compile", file, "-o", folder, "--name", name,
+                           f"--target={target}"], capture_output=True, text=True)
     if done.returncode:
         print(done.stderr)
         print(file.read_text() if len(kernels) == 1 else "")
         return None
-    return Library(folder / f"lib{name}.so")
+    path = folder / f"lib{name}.so"
+    return EmulatedLibrary(path, shlex.split(emulator)) if emulator else Library(path)
 
 
 def describe(kernel, inputs):
@@ -213,6 +219,8 @@ def main():
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--seed", type=int, default=2024)
     parser.add_argument("--only", type=int, help="this kernel alone")
+    parser.add_argument("--target", default="cpu", help="compile for this architecture")
+    parser.add_argument("--emulator", help="the command that runs Cross/runner.c")
     options = parser.parse_args()
     indices = [options.shard + options.shards * k for k in range(options.kernels)]
     if options.only is not None:
@@ -228,7 +236,8 @@ def main():
             batch = {i: make_kernel(options.seed, i)
                      for i in indices[start:start + KERNELS_PER_LIBRARY]}
             begin = time.monotonic()
-            library = compile_library([k for k, _, _ in batch.values()], folder, f"p{start}")
+            library = compile_library([k for k, _, _ in batch.values()], folder, f"p{start}",
+                                      options.target, options.emulator)
             compiling += time.monotonic() - begin
             if not library:
                 sys.exit(1)
@@ -247,6 +256,8 @@ def main():
                               f"{describe(kernel, inputs)}\nrepeat with: property_test.py "
                               f"--seed {options.seed} --only {index}", flush=True)
                         break
+            if options.emulator:
+                library.close()
     print(f"{cases} cases, {failures} kernels failed, {compiling:.1f} s of compilation "
           f"(seed {options.seed})")
     sys.exit(failures != 0)
