@@ -22,6 +22,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "sparse_attn/Conversion/Passes.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
+#include "sparse_attn/Target/CPUArchitecture.h"
 #include "sparse_attn/Transforms/Passes.h"
 
 using namespace mlir;
@@ -51,7 +52,9 @@ TileProblem sparse_attn::getTileProblem(AttentionOp attention, const CPULevel &l
 }
 
 static PlanBlocksPassOptions getPlanOptions(const TileTarget &target) {
-  const CPULevel &level = target.level ? *target.level : getX86Levels().back();
+  // Without a level, tiles are those of x86-64's best.
+  const CPULevel &level =
+      target.level ? *target.level : findArchitecture("x86_64")->levels.back();
   PlanBlocksPassOptions options;
   options.lanes = level.lanes;
   options.registerRows = level.tileRows;

@@ -8,6 +8,7 @@
 #include "lib/Conversion/PlanToKernel/KernelBuilder.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
+#include "sparse_attn/Target/CPUArchitecture.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/Support/TargetSelect.h"
 #include "gtest/gtest.h"
@@ -76,7 +77,7 @@ private:
 
 /// Calls `body` for every level of this machine and both degrees.
 void forEachExp2(function_ref<void(Exp2 &, double bound)> body) {
-  for (const CPULevel &level : getX86Levels())
+  for (const CPULevel &level : findHostArchitecture()->levels)
     for (auto [degree, bound] : {std::pair(5, 2e-7), std::pair(4, 3e-6)})
       if (runsHere(level)) {
         SCOPED_TRACE(level.name.str() + ", degree " + std::to_string(degree));
