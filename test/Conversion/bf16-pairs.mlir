@@ -17,8 +17,8 @@
 // CHECK:         vector.store %{{.*}} : memref<{{[0-9]+}}xi32>, vector<16xi32>
 
 // CHECK-LABEL: func.func private @{{.*}}_scores(
-// CHECK:         vector.load %{{.*}} : memref<17x32xi32>, vector<16xi32>
 // CHECK:         memref.load %{{.*}} : memref<{{[0-9]+}}x17xi32>
+// CHECK:         vector.load %{{.*}} : memref<17x32xi32>, vector<16xi32>
 // CHECK-COUNT-16: "llvm.x86.avx512bf16.dpbf16ps.512"
 // CHECK-NOT:     dpbf16ps
 // Few rows: 33 elements of a key where it is, as one vector of words and a word.
