@@ -255,6 +255,16 @@ def measure_cases(arguments):
             "driver_seconds": time_driver(config, figures)}
 
 
+def by_lines(result):
+    """JSON with a line for every case: readable, and short enough to keep."""
+    def value(item):
+        if isinstance(item, list):
+            return "[\n  " + ",\n  ".join(json.dumps(each) for each in item) + "\n ]"
+        return json.dumps(item)
+    return "{\n " + ",\n ".join(f"{json.dumps(key)}: {value(item)}"
+                               for key, item in result.items()) + "\n}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -280,8 +290,7 @@ def main():
     print(verdict.render(result["verdict"], "where it must be"))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
-            file.write("\n")
+            file.write(by_lines(result) + "\n")
         say(f"wrote {arguments.json}")
 
 
