@@ -65,11 +65,16 @@ private:
 /// A tile as panels of K and V; `next` is what memory should fetch meanwhile.
 void AttendBuilder::buildPackedTile(const KeyTile &tile, Value packed, Value next) {
   Value scores = b.advance(frame.scratch, shape.scores);
-  call(functions.scores, {b.advance(frame.scratch, shape.queries), packed, scores,
-                          frame.groups, b.ceilDiv(tile.keys, shape.panel), next});
-  SmallVector<Value> product = {
-      b.advance(frame.scratch, shape.weights), b.advance(packed, shape.packedValues),
-      b.advance(frame.scratch, shape.outputs), frame.groups, tile.keys};
+  call(functions.scores,
+       {b.advance(frame.scratch, shape.queries), b.advance(packed, shape.packedKeys),
+        scores, frame.groups, b.ceilDiv(tile.keys, shape.panel),
+        b.advance(next, shape.packedKeys)});
+  SmallVector<Value> product = {b.advance(frame.scratch, shape.weights),
+                                b.advance(packed, shape.packedValues),
+                                b.advance(frame.scratch, shape.outputs),
+                                frame.groups,
+                                tile.keys,
+                                b.advance(next, shape.packedValues)};
   b.branch(
       tile.full,
       [&] {
@@ -85,6 +90,7 @@ void AttendBuilder::buildPackedTile(const KeyTile &tile, Value packed, Value nex
         b.branch(
             finite, [&] { call(functions.accumulate, product); },
             [&] {
+              product.pop_back();
               product[3] = frame.total;
               call(functions.accumulateNonFinite, product);
             });

@@ -43,11 +43,46 @@ static SmallVector<Value> buildStep(KernelBuilder &b, const KernelShape &shape,
   return next;
 }
 
+namespace {
+/// A share of the next tile, asked for while a register tile is worked on: `bytes` more
+/// with every word of the contracted axis. Asked for in one go the lines would fill the
+/// processor's miss buffers, and what the tile itself misses in the first-level cache
+/// would wait for memory.
+struct Prefetch {
+  Value start, bytes;
+
+  void build(KernelBuilder &b, Value word) const {
+    constexpr int64_t kRead = 0, kSecondLevel = 2, kData = 1;
+    LLVM::Prefetch::create(b.builder, b.loc, b.advance(start, b.mul(word, bytes)), kRead,
+                           kSecondLevel, kData);
+  }
+};
+
+/// What the register tiles of one product ask for: [start, start + bytes) in equal
+/// shares.
+class PrefetchShares {
+public:
+  PrefetchShares(KernelBuilder &b, Value start, int64_t bytes, Value registerTiles,
+                 int64_t steps)
+      : b(b), start(start),
+        perStep(b.ceilDiv(b.index(bytes), b.mul(registerTiles, steps))),
+        perTile(b.mul(perStep, steps)) {}
+
+  Prefetch ofTile(Value registerTile) {
+    return {b.advance(start, b.mul(registerTile, perTile)), perStep};
+  }
+
+private:
+  KernelBuilder &b;
+  Value start, perStep, perTile;
+};
+} // namespace
+
 /// tileRows rows of A from `row` times the first `steps` words of a panel of B: the
 /// sums, row by row.
 static SmallVector<Value> buildRegisterTile(KernelBuilder &b, const KernelShape &shape,
                                             Value rows, Value row, Value panel,
-                                            Value steps) {
+                                            Value steps, const Prefetch &prefetch) {
   int64_t lanes = shape.lanes, mr = shape.level.tileRows, depth = shape.level.depth;
   int64_t vectors = cast<MemRefType>(panel.getType()).getDimSize(1) / lanes;
   SmallVector<Value> sums(mr * vectors, b.splat(b.f32(0), lanes)), splats(mr);
@@ -60,6 +95,7 @@ static SmallVector<Value> buildRegisterTile(KernelBuilder &b, const KernelShape 
     Value whole = b.sub(steps, b.remainder(steps, depth));
     sums = b.loop(done, whole, depth, sums, [&](Value first, ValueRange carried) {
       SmallVector<Value> next(carried), loaded;
+      prefetch.build(b, first);
       for (int64_t r = 0; r < mr; ++r)
         loaded.push_back(b.loadVector(rows, {b.add(row, b.index(r)), first}, words));
       for (int64_t d = 0; d < depth; ++d) {
@@ -72,6 +108,7 @@ static SmallVector<Value> buildRegisterTile(KernelBuilder &b, const KernelShape 
     done = whole;
   }
   return b.loop(done, steps, 1, sums, [&](Value k, ValueRange carried) {
+    prefetch.build(b, k);
     for (auto [r, splat] : llvm::enumerate(splats))
       splat = b.splat(b.load(rows, {b.add(row, b.index(r)), k}), lanes);
     return buildStep(b, shape, panel, k, splats, carried);
@@ -88,17 +125,7 @@ static void forEachPanel(KernelBuilder &b, const KernelShape &shape,
     body(b.index(whole), rest);
 }
 
-/// Asks for `count` lines from line `first` after `pointer` before they are needed.
-static void buildPrefetch(KernelBuilder &b, Value pointer, Value first, Value count) {
-  constexpr int64_t kLineBytes = 64, kRead = 0, kSecondLevel = 2, kData = 1;
-  Value start = b.advance(pointer, b.mul(first, kLineBytes));
-  b.loop(b.index(0), count, 1, [&](Value line) {
-    LLVM::Prefetch::create(b.builder, b.loc, b.advance(start, b.mul(line, kLineBytes)),
-                           kRead, kSecondLevel, kData);
-  });
-}
-
-/// scores(queries, packed tile, scores, row groups, panels, tile to ask for next)
+/// scores(queries, packed keys, scores, row groups, panels, packed keys to ask for next)
 func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
   const KernelShape &shape = context.shape;
   OpBuilder types(context.module.getContext());
@@ -112,12 +139,9 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
         int64_t steps = shape.words.count(shape.headDim);
         auto queries =
             b.arrayAt(arguments[0], {shape.paddedRows, steps}, shape.words.type);
-        Value keys = b.advance(arguments[1], shape.packedKeys);
-        // A long row's tiles come from memory: the next one is asked for while this
-        // one is worked on, a share of its lines with every register tile.
-        Value nextTile = arguments[5];
-        Value registerTiles = b.mul(arguments[3], shape.keys / shape.panel);
-        Value lines = b.ceilDiv(b.index(shape.packedBytes / 64), registerTiles);
+        Value keys = arguments[1];
+        PrefetchShares prefetch(b, arguments[5], shape.keys * steps * sizeof(float),
+                                b.mul(arguments[3], shape.keys / shape.panel), steps);
         auto scores = b.arrayAt(arguments[2], {shape.paddedRows, shape.keys}, f32);
         // A panel of K stays in the first-level cache while all rows pass.
         b.loop(b.index(0), arguments[4], 1, [&](Value panel) {
@@ -125,10 +149,9 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
           Value columns = getPanel(b, shape, keys, column, steps, nv);
           b.loop(b.index(0), arguments[3], 1, [&](Value group) {
             Value done = b.add(b.mul(panel, arguments[3]), group);
-            buildPrefetch(b, nextTile, b.mul(done, lines), lines);
             Value row = b.mul(group, mr);
-            SmallVector<Value> tile =
-                buildRegisterTile(b, shape, queries, row, columns, b.index(steps));
+            SmallVector<Value> tile = buildRegisterTile(
+                b, shape, queries, row, columns, b.index(steps), prefetch.ofTile(done));
             for (int64_t r = 0; r < mr; ++r)
               for (int64_t v = 0; v < nv; ++v)
                 b.storeVector(
@@ -139,14 +162,14 @@ func::FuncOp sparse_attn::buildScores(const AttendContext &context) {
       });
 }
 
-/// accumulate(weights, packed values, outputs, row groups, keys)
+/// accumulate(weights, packed values, outputs, row groups, keys, values to ask for next)
 func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
   const KernelShape &shape = context.shape;
   OpBuilder types(context.module.getContext());
   Type pointer = LLVM::LLVMPointerType::get(types.getContext()), i = types.getIndexType();
   return buildFunction(
       context.module, context.plan->getLoc(), context.prefix + "_accumulate",
-      {pointer, pointer, pointer, i, i}, /*isPrivate=*/true,
+      {pointer, pointer, pointer, i, i, pointer}, /*isPrivate=*/true,
       [&](KernelBuilder &b, ValueRange arguments) {
         int64_t mr = shape.level.tileRows, steps = shape.words.count(shape.keys);
         VectorType vector = b.vectorType(shape.lanes);
@@ -155,18 +178,24 @@ func::FuncOp sparse_attn::buildAccumulate(const AttendContext &context) {
         auto outputs = b.arrayAt(arguments[2], {shape.paddedRows, shape.paddedValueDim},
                                  b.builder.getF32Type());
         Value used = b.ceilDiv(arguments[4], shape.words.size);
+        int64_t panels = llvm::divideCeil(shape.paddedValueDim, shape.panel);
+        PrefetchShares prefetch(b, arguments[5],
+                                shape.paddedValueDim * steps * sizeof(float),
+                                b.mul(arguments[3], panels), steps);
         // Columns [first, first + nv vectors) of V stay in the first-level cache.
         auto columns = [&](Value first, int64_t nv) {
           Value panel = getPanel(b, shape, arguments[1], first, steps, nv);
           b.loop(b.index(0), arguments[3], 1, [&](Value group) {
             Value row = b.mul(group, mr);
+            Value done =
+                b.add(b.mul(b.div(first, b.index(shape.panel)), arguments[3]), group);
             auto place = [&](int64_t r, int64_t v) -> SmallVector<Value> {
               return {b.add(row, b.index(r)), b.add(first, b.index(v * shape.lanes))};
             };
             // Sums of one tile start at zero and reach O in one addition: rounding
             // then grows with the number of tiles, not of keys.
-            SmallVector<Value> tile =
-                buildRegisterTile(b, shape, weights, row, panel, used);
+            SmallVector<Value> tile = buildRegisterTile(b, shape, weights, row, panel,
+                                                        used, prefetch.ofTile(done));
             for (int64_t r = 0; r < mr; ++r)
               for (int64_t v = 0; v < nv; ++v) {
                 Value before = b.loadVector(outputs, place(r, v), vector);
