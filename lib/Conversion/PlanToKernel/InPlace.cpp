@@ -17,13 +17,10 @@
 
 #include "KernelBuilder.h"
 #include "sparse_attn/abi.h"
+#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace sparse_attn;
-
-/// Sums that run side by side: enough to hide the latency of an addition, few enough
-/// that the addresses of as many keys stay in registers.
-static constexpr int64_t kChains = 8;
 
 /// result[i] = the sum over lanes of vectors[i]: at stage s, vectors i and i + s become
 /// one, in which bit s of a lane says which of them its partial sum belongs to.
@@ -46,6 +43,12 @@ static Value buildSumsOfLanes(KernelBuilder &b, SmallVector<Value> vectors) {
   return vectors.front();
 }
 
+static constexpr int64_t kLineBits = 512;
+
+static int64_t getBits(Value memref) {
+  return cast<MemRefType>(memref.getType()).getElementType().getIntOrFloatBitWidth();
+}
+
 namespace {
 /// The keys that one call reads.
 struct Keys {
@@ -63,24 +66,31 @@ struct Keys {
 };
 } // namespace
 
-/// Asks for share `index` of `shares` of the rows of a tile of K or V, from row `first`
-/// of this one on, before they are needed: the products of one array run while the other
-/// is fetched. Lines come in the order of memory, which the processor's own prefetching
-/// follows too.
-static void buildPrefetch(KernelBuilder &b, const Keys &keys, Value memref, int64_t first,
-                          int64_t rows, int64_t dim, Value index, int64_t shares) {
-  constexpr int64_t kLineBits = 512, kSecondLevel = 2;
-  Type element = cast<MemRefType>(memref.getType()).getElementType();
-  int64_t line = kLineBits / element.getIntOrFloatBitWidth();
-  int64_t lines = llvm::divideCeil(dim, line);
-  int64_t each = llvm::divideCeil(rows * lines, shares);
-  for (int64_t n = 0; n < each; ++n) {
-    Value number = b.add(b.mul(index, each), b.index(n));
-    Value key = b.add(b.div(number, b.index(lines)), b.index(first));
+/// Asks for the lines [first, first + count) of `dim` elements each key of K or V has,
+/// counted from the key `key` on, before they are needed.
+static void buildPrefetch(KernelBuilder &b, const Keys &keys, Value memref, Value key,
+                          Value first, int64_t count, int64_t dim) {
+  constexpr int64_t kFirstLevel = 3;
+  int64_t line = kLineBits / getBits(memref), lines = llvm::divideCeil(dim, line);
+  for (int64_t n = 0; n < count; ++n) {
+    Value number = b.add(first, b.index(n));
+    Value place = b.add(key, b.div(number, b.index(lines)));
     Value column = b.mul(b.remainder(number, lines), line);
-    memref::PrefetchOp::create(b.builder, b.loc, memref, keys.at(key, column),
-                               /*isWrite=*/false, kSecondLevel, /*isDataCache=*/true);
+    memref::PrefetchOp::create(b.builder, b.loc, memref, keys.at(place, column),
+                               /*isWrite=*/false, kFirstLevel, /*isDataCache=*/true);
   }
+}
+
+/// Asks for the whole of a key some keys ahead. The processor follows a stream by itself
+/// within a page of memory only; between two pages a row's arithmetic, longer than what
+/// it keeps in flight, would wait for the first line of the next one.
+static void buildPrefetchAhead(KernelBuilder &b, const Keys &keys, Value memref,
+                               Value key, int64_t dim) {
+  constexpr int64_t kBytesAhead = 6 << 10; // more than a page, less than the cache
+  int64_t bytes = llvm::divideCeil(dim * getBits(memref), 8);
+  int64_t ahead = llvm::divideCeil(kBytesAhead, bytes);
+  buildPrefetch(b, keys, memref, b.add(key, b.index(ahead)), b.index(0),
+                llvm::divideCeil(bytes * 8, kLineBits), dim);
 }
 
 /// The row of `matrix` at `place` in vectors of words, zeros past the last column.
@@ -124,7 +134,7 @@ func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
         auto view = [&](Value tensor) {
           return b.viewOf(frame.values, context.ids.id(tensor), shape.element);
         };
-        Value k = view(context.plan.getK()), v = view(context.plan.getV());
+        Value k = view(context.plan.getK());
         auto scores = b.arrayAt(b.advance(frame.scratch, shape.scores),
                                 {shape.paddedRows, shape.keys}, f32);
         auto products = b.arrayAt(b.advance(frame.scratch, shape.products),
@@ -133,8 +143,7 @@ func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
           // Keys in the order of memory, each for all rows.
           b.loop(b.index(0), b.index(lanes), 1, [&](Value lane) {
             Value key = keys.clamp(b.add(first, lane));
-            buildPrefetch(b, keys, v, 0, shape.keys, shape.valueDim, b.add(first, lane),
-                          shape.keys);
+            buildPrefetchAhead(b, keys, k, b.add(first, lane), shape.headDim);
             SmallVector<Value> columns = loadRow(b, shape, k, keys.at(key, b.index(0)));
             b.loop(b.index(0), frame.total, 1, [&](Value row) {
               SmallVector<Value> query =
@@ -162,13 +171,23 @@ struct WeightedValues {
   const Frame &frame;
   const Keys &keys;
   Value values;
-  Value next; ///< K, whose next tile is asked for meanwhile
+  Value next; ///< K, whose next tile is asked for
   bool full;
 
+  /// How many rows go at once: with all columns, V is read in the order of memory.
+  int64_t countRows() { return llvm::bit_floor<uint64_t>(countSums() / countColumns()); }
   void addAllColumns(Value row, int64_t rows);
 
 private:
+  int64_t countSums() { return shape.level.tileRows * shape.level.tileVectors; }
+  int64_t countColumns() {
+    return std::min<int64_t>(shape.paddedValueDim / shape.lanes,
+                             llvm::bit_floor<uint64_t>(countSums()));
+  }
   void addColumns(Value row, int64_t rows, Value first, int64_t vectors, int64_t last);
+  void prefetchNext(Value key, int64_t count, Value row, int64_t rows);
+  SmallVector<Value> addWord(Value key, ValueRange sums, Value row, int64_t rows,
+                             Value first, int64_t vectors, int64_t last);
   SmallVector<Value> addKey(Value key, ValueRange sums, Value row, int64_t rows,
                             Value first, int64_t vectors, int64_t last);
 };
@@ -202,17 +221,64 @@ SmallVector<Value> WeightedValues::addKey(Value key, ValueRange sums, Value row,
   return result;
 }
 
+/// The same with the keys of one word, all of which count.
+SmallVector<Value> WeightedValues::addWord(Value key, ValueRange sums, Value row,
+                                           int64_t rows, Value first, int64_t vectors,
+                                           int64_t last) {
+  const Words &words = shape.words;
+  auto weights = b.arrayAt(b.advance(frame.scratch, shape.weights),
+                           {shape.paddedRows, words.count(shape.keys)}, words.type);
+  Value word = b.div(key, b.index(words.size));
+  SmallVector<Value> columns, result;
+  for (int64_t v = 0; v < vectors; ++v) {
+    SmallVector<Value> elements;
+    for (int64_t n = 0; n < words.size; ++n)
+      elements.push_back(b.loadPart(
+          values, keys.at(b.add(key, b.index(n)), b.add(first, b.index(v * shape.lanes))),
+          shape.lanes, v + 1 == vectors ? last : shape.lanes));
+    columns.push_back(b.interleave(elements, words));
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    Value weight = b.splat(b.load(weights, {b.add(row, b.index(r)), word}), shape.lanes);
+    for (int64_t v = 0; v < vectors; ++v)
+      result.push_back(b.multiplyAdd(weight, columns[v], sums[r * vectors + v]));
+  }
+  return result;
+}
+
+/// Asks for the first keys of the next tile at keys [key, key + count): the first rows
+/// bring V from memory, the others find it in the caches and have time for this.
+void WeightedValues::prefetchNext(Value key, int64_t count, Value row, int64_t rows) {
+  constexpr int64_t kLines = 2;
+  b.branch(b.ne(row, b.index(0)), [&] {
+    Value group = b.sub(b.div(row, b.index(rows)), b.index(1));
+    Value done = b.add(b.mul(group, shape.keys), key);
+    buildPrefetch(b, keys, next, b.index(shape.keys), b.mul(done, kLines), kLines * count,
+                  shape.headDim);
+  });
+}
+
 /// Adds the values of all keys to `vectors` vectors of columns from `first` on, the last
 /// of which has `last` lanes, of rows [row, row + rows).
 void WeightedValues::addColumns(Value row, int64_t rows, Value first, int64_t vectors,
                                 int64_t last) {
   SmallVector<Value> zeros(rows * vectors, b.splat(b.f32(0), shape.lanes));
-  SmallVector<Value> sums =
-      b.loop(b.index(0), keys.count, 1, zeros, [&](Value key, ValueRange sums) {
-        Value done = b.mul(b.div(first, b.index(vectors * shape.lanes)), shape.keys);
-        buildPrefetch(
-            b, keys, next, shape.keys, shape.keys, shape.headDim, b.add(done, key),
-            shape.keys * llvm::divideCeil(shape.paddedValueDim, vectors * shape.lanes));
+  // Whole words of keys, where weights of 0 need no care, and then key by key.
+  int64_t size = full ? shape.words.size : 1;
+  Value whole = b.sub(keys.count, b.remainder(keys.count, size)), done = b.index(0);
+  ValueRange sums = zeros;
+  SmallVector<Value> ofWords;
+  if (size > 1) {
+    ofWords = b.loop(done, whole, size, zeros, [&](Value key, ValueRange sums) {
+      prefetchNext(key, size, row, rows);
+      return addWord(key, sums, row, rows, first, vectors, last);
+    });
+    sums = ofWords;
+    done = whole;
+  }
+  SmallVector<Value> total =
+      b.loop(done, keys.count, 1, sums, [&](Value key, ValueRange sums) {
+        prefetchNext(key, 1, row, rows);
         return addKey(key, sums, row, rows, first, vectors, last);
       });
   // Sums of one tile start at zero and reach O in one addition, as in packed tiles.
@@ -221,15 +287,14 @@ void WeightedValues::addColumns(Value row, int64_t rows, Value first, int64_t ve
       SmallVector<Value> at = {b.add(row, b.index(r)),
                                b.add(first, b.index(v * shape.lanes))};
       Value before = b.loadVector(frame.outputs, at, b.vectorType(shape.lanes));
-      Value sum = arith::AddFOp::create(b.builder, b.loc, before, sums[r * vectors + v]);
+      Value sum = arith::AddFOp::create(b.builder, b.loc, before, total[r * vectors + v]);
       b.storeVector(sum, frame.outputs, at);
     }
 }
 
 void WeightedValues::addAllColumns(Value row, int64_t rows) {
   int64_t lanes = shape.lanes, vectors = shape.paddedValueDim / lanes;
-  int64_t rest = shape.valueDim % lanes;
-  int64_t wide = std::max<int64_t>(1, kChains / rows);
+  int64_t rest = shape.valueDim % lanes, wide = countColumns();
   int64_t whole = (rest ? vectors - 1 : vectors) / wide * wide;
   b.loop(b.index(0), b.index(whole * lanes), wide * lanes,
          [&](Value first) { addColumns(row, rows, first, wide, lanes); });
@@ -256,10 +321,10 @@ func::FuncOp sparse_attn::buildAccumulateInPlace(const AttendContext &context,
         WeightedValues sum = {
             b,   shape, frame, keys, view(context.plan.getV()), view(context.plan.getK()),
             full};
-        constexpr int64_t kRows = 4;
-        Value whole = b.mul(b.div(frame.total, b.index(kRows)), kRows);
-        b.loop(b.index(0), whole, kRows,
-               [&](Value row) { sum.addAllColumns(row, kRows); });
-        b.loop(whole, frame.total, 1, [&](Value row) { sum.addAllColumns(row, 1); });
+        int64_t rows = sum.countRows();
+        Value whole = b.mul(b.div(frame.total, b.index(rows)), rows);
+        b.loop(b.index(0), whole, rows, [&](Value row) { sum.addAllColumns(row, rows); });
+        if (rows > 1)
+          b.loop(whole, frame.total, 1, [&](Value row) { sum.addAllColumns(row, 1); });
       });
 }
