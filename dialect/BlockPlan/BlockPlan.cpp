@@ -105,6 +105,10 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyRegion(*this, "classify", getClassify(),
                           {i32, i32, i32, i32, i32, i32, i32}, {i1, i1})))
     return failure();
+  if (!getExtent().empty() &&
+      failed(verifyRegion(*this, "extent", getExtent(),
+                          {i32, i32, i32, i32, i32, i32, i32}, {i1, i1, i32})))
+    return failure();
   if (!getPredicate().empty() && failed(verifyRegion(*this, "predicate", getPredicate(),
                                                      {i32, i32, i32, i32}, {i1})))
     return failure();

@@ -21,7 +21,7 @@ def BlockPlan_Dialect : Dialect {
   let summary = "Attention as tiles of queries x keys";
   let description = [{
     What `--plan-blocks` makes of an attention: its mask is no longer a value but
-    three small regions of scalar arithmetic, which say how a rectangle of pairs
+    small regions of scalar arithmetic, which say how a rectangle of pairs
     is classified, whether one pair is kept, and how one score is modified.
 
     ```
@@ -85,7 +85,9 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     `classify` answers for positions p0, p0 + step, ..., p1 x keys j0, j0 + step,
     ..., j1 whether some (`may`) and whether all (`must`) pairs are kept; the step
     is 1 or `period`, and the tiles of a plan hold rows and keys that are one step
-    apart. `predicate` decides one pair; it is there with `compile` binding alone,
+    apart. `extent`, with `plan` binding, answers how many keys from j0 on are kept
+    by the same positions: (may, must) of keys [j0, stop), and stop, which is j0
+    where nothing is known. `predicate` decides one pair; it is there with `compile` binding alone,
     since plans of `plan` binding hold bits for partial tiles. `modify`, where
     there is one, maps the scaled score `s` of a pair at `hops` edges to the score
     used.
@@ -104,8 +106,8 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
                        TypedArrayAttrBase<BlockPlan_NeedAttr, "tables">:$tables,
                        OptionalAttr<I64Attr>:$hop_table);
   let results = (outs AnyType:$out, AnyType:$lse);
-  let regions = (region SizedRegion<1>:$classify, MaxSizedRegion<1>:$predicate,
-                        MaxSizedRegion<1>:$modify);
+  let regions = (region SizedRegion<1>:$classify, MaxSizedRegion<1>:$extent,
+                        MaxSizedRegion<1>:$predicate, MaxSizedRegion<1>:$modify);
   let assemblyFormat = [{
     $q `,` $k `,` $v (`kv_len` `(` $kv_len^ `:` type($kv_len) `)`)?
     (`q_len` `(` $q_len^ `:` type($q_len) `)`)?
@@ -113,7 +115,7 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
     (`layout` `(` $layout^ `:` type($layout) `)`)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `->` type($out) `,` type($lse)
-    `classify` $classify `predicate` $predicate `modify` $modify
+    `classify` $classify (`extent` $extent^)? `predicate` $predicate `modify` $modify
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -138,7 +140,8 @@ def BlockPlan_HelperOp : BlockPlan_Op<"helper", [Pure]> {
   let description = [{
     Calls `callee` with the arguments in order: tensors as pointers to their
     views, null at the `absent` places, and first of all the plan table `table`
-    where there is one. The result is 0 (empty), 1 (full) or 2 (unknown).
+    where there is one. The result is 0 (empty), 1 (full) or 2 (unknown); in an
+    `extent` region its upper 30 bits are the key where that ends.
   }];
   let arguments = (ins StrAttr:$callee, Variadic<AnyType>:$arguments,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$absent,

@@ -98,6 +98,13 @@ TileClass UnionOp::buildTileClass(TileBuilder &builder) {
   return result;
 }
 
+KeyExtent UnionOp::buildKeyExtent(TileBuilder &builder) {
+  KeyExtent result = builder.extentOf(getMasks().front());
+  for (Value mask : getMasks().drop_front())
+    result = builder.unite(result, builder.extentOf(mask));
+  return result;
+}
+
 //===----------------------------------------------------------------------===//
 // IntersectOp
 //===----------------------------------------------------------------------===//
@@ -134,6 +141,13 @@ TileClass IntersectOp::buildTileClass(TileBuilder &builder) {
   return result;
 }
 
+KeyExtent IntersectOp::buildKeyExtent(TileBuilder &builder) {
+  KeyExtent result = builder.extentOf(getMasks().front());
+  for (Value mask : getMasks().drop_front())
+    result = builder.intersect(result, builder.extentOf(mask));
+  return result;
+}
+
 //===----------------------------------------------------------------------===//
 // DifferenceOp
 //===----------------------------------------------------------------------===//
@@ -162,6 +176,11 @@ TileClass DifferenceOp::buildTileClass(TileBuilder &builder) {
                            builder.complement(builder.classOf(getRhs())));
 }
 
+KeyExtent DifferenceOp::buildKeyExtent(TileBuilder &builder) {
+  return builder.intersect(builder.extentOf(getLhs()),
+                           builder.complement(builder.extentOf(getRhs())));
+}
+
 //===----------------------------------------------------------------------===//
 // ComplementOp
 //===----------------------------------------------------------------------===//
@@ -184,6 +203,10 @@ double ComplementOp::evaluate(const Pair &pair, Evaluator &evaluator) {
 
 TileClass ComplementOp::buildTileClass(TileBuilder &builder) {
   return builder.complement(builder.classOf(getMask()));
+}
+
+KeyExtent ComplementOp::buildKeyExtent(TileBuilder &builder) {
+  return builder.complement(builder.extentOf(getMask()));
 }
 
 //===----------------------------------------------------------------------===//
@@ -239,6 +262,19 @@ TileClass PerHeadOp::buildTileClass(TileBuilder &builder) {
     TileClass other = builder.classOf(getMasks()[mask]);
     result = {builder.select(uses, other.may, result.may),
               builder.select(uses, other.must, result.must)};
+  }
+  return result;
+}
+
+KeyExtent PerHeadOp::buildKeyExtent(TileBuilder &builder) {
+  llvm::SmallSetVector<int64_t, 8> used(getTable().begin(), getTable().end());
+  KeyExtent result = builder.extentOf(getMasks()[used.front()]);
+  for (int64_t mask : llvm::drop_begin(used)) {
+    Value uses = buildUses(getTable(), mask, builder);
+    KeyExtent other = builder.extentOf(getMasks()[mask]);
+    result = {{builder.select(uses, other.kind.may, result.kind.may),
+               builder.select(uses, other.kind.must, result.kind.must)},
+              builder.select(uses, other.stop, result.stop)};
   }
   return result;
 }

@@ -46,6 +46,12 @@ TileClass GraphHopOp::buildTileClass(TileBuilder &builder) {
       {builder.b, builder.p0, builder.p1, builder.j0, builder.j1});
 }
 
+KeyExtent GraphHopOp::buildKeyExtent(TileBuilder &builder) {
+  return builder.callExtentHelper(
+      "sa_extent_reach", *this,
+      {builder.b, builder.p0, builder.p1, builder.j0, builder.j1});
+}
+
 Binding GraphHopOp::getOwnBinding() { return Binding::Plan; }
 
 bool GraphHopOp::isPerBatch() {

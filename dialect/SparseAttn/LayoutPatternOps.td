@@ -13,7 +13,7 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/CommonAttrConstraints.td"
 
 def SparseAttn_RandomBlocksOp : SparseAttn_PatternOp<"random_blocks",
-    ["getOwnBinding", "isPerHead", "isPerBatch"]> {
+    ["buildKeyExtent", "getOwnBinding", "isPerHead", "isPerBatch"]> {
   let summary = "keep `count` random key blocks for each query block (BigBird)";
   let description = [{
     ```
@@ -62,7 +62,8 @@ def SparseAttn_RandomBlocksOp : SparseAttn_PatternOp<"random_blocks",
 }
 
 def SparseAttn_BlockMaskOp : SparseAttn_PatternOp<"block_mask",
-    ["getOwnBinding", "isPerHead", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
+    ["buildKeyExtent", "getOwnBinding", "isPerHead", "isPerBatch", "getPlanChecks",
+     "getTensorSpecs"]> {
   let summary = "keep the blocks that block-sparse rows list";
   let description = [{
     ```
@@ -117,7 +118,7 @@ def SparseAttn_BlockMaskOp : SparseAttn_PatternOp<"block_mask",
 }
 
 def SparseAttn_SegmentsOp : SparseAttn_PatternOp<"segments",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
+    ["buildKeyExtent", "getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
   let summary = "keep keys of the query's segment (packed documents)";
   let description = [{
     ```
@@ -155,7 +156,8 @@ def SparseAttn_SegmentsOp : SparseAttn_PatternOp<"segments",
 }
 
 def SparseAttn_GraphHopOp : SparseAttn_PatternOp<"graph_hop",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getPlanTable", "getTensorSpecs"]> {
+    ["buildKeyExtent", "getOwnBinding", "isPerBatch", "getPlanChecks", "getPlanTable",
+     "getTensorSpecs"]> {
   let summary = "keep keys whose node is at most `max_hops` edges away";
   let description = [{
     ```

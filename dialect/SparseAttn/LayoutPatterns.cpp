@@ -28,6 +28,11 @@ TileClass PrefixOp::buildTileClass(TileBuilder &builder) {
   return {builder.lt(builder.j0, length), builder.lt(builder.j1, length)};
 }
 
+KeyExtent PrefixOp::buildKeyExtent(TileBuilder &builder) {
+  Value length = builder.load(getLength(), builder.b);
+  return builder.alikeInRange({}, {}, length, length);
+}
+
 Binding PrefixOp::getOwnBinding() { return Binding::Plan; }
 bool PrefixOp::isPerBatch() { return variesAlong(getLength(), 0); }
 
@@ -73,6 +78,12 @@ double SegmentsOp::evaluate(const Pair &pair, Evaluator &evaluator) {
 TileClass SegmentsOp::buildTileClass(TileBuilder &builder) {
   return builder.callHelper("sa_classify_segments", {getOffsets(), builder.b, builder.p0,
                                                      builder.p1, builder.j0, builder.j1});
+}
+
+KeyExtent SegmentsOp::buildKeyExtent(TileBuilder &builder) {
+  return builder.callExtentHelper(
+      "sa_extent_segments", nullptr,
+      {getOffsets(), builder.b, builder.p0, builder.p1, builder.j0, builder.j1});
 }
 
 Binding SegmentsOp::getOwnBinding() { return Binding::Plan; }
@@ -147,12 +158,27 @@ double BlockMaskOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   return 0;
 }
 
+static SmallVector<Value> getHelperArguments(BlockMaskOp op, TileBuilder &builder) {
+  return {op.getIndptr(),
+          op.getIndices(),
+          op.getBits(),
+          builder.constant(op.getRows()),
+          builder.constant(op.getColumns()),
+          builder.b,
+          builder.h,
+          builder.p0,
+          builder.p1,
+          builder.j0,
+          builder.j1};
+}
+
 TileClass BlockMaskOp::buildTileClass(TileBuilder &builder) {
-  return builder.callHelper("sa_classify_block_mask",
-                            {getIndptr(), getIndices(), getBits(),
-                             builder.constant(getRows()), builder.constant(getColumns()),
-                             builder.b, builder.h, builder.p0, builder.p1, builder.j0,
-                             builder.j1});
+  return builder.callHelper("sa_classify_block_mask", getHelperArguments(*this, builder));
+}
+
+KeyExtent BlockMaskOp::buildKeyExtent(TileBuilder &builder) {
+  return builder.callExtentHelper("sa_extent_block_mask", nullptr,
+                                  getHelperArguments(*this, builder));
 }
 
 Binding BlockMaskOp::getOwnBinding() { return Binding::Plan; }

@@ -17,7 +17,8 @@ include "mlir/IR/CommonAttrConstraints.td"
 // An op that combines masks: the result is sampled when an operand is.
 class SparseAttn_AlgebraOp<string mnemonic, list<Trait> traits = []>
     : SparseAttn_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor,
-        DeclareOpInterfaceMethods<MaskOpInterface, ["evaluate", "buildTileClass"]>], traits)> {
+        DeclareOpInterfaceMethods<MaskOpInterface,
+            ["evaluate", "buildTileClass", "buildKeyExtent"]>], traits)> {
   let results = (outs SparseAttn_MaskType:$result);
 }
 
@@ -230,7 +231,7 @@ def SparseAttn_ComplementOp : SparseAttn_AlgebraOp<"complement"> {
 
 def SparseAttn_PerHeadOp : SparseAttn_Op<"per_head", [Pure, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<MaskOpInterface,
-        ["evaluate", "buildTileClass", "isPerHead", "getPlanChecks"]>]> {
+        ["evaluate", "buildTileClass", "buildKeyExtent", "isPerHead", "getPlanChecks"]>]> {
   let summary = "a mask for each head";
   let description = [{
     ```

@@ -12,7 +12,7 @@ include "dialect/SparseAttn/SparseAttnBase.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/CommonAttrConstraints.td"
 
-def SparseAttn_CausalOp : SparseAttn_PatternOp<"causal"> {
+def SparseAttn_CausalOp : SparseAttn_PatternOp<"causal", ["buildKeyExtent"]> {
   let summary = "keep keys at or before the query";
   let description = [{
     ```
@@ -39,7 +39,7 @@ def SparseAttn_CausalOp : SparseAttn_PatternOp<"causal"> {
   let assemblyFormat = "attr-dict";
 }
 
-def SparseAttn_WindowOp : SparseAttn_PatternOp<"window"> {
+def SparseAttn_WindowOp : SparseAttn_PatternOp<"window", ["buildKeyExtent"]> {
   let summary = "keep keys at most `left` before and `right` after the query";
   let description = [{
     ```
@@ -78,7 +78,7 @@ def SparseAttn_WindowOp : SparseAttn_PatternOp<"window"> {
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_DilatedOp : SparseAttn_PatternOp<"dilated", ["getPeriod"]> {
+def SparseAttn_DilatedOp : SparseAttn_PatternOp<"dilated", ["buildKeyExtent", "getPeriod"]> {
   let summary = "keep every `rate`-th key of a window, counted from the query";
   let description = [{
     ```
@@ -118,7 +118,7 @@ def SparseAttn_DilatedOp : SparseAttn_PatternOp<"dilated", ["getPeriod"]> {
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_SinkOp : SparseAttn_PatternOp<"sink"> {
+def SparseAttn_SinkOp : SparseAttn_PatternOp<"sink", ["buildKeyExtent"]> {
   let summary = "keep the first `size` keys";
   let description = [{
     ```
@@ -156,7 +156,7 @@ def SparseAttn_SinkOp : SparseAttn_PatternOp<"sink"> {
 }
 
 def SparseAttn_PrefixOp : SparseAttn_PatternOp<"prefix",
-    ["getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
+    ["buildKeyExtent", "getOwnBinding", "isPerBatch", "getPlanChecks", "getTensorSpecs"]> {
   let summary = "keep the first `length[b]` keys";
   let description = [{
     ```
@@ -189,7 +189,8 @@ def SparseAttn_PrefixOp : SparseAttn_PatternOp<"prefix",
 }
 
 def SparseAttn_GlobalOp : SparseAttn_PatternOp<"global",
-    ["getOwnBinding", "isPerBatch", "getPeriod", "getPlanChecks", "getTensorSpecs"]> {
+    ["buildKeyExtent", "getOwnBinding", "isPerBatch", "getPeriod", "getPlanChecks",
+     "getTensorSpecs"]> {
   let summary = "keep a pair where the query or the key is global";
   let description = [{
     ```
@@ -316,7 +317,7 @@ def SparseAttn_FixedOp : SparseAttn_PatternOp<"fixed", ["getPeriod"]> {
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_BlockDiagonalOp : SparseAttn_PatternOp<"block_diagonal"> {
+def SparseAttn_BlockDiagonalOp : SparseAttn_PatternOp<"block_diagonal", ["buildKeyExtent"]> {
   let summary = "keep keys of the query's block of `size` positions";
   let description = [{
     ```

@@ -68,10 +68,26 @@ static TileClass buildWindow(TileBuilder &builder, std::optional<int64_t> left,
   return result;
 }
 
+// Bounds of the window of a position, as those of [p0, p1].
+static KeyExtent buildWindowExtent(TileBuilder &builder, std::optional<int64_t> left,
+                                   std::optional<int64_t> right) {
+  auto sum = [&](Value p, int64_t distance) { return builder.add(p, distance); };
+  Value first0, first1, end0, end1;
+  if (left)
+    first0 = sum(builder.p0, -*left), first1 = sum(builder.p1, -*left);
+  if (right)
+    end0 = sum(builder.p0, *right + 1), end1 = sum(builder.p1, *right + 1);
+  return builder.alikeInRange(first0, first1, end0, end1);
+}
+
 double CausalOp::evaluate(const Pair &pair, Evaluator &) { return pair.j <= pair.p; }
 
 TileClass CausalOp::buildTileClass(TileBuilder &builder) {
   return buildWindow(builder, std::nullopt, 0);
+}
+
+KeyExtent CausalOp::buildKeyExtent(TileBuilder &builder) {
+  return buildWindowExtent(builder, std::nullopt, 0);
 }
 
 static constexpr StringLiteral kUnboundedEnd = "leave it out for an end without a bound";
@@ -93,6 +109,10 @@ double WindowOp::evaluate(const Pair &pair, Evaluator &) {
 
 TileClass WindowOp::buildTileClass(TileBuilder &builder) {
   return buildWindow(builder, getLeft(), getRight());
+}
+
+KeyExtent WindowOp::buildKeyExtent(TileBuilder &builder) {
+  return buildWindowExtent(builder, getLeft(), getRight());
 }
 
 LogicalResult DilatedOp::verify() {
@@ -139,6 +159,13 @@ TileClass DilatedOp::buildTileClass(TileBuilder &builder) {
   return {builder.land(multiple.may, inWindow), builder.land(multiple.must, window.must)};
 }
 
+KeyExtent DilatedOp::buildKeyExtent(TileBuilder &builder) {
+  auto [nearest, farthest] = buildDistances(builder);
+  TileClass multiple = builder.multipleInSteps(nearest, farthest, getRate());
+  return builder.intersect(buildWindowExtent(builder, getLeft(), getRight()),
+                           builder.alikeIfDecided(multiple));
+}
+
 int64_t DilatedOp::getPeriod() { return getRate(); }
 
 //===----------------------------------------------------------------------===//
@@ -159,6 +186,11 @@ double SinkOp::evaluate(const Pair &pair, Evaluator &) {
 TileClass SinkOp::buildTileClass(TileBuilder &builder) {
   Value size = builder.constant(getSize());
   return {builder.lt(builder.j0, size), builder.lt(builder.j1, size)};
+}
+
+KeyExtent SinkOp::buildKeyExtent(TileBuilder &builder) {
+  Value size = builder.constant(getSize());
+  return builder.alikeInRange({}, {}, size, size);
 }
 
 // Each run of a list becomes comparisons in the kernel's predicate.
@@ -210,21 +242,28 @@ double GlobalOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   return isGlobal(pair.p) || isGlobal(pair.j);
 }
 
-// Whether some of, and all of, [x0, x1] are in a list of positions: one range
-// check for each maximal run of consecutive positions.
-static TileClass buildListed(TileBuilder &builder, ArrayRef<int64_t> positions, Value x0,
-                             Value x1) {
+/// Calls `body` with the ends of every maximal run of consecutive positions.
+static void forEachRun(ArrayRef<int64_t> positions,
+                       llvm::function_ref<void(int64_t first, int64_t last)> body) {
   SmallVector<int64_t> sorted(positions);
   llvm::sort(sorted);
-  TileClass result = builder.constantClass(false);
   for (size_t first = 0, last; first != sorted.size(); first = last + 1) {
     last = first;
     while (last + 1 != sorted.size() && sorted[last + 1] - sorted[last] <= 1)
       ++last;
-    result =
-        builder.unite(result, builder.inRange(x0, x1, builder.constant(sorted[first]),
-                                              builder.constant(sorted[last])));
+    body(sorted[first], sorted[last]);
   }
+}
+
+// Whether some of, and all of, [x0, x1] are in a list of positions: one range
+// check for each maximal run of consecutive positions.
+static TileClass buildListed(TileBuilder &builder, ArrayRef<int64_t> positions, Value x0,
+                             Value x1) {
+  TileClass result = builder.constantClass(false);
+  forEachRun(positions, [&](int64_t first, int64_t last) {
+    result = builder.unite(
+        result, builder.inRange(x0, x1, builder.constant(first), builder.constant(last)));
+  });
   return result;
 }
 
@@ -238,6 +277,23 @@ TileClass GlobalOp::buildTileClass(TileBuilder &builder) {
     return builder.multipleInSteps(x0, x1, *getStride());
   };
   return builder.unite(build(builder.p0, builder.p1), build(builder.j0, builder.j1));
+}
+
+KeyExtent GlobalOp::buildKeyExtent(TileBuilder &builder) {
+  if (getIndex())
+    return builder.callExtentHelper(
+        "sa_extent_global", nullptr,
+        {getIndex(), builder.b, builder.p0, builder.p1, builder.j0, builder.j1});
+  if (!getPositions())
+    return builder.alikeIfDecided(builder.classOf(*this));
+  // A position keeps all keys or the listed ones.
+  KeyExtent result = {buildListed(builder, *getPositions(), builder.p0, builder.p1),
+                      builder.keyEnd()};
+  forEachRun(*getPositions(), [&](int64_t first, int64_t last) {
+    Value low = builder.constant(first), end = builder.constant(last + 1);
+    result = builder.unite(result, builder.alikeInRange(low, low, end, end));
+  });
+  return result;
 }
 
 int64_t GlobalOp::getPeriod() { return getStride().value_or(1); }
@@ -343,6 +399,21 @@ static TileClass buildSameBlock(TileBuilder &builder, int64_t size) {
 
 TileClass BlockDiagonalOp::buildTileClass(TileBuilder &builder) {
   return buildSameBlock(builder, getSize());
+}
+
+// The keys of a block are alike, and so are all those before, or behind, the blocks of
+// [p0, p1].
+KeyExtent BlockDiagonalOp::buildKeyExtent(TileBuilder &builder) {
+  int64_t size = getSize();
+  Value start0 = builder.mul(builder.floorDiv(builder.p0, size), size);
+  Value start1 = builder.mul(builder.floorDiv(builder.p1, size), size);
+  Value own = builder.mul(builder.floorDiv(builder.j0, size), size);
+  Value before = builder.lt(own, start0), behind = builder.lt(start1, own);
+  Value outside = builder.lor(before, behind);
+  Value inside = builder.land(builder.eq(start0, own), builder.eq(start1, own));
+  Value end = builder.select(behind, builder.keyEnd(), builder.add(own, size));
+  Value stop = builder.select(before, start0, end);
+  return {{builder.lnot(outside), inside}, builder.min(stop, builder.keyEnd())};
 }
 
 //===----------------------------------------------------------------------===//

@@ -83,16 +83,31 @@ double RandomBlocksOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   return llvm::is_contained(drawn, pair.j / block);
 }
 
-TileClass RandomBlocksOp::buildTileClass(TileBuilder &builder) {
+static SmallVector<Value> getHelperArguments(RandomBlocksOp op, TileBuilder &builder) {
   Value plane = builder.add(builder.builder.createOrFold<arith::MulIOp>(
                                 builder.loc, builder.b, builder.heads()),
                             builder.h);
   Value seed = arith::ConstantIntOp::create(builder.builder, builder.loc,
-                                            static_cast<int64_t>(getSeed()), 64);
+                                            static_cast<int64_t>(op.getSeed()), 64);
+  return {builder.constant(op.getBlock()),
+          builder.constant(op.getCount()),
+          seed,
+          plane,
+          builder.keys(),
+          builder.p0,
+          builder.p1,
+          builder.j0,
+          builder.j1};
+}
+
+TileClass RandomBlocksOp::buildTileClass(TileBuilder &builder) {
   return builder.callHelper("sa_classify_random_blocks",
-                            {builder.constant(getBlock()), builder.constant(getCount()),
-                             seed, plane, builder.keys(), builder.p0, builder.p1,
-                             builder.j0, builder.j1});
+                            getHelperArguments(*this, builder));
+}
+
+KeyExtent RandomBlocksOp::buildKeyExtent(TileBuilder &builder) {
+  return builder.callExtentHelper("sa_extent_random_blocks", nullptr,
+                                  getHelperArguments(*this, builder));
 }
 
 Binding RandomBlocksOp::getOwnBinding() { return Binding::Plan; }

@@ -26,6 +26,12 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
       !may  =>  evaluate(p, j) == 0 for every pair
       p0 == p1 and j0 == j1  =>  may == must
 
+    and for the keys from j0 on that `buildKeyExtent` calls alike
+
+      j0 <= stop <= j1 + 1
+      evaluate(p, j) == evaluate(p, j0) for every key j in [j0, stop)
+      stop > j0  =>  its class follows the law of [p0, p1] x [j0, stop)
+
     "unknown" (may and not must) is otherwise always legal, so an op may answer
     for all of [p0, p1] x [j0, j1] whatever the step. The last line makes `must`
     of a single pair the mask's predicate.
@@ -36,6 +42,13 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
                                  "::sparse_attn::Evaluator &":$evaluator)>,
     InterfaceMethod<"Emits the class of a rectangle of pairs.",
       "::sparse_attn::TileClass", "buildTileClass", (ins "::sparse_attn::TileBuilder &":$builder)>,
+    InterfaceMethod<[{Emits how many keys from j0 on are alike: kept by the same ones of
+      the positions, with their class. By default all are where the class of the
+      rectangle is decided; an op that knows better spares a plan most of its
+      questions.}],
+      "::sparse_attn::KeyExtent", "buildKeyExtent",
+      (ins "::sparse_attn::TileBuilder &":$builder), "",
+      [{ return builder.alikeIfDecided(builder.classOf($_op->getResult(0))); }]>,
     InterfaceMethod<[{When the op itself, without the masks it combines, can be
       decided: a closed form of (p, j, h, n) at compile time, else at plan time.}],
       "::sparse_attn::Binding", "getOwnBinding", (ins), "",

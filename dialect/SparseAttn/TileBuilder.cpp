@@ -108,6 +108,54 @@ TileClass TileBuilder::intersect(TileClass x, TileClass y) {
 TileClass TileBuilder::complement(TileClass x) { return {lnot(x.must), lnot(x.may)}; }
 TileClass TileBuilder::constantClass(bool kept) { return uniform(truth(kept)); }
 
+KeyExtent TileBuilder::extentOf(Value mask) {
+  auto it = extents.find(mask);
+  if (it != extents.end())
+    return it->second;
+  KeyExtent result = cast<MaskOpInterface>(mask.getDefiningOp()).buildKeyExtent(*this);
+  extents[mask] = result;
+  return result;
+}
+
+/// `byX`: x decides all keys up to its end, whatever y is.
+KeyExtent TileBuilder::decide(TileClass kind, KeyExtent x, KeyExtent y, Value byX,
+                              Value byY) {
+  Value both = select(byX, max(x.stop, y.stop), y.stop);
+  Value stop = select(byY, both, select(byX, x.stop, min(x.stop, y.stop)));
+  return {kind, stop};
+}
+
+KeyExtent TileBuilder::unite(KeyExtent x, KeyExtent y) {
+  return decide(unite(x.kind, y.kind), x, y, x.kind.must, y.kind.must);
+}
+KeyExtent TileBuilder::intersect(KeyExtent x, KeyExtent y) {
+  return decide(intersect(x.kind, y.kind), x, y, lnot(x.kind.may), lnot(y.kind.may));
+}
+
+KeyExtent TileBuilder::alikeIfDecided(TileClass x) {
+  return {x, select(eq(x.may, x.must), keyEnd(), j0)};
+}
+
+/// Keys between two bounds of the same kind are told apart one by one:
+///
+///   first0   first1        end0     end1
+///     |  each  |   all kept  |  each  |
+KeyExtent TileBuilder::alikeInRange(Value first0, Value first1, Value end0, Value end1) {
+  KeyExtent result = {constantClass(true), keyEnd()};
+  // Keys from a bound on, of which `kept` are kept.
+  auto addBound = [&](Value low, Value high, bool keptBefore) {
+    Value before = lt(j0, low), after = le(high, j0);
+    Value stop = select(before, low, select(after, keyEnd(), add(j0, 1)));
+    Value none = keptBefore ? after : before, all = keptBefore ? before : after;
+    result = intersect(result, {{lnot(none), all}, min(stop, keyEnd())});
+  };
+  if (first0)
+    addBound(first0, first1, /*keptBefore=*/false);
+  if (end0)
+    addBound(end0, end1, /*keptBefore=*/true);
+  return result;
+}
+
 TileClass TileBuilder::inRange(Value x0, Value x1, Value lo, Value hi) {
   return {land(le(lo, x1), le(x0, hi)), land(le(lo, x0), le(x1, hi))};
 }

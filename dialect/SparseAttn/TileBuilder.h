@@ -25,6 +25,13 @@ struct TileClass {
   mlir::Value may, must;
 };
 
+/// Keys [j0, stop) that are alike, which the same positions keep, and their class with
+/// the positions. With stop == j0 nothing is known of so many keys as were asked about.
+struct KeyExtent {
+  TileClass kind;
+  mlir::Value stop; ///< i32
+};
+
 /// i32 and i1 arithmetic that folds constants as it is built. Positions, keys
 /// and parameters are below 2^30 in magnitude, so sums of two do not overflow.
 class ArithBuilder {
@@ -74,11 +81,30 @@ public:
   /// The class of another mask over the same rectangle, emitted once.
   TileClass classOf(mlir::Value mask);
 
+  /// The keys from j0 on that are alike for another mask, emitted once.
+  KeyExtent extentOf(mlir::Value mask);
+
   /// Kleene's connectives.
   TileClass unite(TileClass x, TileClass y);
   TileClass intersect(TileClass x, TileClass y);
   TileClass complement(TileClass x);
   TileClass constantClass(bool kept);
+  /// Of keys: where one operand alone decides, they are alike as far as for that one,
+  /// else as far as for both.
+  KeyExtent unite(KeyExtent x, KeyExtent y);
+  KeyExtent intersect(KeyExtent x, KeyExtent y);
+  KeyExtent complement(KeyExtent x) { return {complement(x.kind), x.stop}; }
+
+  /// What the class of the whole rectangle says of its keys: all are alike if it is
+  /// decided.
+  KeyExtent alikeIfDecided(TileClass x);
+  /// Keys j with first(p) <= j < end(p), where first(p) is in [first0, first1] and end(p)
+  /// in [end0, end1] for the positions asked about; null values are no bound.
+  KeyExtent alikeInRange(mlir::Value first0, mlir::Value first1, mlir::Value end0,
+                         mlir::Value end1);
+  /// One past j1.
+  mlir::Value keyEnd() { return add(j1, 1); }
+
   /// The condition is the same for every pair of the rectangle.
   TileClass uniform(mlir::Value condition) { return {condition, condition}; }
 
@@ -109,9 +135,16 @@ public:
   /// As callHelper, with the plan table of `op` as the first argument.
   virtual TileClass callTableHelper(llvm::StringRef symbol, mlir::Operation *op,
                                     mlir::ValueRange arguments) = 0;
+  /// The same of an sa_extent_fn, with the table of `op` unless that is null.
+  virtual KeyExtent callExtentHelper(llvm::StringRef symbol, mlir::Operation *op,
+                                     mlir::ValueRange arguments) = 0;
 
 private:
+  KeyExtent decide(TileClass kind, KeyExtent x, KeyExtent y, mlir::Value byX,
+                   mlir::Value byY);
+
   llvm::DenseMap<mlir::Value, TileClass> classes;
+  llvm::DenseMap<mlir::Value, KeyExtent> extents;
 };
 
 /// Builds the modified score of one pair.

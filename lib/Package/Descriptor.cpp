@@ -174,6 +174,7 @@ Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
   fields.push_back(
       pointToEach(a.checks, [&](const CheckDesc &check) { return buildCheck(check); }));
   fields.push_back(function(a.classifySymbol));
+  fields.push_back(function(a.extentSymbol));
   fields.push_back(i32(a.levels.size()));
   fields.push_back(i32(a.period));
   fields.push_back(

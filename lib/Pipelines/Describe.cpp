@@ -350,6 +350,7 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   checkLength(desc.kvLen, 1, "kv_len");
   checkLength(desc.qLen, 0, "q_len");
   desc.classifySymbol = getClassifySymbol(kernel, index);
+  desc.extentSymbol = getExtentSymbol(kernel, index, plan);
   for (const CPULevel *level : levels) {
     KernelShape shape(plan, *level);
     desc.levels.push_back(

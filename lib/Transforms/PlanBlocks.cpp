@@ -8,6 +8,7 @@
 // sparse_attn.attention -> block_plan.attention
 //
 //   mask        --buildTileClass over a rectangle-->   region classify
+//   mask        --buildKeyExtent of its keys------>    region extent
 //   mask        --buildTileClass over one pair---->    region predicate
 //   modifiers   --buildScore---------------------->    region modify
 //
@@ -143,11 +144,25 @@ public:
     return call(symbol, arguments, builder.getI64IntegerAttr(needs.tableOf.lookup(op)));
   }
 
+  KeyExtent callExtentHelper(StringRef symbol, Operation *op,
+                             ValueRange arguments) override {
+    Value answer =
+        ask(symbol, arguments,
+            op ? builder.getI64IntegerAttr(needs.tableOf.lookup(op)) : IntegerAttr());
+    Value kind = land(answer, constant(3));
+    Value stop = builder.createOrFold<arith::ShRUIOp>(loc, answer, constant(2));
+    return {{ne(kind, constant(0)), eq(kind, constant(1))}, stop};
+  }
+
 private:
   Value size(block_plan::PlanSize what) {
     return block_plan::SizeOp::create(builder, loc, builder.getI32Type(), what);
   }
   TileClass call(StringRef symbol, ValueRange arguments, IntegerAttr table) {
+    Value answer = ask(symbol, arguments, table);
+    return {ne(answer, constant(0)), eq(answer, constant(1))};
+  }
+  Value ask(StringRef symbol, ValueRange arguments, IntegerAttr table) {
     SmallVector<Value> present;
     SmallVector<int64_t> absent;
     for (auto [index, argument] : llvm::enumerate(arguments))
@@ -155,10 +170,9 @@ private:
         present.push_back(argument);
       else
         absent.push_back(index);
-    Value answer = block_plan::HelperOp::create(
-        builder, loc, builder.getI32Type(), builder.getStringAttr(symbol), present,
-        builder.getDenseI64ArrayAttr(absent), table);
-    return {ne(answer, constant(0)), eq(answer, constant(1))};
+    return block_plan::HelperOp::create(builder, loc, builder.getI32Type(),
+                                        builder.getStringAttr(symbol), present,
+                                        builder.getDenseI64ArrayAttr(absent), table);
   }
 
   const Needs &needs;
@@ -196,12 +210,24 @@ static TileClass buildClass(TileBuilder &b, AttentionOp attention) {
   return result;
 }
 
-static void buildClassify(Region &region, AttentionOp attention, const Needs &needs,
-                          int64_t period, OpBuilder builder) {
+/// The keys that the mask, and what modifiers exclude, call alike.
+static KeyExtent buildExtent(TileBuilder &b, AttentionOp attention) {
+  KeyExtent result = b.extentOf(attention.getMask());
+  for (Value value : attention.getModifiers()) {
+    auto modifier = cast<ModifierOpInterface>(value.getDefiningOp());
+    if (std::optional<TileClass> kept = modifier.buildTileClass(b))
+      result = b.intersect(result, b.alikeIfDecided(*kept));
+  }
+  return result;
+}
+
+/// Adds the block (b, h, p0, p1, j0, j1, step) of a region about rectangles, and sets
+/// what `b` builds from.
+static Block *addRectangleBlock(Region &region, AttentionOp attention, int64_t period,
+                                OpBuilder &builder, TileBuilder &b) {
   Location loc = attention.getLoc();
   SmallVector<Type> types(7, builder.getI32Type());
   Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(7, loc));
-  PlanTileBuilder b(builder, loc, needs);
   b.period = period;
   int64_t pooled = attention.getKeyBlock();
   b.b = block->getArgument(0), b.h = block->getArgument(1);
@@ -209,8 +235,35 @@ static void buildClassify(Region &region, AttentionOp attention, const Needs &ne
   b.j0 = buildKeyPosition(b, block->getArgument(4), pooled);
   b.j1 = buildKeyPosition(b, block->getArgument(5), pooled);
   b.step = block->getArgument(6);
+  return block;
+}
+
+static void buildClassify(Region &region, AttentionOp attention, const Needs &needs,
+                          int64_t period, OpBuilder builder) {
+  PlanTileBuilder b(builder, attention.getLoc(), needs);
+  addRectangleBlock(region, attention, period, builder, b);
   TileClass result = buildClass(b, attention);
-  block_plan::YieldOp::create(builder, loc, ValueRange{result.may, result.must});
+  block_plan::YieldOp::create(builder, b.loc, ValueRange{result.may, result.must});
+}
+
+/// The first of pooled keys [j, end) whose position is not before `stop`, or `end` if
+/// there is none.
+static Value buildPooledStop(TileBuilder &b, Value stop, Value j, Value end,
+                             int64_t block) {
+  Value past = b.lt(b.j1, stop);
+  return b.select(past, end, b.max(j, b.floorDiv(stop, block)));
+}
+
+static void buildKeyExtent(Region &region, AttentionOp attention, const Needs &needs,
+                           int64_t period, OpBuilder builder) {
+  PlanTileBuilder b(builder, attention.getLoc(), needs);
+  Block *block = addRectangleBlock(region, attention, period, builder, b);
+  KeyExtent result = buildExtent(b, attention);
+  if (int64_t pooled = attention.getKeyBlock())
+    result.stop = buildPooledStop(b, result.stop, block->getArgument(4),
+                                  b.add(block->getArgument(5), 1), pooled);
+  block_plan::YieldOp::create(builder, b.loc,
+                              {result.kind.may, result.kind.must, result.stop});
 }
 
 static void buildPredicate(Region &region, AttentionOp attention, const Needs &needs,
@@ -320,6 +373,8 @@ static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &
     buildModify(plan.getModify(), op, builder);
   plan.setPeriod(choosePeriod(op, needs, plan.getModify()));
   buildClassify(plan.getClassify(), op, needs, plan.getPeriod(), builder);
+  if (!compile)
+    buildKeyExtent(plan.getExtent(), op, needs, plan.getPeriod(), builder);
   if (compile)
     buildPredicate(plan.getPredicate(), op, needs, builder);
   op.replaceAllUsesWith(plan);

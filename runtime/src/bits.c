@@ -59,14 +59,12 @@ typedef struct filling {
   const sa_tile_query *query;
   int32_t j0;
   uint8_t *bits;
-  int64_t kept; /* pairs */
 } filling;
 
 static void set_rectangle(filling *fill, int32_t row, int32_t rows, int32_t key,
                           int32_t keys) {
   for (int32_t r = row; r < row + rows; ++r)
     sa_set_bits(fill->bits + (int64_t)r * (fill->query->tile_keys / 8), key, keys);
-  fill->kept += (int64_t)rows * keys;
 }
 
 static int32_t classify(const filling *fill, int32_t row, int32_t rows, int32_t key,
@@ -114,8 +112,7 @@ static void split(filling *fill, int32_t row, int32_t rows, int32_t key, int32_t
   settle(fill, right, row, rows, key + half, keys - half);
 }
 
-/* What the bits of some rows hold. */
-static sparse_attn_tile_class inspect(const uint8_t *bits, size_t bytes) {
+sparse_attn_tile_class sa_inspect_bits(const uint8_t *bits, size_t bytes) {
   uint64_t any = 0, all = UINT64_MAX;
   size_t i = 0;
   for (uint64_t word; i + sizeof(word) <= bytes; i += sizeof(word)) {
@@ -132,29 +129,24 @@ static sparse_attn_tile_class inspect(const uint8_t *bits, size_t bytes) {
                              : SPARSE_ATTN_TILE_PARTIAL;
 }
 
-sparse_attn_tile_class sa_fill_bits(const sa_tile_query *query, int32_t tile,
-                                    uint8_t *bits) {
-  sa_tile_span span =
-      sa_span(tile, query->class_tiles, query->step, query->tile_keys, query->keys);
-  int32_t keys = (int32_t)span.count, rows = query->rows;
+void sa_fill_bits(const sa_tile_query *query, int32_t j0, int32_t keys, uint8_t *bits) {
+  int32_t rows = query->rows, row_bytes = query->tile_keys / 8;
   if (query->fill) {
     sa_fill_args args = {.context = &query->context,
                          .bits = bits,
-                         .row_bytes = query->tile_keys / 8,
+                         .row_bytes = row_bytes,
                          .b = query->b,
                          .h = query->h,
                          .first_position = query->p0,
                          .rows = rows,
-                         .first_key = span.first,
+                         .first_key = j0,
                          .keys = keys,
                          .step = query->step};
     query->fill(&args);
-    return inspect(bits, sa_bits_bytes(query, rows));
+    return;
   }
-  filling fill = {query, (int32_t)span.first, bits, 0};
+  for (int32_t r = 0; r < rows; ++r)
+    memset(bits + (int64_t)r * row_bytes, 0, (size_t)sa_ceil_div(keys, 8));
+  filling fill = {query, j0, bits};
   settle(&fill, classify(&fill, 0, rows, 0, keys), 0, rows, 0, keys);
-  if (fill.kept == 0)
-    return SPARSE_ATTN_TILE_EMPTY;
-  return fill.kept == (int64_t)rows * query->tile_keys ? SPARSE_ATTN_TILE_FULL
-                                                       : SPARSE_ATTN_TILE_PARTIAL;
 }

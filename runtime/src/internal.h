@@ -10,9 +10,9 @@
  *   status, buffer, executor, level, philox,
  *   real                                        small services
  *   tensor, program, operands, checks           what a caller or library gave
- *   classify, random_blocks, reach              answers for generated classifiers
+ *   classify, extent, random_blocks, reach      answers for generated classifiers
  *   step, tiles, bits                           the tiles of a query tile
- *   band, table                                 plan tables
+ *   list, table                                 plan tables
  *   plan, inspect                               the plan
  *   schedule, workspace, pack, attend, pool,    a run
  *   merge, run
@@ -191,6 +191,7 @@ void sa_choose_step(const sparse_attn_plan *plan, sa_plan_attention *attention);
 /* The real rows of one query tile and the keys it may see. */
 typedef struct sa_tile_query {
   sa_classify_fn classify; /* NULL: every pair is kept */
+  sa_extent_fn extent;     /* how many keys are alike; NULL: ask classify */
   sa_fill_fn fill;         /* decides the pairs of a tile; NULL: bisect them */
   sa_mask_context context;
   int32_t b, h;
@@ -228,10 +229,12 @@ static inline size_t sa_bits_bytes(const sa_tile_query *query, int32_t tile_rows
   return (size_t)tile_rows * (size_t)query->tile_keys / 8;
 }
 
-/* Fills the zeroed bit tile of key tile `tile`, and says what it holds: FULL is
- * every pair of a whole tile. */
-sparse_attn_tile_class sa_fill_bits(const sa_tile_query *query, int32_t tile,
-                                    uint8_t *bits);
+/* Decides keys j0, j0 + step, ..., `keys` of them, for all rows of `query`. Rows of
+ * `bits` are those of a bit tile; whole words of 64 keys are written. */
+void sa_fill_bits(const sa_tile_query *query, int32_t j0, int32_t keys, uint8_t *bits);
+
+/* What the bits of some whole rows hold. */
+sparse_attn_tile_class sa_inspect_bits(const uint8_t *bits, size_t bytes);
 
 /* Sets bits [first, first + count) of a row. */
 void sa_set_bits(uint8_t *row, int32_t first, int32_t count);
@@ -253,27 +256,31 @@ static inline void sa_clear_pairs(const sa_fill_args *pairs, uint8_t *bits) {
   memset(bits, 0, (size_t)(pairs->rows * pairs->row_bytes));
 }
 
-/*===--- band.c -----------------------------------------------------------===*/
+/*===--- list.c -----------------------------------------------------------===*/
 
-/* Neighbouring query tiles of one residue class of one (b, h): a single one, or
- * several whole ones. */
-typedef struct sa_band {
-  sa_tile_query query; /* of their rows together */
-  int32_t tile_rows, row_tiles;
-} sa_band;
+/* A bit tile that may occur again: one less than `end`, 0 where there is none. The
+ * hash is of all its bits where rows is 0, else of the bits that each of so many rows
+ * has. */
+typedef struct sa_kept_bits {
+  uint64_t hash;
+  int32_t end, rows;
+} sa_kept_bits;
 
-enum { SA_BAND_TILES = 16 };
+enum { SA_KEPT_BITS = 512 };
 
-/* The lists of a band. */
-typedef struct sa_band_lists {
-  sa_buffer runs[SA_BAND_TILES]; /* sa_run, without hops */
-  sa_buffer *bits;               /* where bit tiles are appended; lists share them */
+/* Where lists go. */
+typedef struct sa_lists {
+  sa_buffer *runs; /* sa_run, without hops */
+  sa_buffer *bits;
+  sa_kept_bits kept[SA_KEPT_BITS]; /* tiles of `bits`; zero them for another buffer */
   sparse_attn_status status;
-} sa_band_lists;
+} sa_lists;
 
-/* Fills lists->runs for band->row_tiles <= SA_BAND_TILES. OUT_OF_MEMORY, or
- * OVERFLOW where there are more bit tiles than a run can number. */
-sparse_attn_status sa_list_band(const sa_band *band, sa_band_lists *lists);
+/* Appends the list of `query` to lists->runs, and the bit tiles that it needs and that
+ * are not there yet. OUT_OF_MEMORY, or OVERFLOW where there are more bit tiles than a
+ * run can number. */
+sparse_attn_status sa_list_tiles(const sa_tile_query *query, int32_t tile_rows,
+                                 sa_lists *lists);
 
 /*===--- plan.c, table.c --------------------------------------------------===*/
 

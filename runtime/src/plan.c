@@ -51,6 +51,7 @@ sa_tile_query sa_plan_query(const sparse_attn_plan *plan,
   sa_tile_span rows = sa_row_span(attention, row_tile, entry.rows);
   sa_tile_query query;
   query.classify = code->classify;
+  query.extent = code->extent;
   query.fill = attention->level->fill;
   query.context.values = plan->views;
   query.context.tables = (const void *const *)attention->tables;

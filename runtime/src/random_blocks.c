@@ -15,8 +15,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
-#include "search.h"
+#include "extent.h"
 
 enum {
   kEmpty = SPARSE_ATTN_TILE_EMPTY,
@@ -40,8 +39,8 @@ static int32_t draw(const draw_key *key, int32_t i) {
 
 /*===--- Few draws: kept sorted -------------------------------------------===*/
 
-/* A band of query tiles asks for the same query blocks some hundred times, so that
- * each thread keeps the last draws. */
+/* A query tile asks for the same query blocks many times, so that each thread keeps the
+ * last draws. */
 enum { kMostKept = 128, kKeptSets = 32 };
 
 typedef struct draw_set {
@@ -148,6 +147,27 @@ int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
     all = all && kind == kFull;
   }
   return !any ? kEmpty : all ? kFull : kPartial;
+}
+
+uint32_t sa_extent_random_blocks(int32_t block, int32_t count, int64_t seed,
+                                 int32_t plane, int32_t keys, int32_t p0, int32_t p1,
+                                 int32_t j0, int32_t j1) {
+  int32_t total = keys / block + (keys % block != 0);
+  if (count <= 0 || total <= count)
+    return sa_pack_extent(j1 + 1, count > 0 && total > 0 ? kFull : kEmpty);
+  int32_t first_query = floor_div(p0, block), last_query = floor_div(p1, block);
+  if (last_query - first_query > kMostQueryBlocks)
+    return sa_pack_extent(j0, kPartial);
+  sa_alike alike = sa_begin_alike(j1);
+  for (int32_t q = first_query; q <= last_query; ++q) {
+    draw_key key = {seed, plane, total, count, (uint32_t)q};
+    if (count <= kMostKept)
+      sa_add_listed_blocks(&alike, find_drawn(&key), count, block, j0, j1);
+    else
+      sa_add_alike(&alike, is_drawn(&key, j0 / block),
+                   (int32_t)sa_min((int64_t)j1 + 1, ((int64_t)j0 / block + 1) * block));
+  }
+  return sa_end_alike(&alike);
 }
 
 /*===--- Bits -------------------------------------------------------------===*/

@@ -5,8 +5,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
-#include "search.h"
+#include "extent.h"
 
 enum {
   kEmpty = SPARSE_ATTN_TILE_EMPTY,
@@ -70,6 +69,54 @@ int32_t sa_classify_reach(const void *table, int32_t b, int32_t p0, int32_t p1,
     } while (batch->start[++chunk] <= p1 && !(any && !all));
   }
   return !any ? kEmpty : all ? kFull : kPartial;
+}
+
+/* Tokens from j0 on, in or between the intervals of `slot`. */
+static void add_slot(sa_alike *keys, const sa_reach *reach, int32_t slot, int32_t j0,
+                     int32_t j1) {
+  int64_t begin = reach->slot_begin[slot];
+  int64_t count = reach->slot_begin[slot + 1] - begin;
+  const int32_t *first = reach->interval_first + begin;
+  int64_t at = sa_count_up_to(first, count, j0) - 1;
+  int32_t end = at >= 0 ? reach->interval_end[begin + at] : 0;
+  if (end > j0)
+    sa_add_alike(keys, true, end);
+  else
+    sa_add_alike(keys, false, at + 1 < count ? first[at + 1] : j1 + 1);
+}
+
+/* Positions [p0, p1] that are in no chunk see themselves only. */
+static void add_outside(sa_alike *keys, int32_t p0, int32_t p1, int32_t j0, int32_t j1) {
+  bool among = p0 <= j0 && j0 <= p1;
+  if (among)
+    sa_add_alike(keys, true, j0 + 1);
+  if (!among || p0 != p1)
+    sa_add_alike(keys, false, j0 < p0 ? p0 : among ? j0 + 1 : j1 + 1);
+}
+
+uint32_t sa_extent_reach(const void *table, int32_t b, int32_t p0, int32_t p1, int32_t j0,
+                         int32_t j1) {
+  const sa_reach *reach = table;
+  const sa_reach_batch *batch = batch_of(reach, b);
+  int32_t begin = batch->start[0], end = batch->start[batch->chunk_count];
+  sa_alike keys = sa_begin_alike(j1);
+  if (p0 < begin)
+    add_outside(&keys, p0, (int32_t)sa_min(p1, begin - 1), j0, j1);
+  if (p1 >= end)
+    add_outside(&keys, (int32_t)sa_max(p0, end), p1, j0, j1);
+  p0 = (int32_t)sa_max(p0, begin);
+  p1 = (int32_t)sa_min(p1, end - 1);
+  if (p0 > p1)
+    return sa_end_alike(&keys);
+  int64_t chunk = sa_count_up_to(batch->start, batch->chunk_count, p0) - 1;
+  int32_t previous = -1;
+  do {
+    int32_t slot = batch->slot[chunk];
+    if (slot != previous)
+      add_slot(&keys, reach, slot, j0, j1);
+    previous = slot;
+  } while (batch->start[++chunk] <= p1);
+  return sa_end_alike(&keys);
 }
 
 /*===--- Bits -------------------------------------------------------------===*/

@@ -60,61 +60,40 @@ static bool append_hops(building *build, sa_table_piece *piece,
   return true;
 }
 
-/* Moves the runs of one list of a band into its piece. */
-static bool append_list(building *build, sa_table_piece *piece, int64_t list,
-                        const sa_buffer *runs) {
-  sa_tile_table *table = build->table;
-  int64_t row_tiles = build->attention->row_tiles, plane = list / row_tiles;
-  table->list_begin[list] = (int64_t)(piece->runs.size / sizeof(sa_run));
-  if (runs->size == 0)
-    return true;
-  sa_run *room = sa_buffer_extend(&piece->runs, runs->size);
-  if (!room)
-    return fail(build, SPARSE_ATTN_OUT_OF_MEMORY);
-  memcpy(room, runs->data, runs->size);
-  if (!build->distances)
-    return true;
-  sa_tile_query query = sa_plan_query(build->plan, build->attention, plane / table->heads,
-                                      plane % table->heads, list % row_tiles);
-  for (size_t i = 0; i < runs->size / sizeof(sa_run); ++i)
-    if (!append_hops(build, piece, &query, &room[i]))
+/* The distances of the runs from `begin` on, which are those of `query`. */
+static bool append_list_hops(building *build, sa_table_piece *piece,
+                             const sa_tile_query *query, size_t begin) {
+  sa_run *runs = (sa_run *)piece->runs.data;
+  for (size_t i = begin; i < piece->runs.size / sizeof(*runs); ++i)
+    if (!append_hops(build, piece, query, &runs[i]))
       return false;
   return true;
 }
 
-/* The band that begins with `list`, of at most `most` lists. */
-static sa_band begin_band(const building *build, int64_t list, int64_t most) {
+static bool append_list(building *build, sa_table_piece *piece, int64_t list,
+                        sa_lists *lists) {
   const sa_plan_attention *attention = build->attention;
   const sa_tile_table *table = build->table;
-  int64_t plane = list / attention->row_tiles, first = list % attention->row_tiles;
-  int64_t b = plane / table->heads, h = plane % table->heads;
-  sa_band band = {.query = sa_plan_query(build->plan, attention, b, h, first),
-                  .tile_rows = attention->code->tile_rows};
-  int64_t residue = first / attention->class_row_tiles;
-  int64_t members = sa_plan_entry(attention, b).rows - residue;
-  int64_t whole = sa_ceil_div(sa_max(members, 0), attention->step) / band.tile_rows -
-                  first % attention->class_row_tiles;
-  band.row_tiles = (int32_t)sa_max(1, sa_min(sa_min(most, SA_BAND_TILES), whole));
-  if (band.row_tiles > 1)
-    band.query.rows = band.row_tiles * band.tile_rows;
-  return band;
+  int64_t plane = list / attention->row_tiles;
+  size_t begin = piece->runs.size / sizeof(sa_run);
+  table->list_begin[list] = (int64_t)begin;
+  sa_tile_query query = sa_plan_query(build->plan, attention, plane / table->heads,
+                                      plane % table->heads, list % attention->row_tiles);
+  sparse_attn_status status = sa_list_tiles(&query, attention->code->tile_rows, lists);
+  if (status)
+    return fail(build, status);
+  return !build->distances || append_list_hops(build, piece, &query, begin);
 }
 
-static bool fill_piece(building *build, int64_t index, sa_band_lists *lists) {
+static bool fill_piece(building *build, int64_t index) {
   sa_tile_table *table = build->table;
   sa_table_piece *piece = &table->pieces[index];
+  sa_lists lists = {.runs = &piece->runs, .bits = &piece->bits};
   int64_t list = index * table->lists_per_piece;
   int64_t end = sa_min(list + table->lists_per_piece, table->lists);
-  lists->bits = &piece->bits;
-  while (list < end) {
-    sa_band band = begin_band(build, list, end - list);
-    sparse_attn_status status = sa_list_band(&band, lists);
-    if (status)
-      return fail(build, status);
-    for (int32_t i = 0; i < band.row_tiles; ++i)
-      if (!append_list(build, piece, list++, &lists->runs[i]))
-        return false;
-  }
+  for (; list < end; ++list)
+    if (!append_list(build, piece, list, &lists))
+      return false;
   sa_buffer_trim(&piece->runs);
   sa_buffer_trim(&piece->bits);
   sa_buffer_trim(&piece->hops);
@@ -123,23 +102,20 @@ static bool fill_piece(building *build, int64_t index, sa_band_lists *lists) {
 
 static void fill_pieces(void *argument, int worker) {
   building *build = argument;
-  sa_band_lists lists = {0};
   (void)worker;
   for (;;) {
     int64_t taken = atomic_fetch_add_explicit(&build->next, 1, memory_order_relaxed);
     /* The last rows keep most keys where a mask is causal, so they come first. */
     int64_t index = build->table->piece_count - 1 - taken;
     if (index < 0 || atomic_load_explicit(&build->failed, memory_order_relaxed) ||
-        !fill_piece(build, index, &lists))
-      break;
+        !fill_piece(build, index))
+      return;
   }
-  for (int32_t i = 0; i < SA_BAND_TILES; ++i)
-    free(lists.runs[i].data);
 }
 
 static sparse_attn_status fill_table(building *build, const sparse_attn_options *options,
                                      int workers) {
-  /* Enough pieces to balance, few enough that bands are high. */
+  /* Enough pieces to balance, few enough that lists share bits. */
   enum { kPieces = 32, kMostLists = 64 };
   sa_tile_table *table = build->table;
   table->lists_per_piece = sa_max(1, sa_min(kMostLists, table->lists / kPieces));

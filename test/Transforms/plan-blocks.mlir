@@ -32,8 +32,8 @@ func.func @causal(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
 !qkv = tensor<?x?x?x64xf32>
 !state = tensor<?x?x?xf32>
 
-// A layout operand: plan binding, so the classifier calls the runtime, partial
-// tiles are kept as bits and there is no predicate.
+// A layout operand: plan binding, so the classifier calls the runtime, and so does what
+// tells keys apart; partial tiles are kept as bits and there is no predicate.
 // CHECK-LABEL: func.func @segments(
 // CHECK-SAME:      %[[OFFSETS:[^:]*]]: tensor<?x?xi32>)
 // CHECK:         block_plan.attention
@@ -44,6 +44,11 @@ func.func @causal(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
 // CHECK:         %[[CLASS:.*]] = block_plan.helper "sa_classify_segments"(%[[OFFSETS]],
 // CHECK-DAG:     arith.cmpi ne, %[[CLASS]]
 // CHECK-DAG:     arith.cmpi eq, %[[CLASS]]
+// CHECK:         } extent {
+// CHECK:         %[[ANSWER:.*]] = block_plan.helper "sa_extent_segments"(%[[OFFSETS]],
+// CHECK-DAG:     arith.andi %[[ANSWER]], %c3_i32
+// CHECK-DAG:     %[[STOP:.*]] = arith.shrui %[[ANSWER]], %c2_i32
+// CHECK:         block_plan.yield %{{.*}}, %{{.*}}, %[[STOP]]
 // CHECK:         predicate {
 // CHECK-NEXT:    } modify {
 // CHECK-NEXT:    }

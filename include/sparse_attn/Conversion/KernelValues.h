@@ -37,6 +37,9 @@ private:
 
 /// "longctx_0_classify": the functions of attention `index` of a kernel.
 std::string getClassifySymbol(mlir::func::FuncOp kernel, unsigned index);
+/// Empty where the plan has no region about keys that are alike.
+std::string getExtentSymbol(mlir::func::FuncOp kernel, unsigned index,
+                            block_plan::AttentionOp plan);
 std::string getPackSymbol(mlir::func::FuncOp kernel, unsigned index,
                           const CPULevel &level);
 std::string getAttendSymbol(mlir::func::FuncOp kernel, unsigned index,

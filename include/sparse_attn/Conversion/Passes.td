@@ -14,7 +14,8 @@ def ConvertPlanToClassifierPass : Pass<"convert-plan-to-classifier", "::mlir::Mo
   let summary = "turn the classify regions of block plans into functions";
   let description = [{
     Replaces every kernel by one function `<kernel>_<i>_classify` for each of its
-    attentions, with the signature of the runtime's sa_classify_fn.
+    attentions, with the signature of the runtime's sa_classify_fn, and one
+    `<kernel>_<i>_extent`, an sa_extent_fn, for each that is planned.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::func::FuncDialect"];

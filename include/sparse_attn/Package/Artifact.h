@@ -84,6 +84,7 @@ struct AttentionDesc {
   std::vector<TableDesc> tables;
   std::vector<CheckDesc> checks;
   std::string classifySymbol;    ///< an sa_classify_fn
+  std::string extentSymbol;      ///< an sa_extent_fn, or empty
   std::vector<LevelDesc> levels; ///< ascending, best last
 };
 

@@ -251,6 +251,9 @@ void buildAttend(const AttendContext &context, mlir::func::FuncOp packTile,
                  llvm::StringRef symbol);
 void buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
                    mlir::ModuleOp module, llvm::StringRef symbol);
+/// Only where getExtentSymbol names one.
+void buildExtent(block_plan::AttentionOp plan, const KernelValues &ids,
+                 mlir::ModuleOp module, llvm::StringRef symbol);
 
 /// A function of pointers and i64 values at the end of `module`; `body` gets its
 /// arguments.

@@ -35,6 +35,10 @@ static std::string getSymbol(func::FuncOp kernel, unsigned index, StringRef role
 std::string sparse_attn::getClassifySymbol(func::FuncOp kernel, unsigned index) {
   return getSymbol(kernel, index, "classify");
 }
+std::string sparse_attn::getExtentSymbol(func::FuncOp kernel, unsigned index,
+                                         block_plan::AttentionOp plan) {
+  return plan.getExtent().empty() ? "" : getSymbol(kernel, index, "extent");
+}
 std::string sparse_attn::getPackSymbol(func::FuncOp kernel, unsigned index,
                                        const CPULevel &level) {
   return getSymbol(kernel, index, ("pack_" + level.name).str());

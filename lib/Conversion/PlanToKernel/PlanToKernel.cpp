@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Two passes over the same plans: the classifier is built once for all levels,
-// the kernels once for each level.
+// Two passes over the same plans: questions about rectangles are built once for all
+// levels, the kernels once for each level.
 //
 //===----------------------------------------------------------------------===//
 
@@ -23,9 +23,12 @@ namespace sparse_attn {
 #include "sparse_attn/Conversion/Passes.h.inc"
 } // namespace sparse_attn
 
-/// int32_t classify(context, b, h, p0, p1, j0, j1, step): empty, full or unknown.
-void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
-                                ModuleOp module, StringRef symbol) {
+/// i32 symbol(context, b, h, p0, p1, j0, j1, step): what `answer` makes of what `region`
+/// says of a rectangle.
+static void
+buildQuestion(block_plan::AttentionOp plan, Region &region, const KernelValues &ids,
+              ModuleOp module, StringRef symbol,
+              function_ref<Value(KernelBuilder &b, ArrayRef<Value> yielded)> answer) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   Location loc = plan.getLoc();
   Type i32 = builder.getI32Type();
@@ -41,11 +44,35 @@ void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues
   cloner.keys = b.field(context, offsetof(sa_mask_context, keys), i32);
   cloner.heads = b.field(context, offsetof(sa_mask_context, heads), i32);
   cloner.tables = b.pointerField(context, offsetof(sa_mask_context, tables));
-  SmallVector<Value> answer =
-      cloner.clone(plan.getClassify(), func.getArguments().drop_front());
-  Value partial = arith::SelectOp::create(builder, loc, answer[0], b.i32(2), b.i32(0));
-  Value result = arith::SelectOp::create(builder, loc, answer[1], b.i32(1), partial);
-  func::ReturnOp::create(builder, loc, result);
+  func::ReturnOp::create(
+      builder, loc, answer(b, cloner.clone(region, func.getArguments().drop_front())));
+}
+
+/// 0 empty, 1 full, 2 unknown.
+static Value buildKind(KernelBuilder &b, Value may, Value must) {
+  Value partial = arith::SelectOp::create(b.builder, b.loc, may, b.i32(2), b.i32(0));
+  return arith::SelectOp::create(b.builder, b.loc, must, b.i32(1), partial);
+}
+
+/// An sa_classify_fn.
+void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
+                                ModuleOp module, StringRef symbol) {
+  buildQuestion(plan, plan.getClassify(), ids, module, symbol,
+                [](KernelBuilder &b, ArrayRef<Value> yielded) {
+                  return buildKind(b, yielded[0], yielded[1]);
+                });
+}
+
+/// An sa_extent_fn: stop << 2 | kind.
+void sparse_attn::buildExtent(block_plan::AttentionOp plan, const KernelValues &ids,
+                              ModuleOp module, StringRef symbol) {
+  buildQuestion(plan, plan.getExtent(), ids, module, symbol,
+                [](KernelBuilder &b, ArrayRef<Value> yielded) -> Value {
+                  Value stop =
+                      arith::ShLIOp::create(b.builder, b.loc, yielded[2], b.i32(2));
+                  Value kind = buildKind(b, yielded[0], yielded[1]);
+                  return arith::OrIOp::create(b.builder, b.loc, stop, kind);
+                });
 }
 
 /// Calls `convert` for every attention of every kernel and erases the kernels.
@@ -69,6 +96,8 @@ struct ConvertPlanToClassifier
     replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,
                                        unsigned index, const KernelValues &ids) {
       buildClassify(plan, ids, getOperation(), getClassifySymbol(kernel, index));
+      if (std::string extent = getExtentSymbol(kernel, index, plan); !extent.empty())
+        buildExtent(plan, ids, getOperation(), extent);
     });
   }
 };

@@ -55,6 +55,17 @@ typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b, int
                                   int32_t p0, int32_t p1, int32_t j0, int32_t j1,
                                   int32_t step);
 
+/* How many keys from j0 on are alike, of positions p0, p0 + step, ..., p1 x keys j0,
+ * j0 + step, ..., j1: that is, kept by the same positions. The answer holds `stop`, at
+ * most j1 + 1, where all of [j0, stop) are alike, and their tile class; with stop == j0
+ * nothing is known of so many keys, and the class is 2. */
+typedef uint32_t (*sa_extent_fn)(const sa_mask_context *context, int32_t b, int32_t h,
+                                 int32_t p0, int32_t p1, int32_t j0, int32_t j1,
+                                 int32_t step);
+static inline uint32_t sa_pack_extent(int32_t stop, int32_t kind) {
+  return (uint32_t)stop << 2 | (uint32_t)kind;
+}
+
 /* Rows and keys are walked by residue class modulo a `step`: row i of a query tile
  * is first_row + i * step, key k of a key tile first_key + k * step. Tiles are
  * numbered class by class: tile t is number t % class_tiles of class
@@ -63,7 +74,8 @@ typedef int32_t (*sa_classify_fn)(const sa_mask_context *context, int32_t b, int
 
 /* Decides every pair of one tile: positions first_position, first_position + step,
  * ... x keys first_key, first_key + step, ... Writes row after row of bits, the first
- * key in the lowest bit; bits past the last key are 0. */
+ * key in the lowest bit; bits past the last key are 0. Rows may go on after the last
+ * word of 64 bits that has a key: what follows is another's. */
 typedef struct sa_fill_args {
   const sa_mask_context *context;
   uint8_t *bits;
@@ -144,7 +156,7 @@ typedef struct sa_level {
   sa_pack_fn pack;
   sa_attend_fn attend;
   sa_attend_fn combine; /* reads no runs and no keys */
-  sa_fill_fn fill; /* NULL: bisect with the classifier */
+  sa_fill_fn fill;      /* NULL: bisect with the classifier */
 } sa_level;
 
 /* Tables that a mask needs beside its operands; built by the runtime when a
@@ -199,6 +211,7 @@ typedef struct sa_attention {
   const sa_table *tables;
   const sa_check *checks;
   sa_classify_fn classify; /* NULL: every pair is kept */
+  sa_extent_fn extent;     /* of a plan-time mask; NULL: classify alone tells */
   int32_t level_count;
   int32_t period; /* >= 1: tiles may hold rows and keys that are this far apart */
   const sa_level *levels;
@@ -284,6 +297,26 @@ SPARSE_ATTN_API int32_t sa_classify_random_blocks(int32_t block, int32_t count,
 /* graph_hop and hop_decay: `table` as built for SA_TABLE_REACH. */
 SPARSE_ATTN_API int32_t sa_classify_reach(const void *table, int32_t b, int32_t p0,
                                           int32_t p1, int32_t j0, int32_t j1);
+
+/*===--- Helpers that generated extent functions call ---------------------===*
+ * sa_extent_X follows sa_extent_fn for what sa_classify_X answers about, and takes the
+ * same arguments.                                                            */
+
+SPARSE_ATTN_API uint32_t sa_extent_segments(const sa_view *offsets, int32_t b, int32_t p0,
+                                            int32_t p1, int32_t j0, int32_t j1);
+SPARSE_ATTN_API uint32_t sa_extent_global(const sa_view *index, int32_t b, int32_t p0,
+                                          int32_t p1, int32_t j0, int32_t j1);
+SPARSE_ATTN_API uint32_t sa_extent_block_mask(const sa_view *indptr,
+                                              const sa_view *indices, const sa_view *bits,
+                                              int32_t block_rows, int32_t block_keys,
+                                              int32_t b, int32_t h, int32_t p0,
+                                              int32_t p1, int32_t j0, int32_t j1);
+SPARSE_ATTN_API uint32_t sa_extent_random_blocks(int32_t block, int32_t count,
+                                                 int64_t seed, int32_t plane,
+                                                 int32_t keys, int32_t p0, int32_t p1,
+                                                 int32_t j0, int32_t j1);
+SPARSE_ATTN_API uint32_t sa_extent_reach(const void *table, int32_t b, int32_t p0,
+                                         int32_t p1, int32_t j0, int32_t j1);
 
 /*===--- Helpers that generated fill functions call -----------------------===*
  * sa_fill_X decides every pair of `pairs` as sa_classify_X does, but writes to

@@ -86,6 +86,27 @@ func.func @plan_attention_c5(%q: !qkv, %k: !qkv, %v: !qkv) {
 
 // -----
 
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c5_extent(%q: !qkv, %k: !qkv, %v: !qkv) {
+  // expected-error @+1 {{region 'extent' must yield 'i1', 'i1', 'i32'}}
+  %o, %l = block_plan.attention %q, %k, %v {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } extent {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
 // expected-error @below {{'func.func' op block_plan.tile must be array<i64: rows, keys> with 1 to 1024 rows and 64, 128, ... 1024 keys, got array<i64: 64, 100>}}
 func.func private @tile_keys() attributes {block_plan.tile = array<i64: 64, 100>}
 

@@ -45,6 +45,10 @@ public:
   Value heads() override { return unexpected(); }
   Value load(Value, ValueRange) override { return unexpected(); }
   TileClass callHelper(StringRef, ValueRange) override { return uniform(unexpected()); }
+  KeyExtent callExtentHelper(StringRef, Operation *, ValueRange) override {
+    ADD_FAILURE() << "a custom mask calls a helper";
+    return alikeIfDecided(constantClass(false));
+  }
   TileClass callTableHelper(StringRef, Operation *, ValueRange) override {
     return uniform(unexpected());
   }

@@ -11,10 +11,10 @@
 //
 //   must => every pair is kept     !may => no pair is kept     one pair => decided
 //
-// A class is emitted once on symbolic ends and interpreted for every rectangle;
-// again for positions and keys that are several apart, with the mask's own period
-// and with others; with p0 = p1 and j0 = j1, which is what predicates are made of;
-// and on constants, where it must fold away.
+// and of the keys that buildKeyExtent calls alike. A class is emitted once on symbolic
+// ends and interpreted for every rectangle; again for positions and keys that are
+// several apart, with the mask's own period and with others; with p0 = p1 and j0 = j1,
+// which is what predicates are made of; and on constants, where it must fold away.
 //
 //===----------------------------------------------------------------------===//
 
@@ -90,6 +90,10 @@ public:
     ADD_FAILURE() << "a compile-time mask calls a helper";
     return constantClass(false);
   }
+  KeyExtent callExtentHelper(StringRef, Operation *, ValueRange) override {
+    ADD_FAILURE() << "a compile-time mask calls a helper";
+    return alikeIfDecided(constantClass(false));
+  }
 };
 
 /// Interprets a block of i32 and i1 arithmetic, which wraps as on the machine.
@@ -126,7 +130,8 @@ public:
       values[step.result] = static_cast<int32_t>(compute(step));
   }
 
-  bool get(Value value) const { return values[numbers.lookup(value)] != 0; }
+  bool get(Value value) const { return getInteger(value) != 0; }
+  int64_t getInteger(Value value) const { return values[numbers.lookup(value)]; }
 
 private:
   enum class Code {
@@ -278,6 +283,30 @@ protected:
     }
   }
 
+  /// Keys [j0, stop) are kept by the same positions, and have the class that is told.
+  void checkExtent(int64_t p0, int64_t p1, int64_t j0, int64_t j1, int64_t step, bool may,
+                   bool must, int64_t stop) {
+    auto where = [&] {
+      return testing::Message()
+             << GetParam().text << ": p in [" << p0 << ", " << p1 << "], j in [" << j0
+             << ", " << j1 << "], step " << step << ", stop " << stop;
+    };
+    ASSERT_TRUE(j0 <= stop && stop <= j1 + 1) << where();
+    if (stop == j0)
+      return;
+    for (int64_t p = p0; p <= p1; p += step)
+      for (int64_t j = j0 + step; j < stop; j += step)
+        ASSERT_EQ(count(p, p, j, j), count(p, p, j0, j0)) << where() << " p " << p;
+    bool any = false, all = true;
+    for (int64_t p = p0; p <= p1; p += step) {
+      any |= count(p, p, j0, j0) != 0;
+      all &= count(p, p, j0, j0) != 0;
+    }
+    ASSERT_TRUE((may || !any) && (!must || all) && (!must || may)) << where();
+    // A single position is decided.
+    ASSERT_TRUE(p0 != p1 || may == must) << where();
+  }
+
   /// One of every `sample` rectangles of positions and keys that are `step` apart.
   template <typename Fn> void forEachRectangle(int64_t sample, int64_t step, Fn fn) {
     int64_t index = 0;
@@ -300,6 +329,7 @@ protected:
       *value = block.addArgument(builder.getI32Type(), builder.getUnknownLoc());
     tile.period = period;
     TileClass result = tile.classOf(mask);
+    KeyExtent alike = tile.extentOf(mask);
     Interpreter interpreter;
     ASSERT_TRUE(interpreter.load(block));
 
@@ -309,6 +339,8 @@ protected:
         interpreter.run({0, h, p0, p1, j0, j1, step, kKeys, kHeads});
         check(p0, p1, j0, j1, interpreter.get(result.may), interpreter.get(result.must),
               step);
+        checkExtent(p0, p1, j0, j1, step, interpreter.get(alike.kind.may),
+                    interpreter.get(alike.kind.must), interpreter.getInteger(alike.stop));
       });
     };
     for (int64_t step : {int64_t{1}, period}) {

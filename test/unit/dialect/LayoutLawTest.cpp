@@ -88,8 +88,25 @@ public:
         sa_classify_reach(table, at(x[0]), at(x[1]), at(x[2]), at(x[3]), at(x[4])));
   }
 
-private:
-  const sa_view *view(Value tensor) { return tensor ? views.lookup(tensor) : nullptr; }
+  KeyExtent callExtentHelper(StringRef symbol, Operation *, ValueRange x) override {
+    if (symbol == "sa_extent_segments")
+      return toExtent(sa_extent_segments(view(x[0]), at(x[1]), at(x[2]), at(x[3]),
+                                         at(x[4]), at(x[5])));
+    if (symbol == "sa_extent_global")
+      return toExtent(
+          sa_extent_global(view(x[0]), at(x[1]), at(x[2]), at(x[3]), at(x[4]), at(x[5])));
+    if (symbol == "sa_extent_block_mask")
+      return toExtent(sa_extent_block_mask(view(x[0]), view(x[1]), view(x[2]), at(x[3]),
+                                           at(x[4]), at(x[5]), at(x[6]), at(x[7]),
+                                           at(x[8]), at(x[9]), at(x[10])));
+    if (symbol == "sa_extent_random_blocks")
+      return toExtent(sa_extent_random_blocks(at(x[0]), at(x[1]), at(x[2]), at(x[3]),
+                                              at(x[4]), at(x[5]), at(x[6]), at(x[7]),
+                                              at(x[8])));
+    EXPECT_EQ(symbol, "sa_extent_reach");
+    return toExtent(
+        sa_extent_reach(table, at(x[0]), at(x[1]), at(x[2]), at(x[3]), at(x[4])));
+  }
 
   int64_t at(Value value) {
     IntegerAttr attribute;
@@ -97,13 +114,25 @@ private:
     return attribute.getInt();
   }
 
+private:
+  const sa_view *view(Value tensor) { return tensor ? views.lookup(tensor) : nullptr; }
+
   TileClass toClass(int32_t kind) {
     return {truth(kind != SPARSE_ATTN_TILE_EMPTY), truth(kind == SPARSE_ATTN_TILE_FULL)};
+  }
+  KeyExtent toExtent(uint32_t answer) {
+    return {toClass(answer & 3), constant(answer >> 2)};
   }
 };
 
 class LayoutLawTest : public testing::Test {
 protected:
+  /// Of a rectangle: (may, must), and of its keys [j0, stop).
+  struct Answer {
+    std::pair<bool, bool> kind, alike;
+    int64_t stop;
+  };
+
   LayoutLawTest() {
     context.loadDialect<SparseAttnDialect, func::FuncDialect, arith::ArithDialect>();
   }
@@ -145,9 +174,13 @@ protected:
           tile.p1 = tile.constant(p1);
           tile.j0 = tile.constant(j0);
           tile.j1 = tile.constant(j1);
-          TileClass result = tile.classOf(mask);
-          bool must = matchPattern(result.must, m_One());
-          return std::pair(!matchPattern(result.may, m_Zero()), must);
+          auto toBits = [](TileClass x) {
+            return std::pair(!matchPattern(x.may, m_Zero()),
+                             matchPattern(x.must, m_One()));
+          };
+          KeyExtent alike = tile.extentOf(mask);
+          return Answer{toBits(tile.classOf(mask)), toBits(alike.kind),
+                        tile.at(alike.stop)};
         });
       }
     sa_reach_destroy(reach);
@@ -189,13 +222,37 @@ private:
             int64_t kept =
                 sums[y1 + 1][j1 + 1] - sums[y0][j1 + 1] - sums[y1 + 1][j0] + sums[y0][j0];
             int64_t pairs = (y1 - y0 + 1) * (j1 - j0 + 1);
-            auto [may, must] = classify(y0 + kFirstPosition, y1 + kFirstPosition, j0, j1);
+            Answer answer = classify(y0 + kFirstPosition, y1 + kFirstPosition, j0, j1);
+            auto [may, must] = answer.kind;
             ASSERT_TRUE((!must || (may && kept == pairs)) && (may || kept == 0) &&
                         (pairs != 1 || may == must))
                 << "p in [" << y0 + kFirstPosition << ", " << y1 + kFirstPosition
                 << "], j in [" << j0 << ", " << j1 << "], " << kept << " of " << pairs
                 << " kept, may = " << may << ", must = " << must;
+            checkExtent(keeps, answer, y0 + kFirstPosition, y1 + kFirstPosition, j0, j1);
           }
+  }
+
+  template <typename Keeps>
+  void checkExtent(Keeps keeps, const Answer &answer, int64_t p0, int64_t p1, int64_t j0,
+                   int64_t j1) {
+    auto [may, must] = answer.alike;
+    bool any = false, all = true, equal = true;
+    for (int64_t p = p0; p <= p1; ++p) {
+      any |= keeps(p, j0);
+      all &= keeps(p, j0);
+      for (int64_t j = j0; j < answer.stop; ++j)
+        equal &= keeps(p, j) == keeps(p, j0);
+    }
+    bool known = answer.stop > j0;
+    ASSERT_TRUE(j0 <= answer.stop && answer.stop <= j1 + 1 && equal &&
+                (!known ||
+                 ((may || !any) && (!must || (may && all)) && (p0 != p1 || may == must))))
+        << "p in [" << p0 << ", " << p1 << "], j in [" << j0 << ", " << j1 << "], stop "
+        << answer.stop << ", may = " << may << ", must = " << must;
+    // One position tells keys apart exactly: they are alike up to the next change, and a
+    // single key always is.
+    ASSERT_TRUE(known || j0 != j1 || p0 != p1);
   }
 
   MLIRContext context;

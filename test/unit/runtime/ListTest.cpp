@@ -1,12 +1,13 @@
-//===- BandTest.cpp - bits and lists of plan-time masks -----------------===//
+//===- ListTest.cpp - bits and lists of plan-time masks -----------------===//
 //
 // Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 //
-// Plans of enough query tiles that bands of them are listed together, pair by pair
-// against the predicate.
+// Plans of enough query tiles that lists share bits, pair by pair against the predicate:
+// with a classifier alone, and with functions that tell which keys are alike, and that
+// decide pairs.
 //
 //===----------------------------------------------------------------------===//
 
@@ -83,16 +84,39 @@ void fillPairs(const sa_fill_args *args) {
         args->bits[r * args->row_bytes + k / 8] |= 1 << k % 8;
 }
 
+/// The keys that are alike, found by trying all of them; not much at a time.
+uint32_t findExtent(const sa_mask_context *context, int32_t b, int32_t h, int32_t p0,
+                    int32_t p1, int32_t j0, int32_t j1, int32_t) {
+  auto keeps = [&](int p, int j) { return filled(b, h, p, j, context->keys); };
+  bool any = false, all = true;
+  int stop = j1 + 1;
+  for (int p = p0; p <= p1; ++p) {
+    bool kept = keeps(p, j0);
+    any = any || kept;
+    all = all && kept;
+    for (int j = j0 + 1; j < stop; ++j)
+      if (keeps(p, j) != kept)
+        stop = j;
+  }
+  if (j1 - j0 > 100 && stop - j0 < 3)
+    return sa_pack_extent(j0, SPARSE_ATTN_TILE_PARTIAL);
+  return sa_pack_extent(stop, !any  ? SPARSE_ATTN_TILE_EMPTY
+                              : all ? SPARSE_ATTN_TILE_FULL
+                                    : SPARSE_ATTN_TILE_PARTIAL);
+}
+
 struct PlannedMask {
   Kernel kernel{"attn"};
   Attention *attention;
-  explicit PlannedMask(Predicate keep, bool fill = false) {
+  explicit PlannedMask(Predicate keep, bool fill = false, bool extent = false) {
     kernel.addQKV(8, 8);
     attention = &kernel.attention(8, 8, exhaustiveIfSmall(keep), keep);
     attention->code.binding = SA_BINDING_PLAN;
     attention->code.per_batch = attention->code.per_head = 1;
+    filled = keep;
+    if (extent)
+      attention->code.extent = findExtent;
     if (fill) {
-      filled = keep;
       for (sa_level &level : attention->levels)
         level.fill = fillPairs;
     }
@@ -123,12 +147,12 @@ std::vector<uint8_t> unfold(const sa_run_list &list) {
   return pairs;
 }
 
-TEST(Band, pairsMatchThePredicate) {
+TEST(List, pairsMatchThePredicate) {
   const int tiles = (kKeys + kTileKeys - 1) / kTileKeys;
   std::vector<Predicate> masks = makeMasks();
-  for (size_t m = 0; m < 2 * masks.size(); ++m) {
-    const Predicate &keep = masks[m / 2];
-    PlannedMask mask(keep, /*fill=*/m % 2);
+  for (size_t m = 0; m < 4 * masks.size(); ++m) {
+    const Predicate &keep = masks[m / 4];
+    PlannedMask mask(keep, /*fill=*/m % 2, /*extent=*/m / 2 % 2);
     Plan plan = mask.plan(2);
     for (int plane = 0; plane < 4; ++plane)
       for (int i = 0; i < kRows; ++i) {
@@ -144,7 +168,7 @@ TEST(Band, pairsMatchThePredicate) {
   }
 }
 
-TEST(Band, plansDoNotDependOnThreads) {
+TEST(List, plansDoNotDependOnThreads) {
   for (const Predicate &keep : makeMasks()) {
     PlannedMask mask(keep);
     Plan one = mask.plan(1);
@@ -167,15 +191,18 @@ TEST(Band, plansDoNotDependOnThreads) {
   }
 }
 
-/// Equal rows of a band have one bit tile.
-TEST(Band, listsShareBits) {
-  PlannedMask mask([](int, int, int, int j, int) { return j < 100; });
-  Plan plan = mask.plan(1);
-  size_t bytes = 0;
-  const sa_tile_table &table = plan->attentions[0].table;
-  for (int64_t i = 0; i < table.piece_count; ++i)
-    bytes += table.pieces[i].bits.size;
-  EXPECT_LT(bytes, table.lists * kTileRows * kTileKeys / 8 / 4);
+/// Lists that are equal have the same bit tiles, and so have tiles that are moved.
+TEST(List, listsShareBits) {
+  for (Predicate keep : {Predicate([](int, int, int, int j, int) { return j < 100; }),
+                         Predicate([](int, int, int p, int j, int) { return j <= p; })}) {
+    PlannedMask mask(keep);
+    Plan plan = mask.plan(1);
+    size_t bytes = 0;
+    const sa_tile_table &table = plan->attentions[0].table;
+    for (int64_t i = 0; i < table.piece_count; ++i)
+      bytes += table.pieces[i].bits.size;
+    EXPECT_LT(bytes, table.lists * kTileRows * kTileKeys / 8 / 4);
+  }
 }
 
 } // namespace
