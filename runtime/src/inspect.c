@@ -147,6 +147,27 @@ sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t i
   return SPARSE_ATTN_OK;
 }
 
+sparse_attn_status
+sparse_attn_plan_visit_keys(const sparse_attn_plan *plan, size_t index, int64_t b,
+                            int64_t h, int64_t key_tile,
+                            void (*visit)(void *context, int64_t first_tile,
+                                          int64_t tiles, sparse_attn_tile_class kind),
+                            void *context) {
+  const sa_plan_attention *attention = NULL;
+  sparse_attn_status status = find_attention(plan, index, &attention);
+  if (!status)
+    status = check_plane(plan, b, h);
+  if (!status)
+    status = check_index(plan, "key_tile", key_tile, attention->key_tiles);
+  if (status)
+    return status;
+  if (!visit)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "visit is null");
+  visitor to = {visit, context};
+  sa_enumerate_rows(plan, attention, b, h, key_tile, pass_on, &to);
+  return SPARSE_ATTN_OK;
+}
+
 sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_t index,
                                              int64_t b, int64_t h, int64_t p0, int64_t p1,
                                              int64_t j0, int64_t j1,

@@ -13,7 +13,7 @@
  *   classify, extent, random_blocks, reach      answers for generated classifiers
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
- *   plan, inspect                               the plan
+ *   plan, columns, inspect                      the plan
  *   schedule, workspace, pack, attend, pool,    a run
  *   merge, run
  *
@@ -387,6 +387,15 @@ void sa_table_destroy(sa_tile_table *table);
 /* The runs of query tile `row_tile` of plane (b, h). */
 sa_run_list sa_table_list(const sa_plan_attention *attention, int64_t b, int64_t h,
                           int64_t row_tile);
+
+/*===--- columns.c --------------------------------------------------------===*/
+
+/* Gives the query tiles of plane (b, h) that key tile `key_tile` has kept pairs with to
+ * `sink`, ascending, neighbours of one kind as one run. Returns false where the sink
+ * stopped it. */
+bool sa_enumerate_rows(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                       int64_t b, int64_t h, int64_t key_tile, sa_tile_sink sink,
+                       void *context);
 
 /*===--- operands.c, checks.c ---------------------------------------------===*/
 

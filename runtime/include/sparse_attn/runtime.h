@@ -233,6 +233,19 @@ sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t attention, int64_t b
                                      sparse_attn_tile_class kind),
                        void *context);
 
+/* The same walk by keys: calls visit(context, first_tile, tiles, kind) for every run of
+ * query tiles that key tile `key_tile` of plane (b, h) has kept pairs with, in ascending
+ * order. With a plan-time mask these are exactly the query tiles whose visits name the
+ * key tile, with their kinds. With a closed form, which is asked about other rectangles
+ * here, a tile that it cannot decide may be partial in one walk, and be left out or full
+ * in the other. */
+SPARSE_ATTN_API sparse_attn_status
+sparse_attn_plan_visit_keys(const sparse_attn_plan *plan, size_t attention, int64_t b,
+                            int64_t h, int64_t key_tile,
+                            void (*visit)(void *context, int64_t first_tile,
+                                          int64_t tiles, sparse_attn_tile_class kind),
+                            void *context);
+
 /* The class of positions [p0, p1] x keys [j0, j1] (both ends inclusive), as the
  * generated code answers it. PARTIAL also means "not known". */
 SPARSE_ATTN_API sparse_attn_status sparse_attn_plan_classify(

@@ -33,6 +33,45 @@ std::vector<Visit> visits(const sparse_attn_plan *plan, int64_t b, int64_t h,
   return result;
 }
 
+/// kinds[row tile][key tile] of a plane, as one of the two walks tells them.
+std::vector<std::vector<int>> kindsOf(const sparse_attn_plan *plan, int64_t b, int64_t h,
+                                      bool byKeys) {
+  sparse_attn_grid grid;
+  EXPECT_EQ(sparse_attn_plan_grid(plan, 0, &grid), SPARSE_ATTN_OK);
+  std::vector<std::vector<int>> kinds(grid.row_tiles, std::vector<int>(grid.key_tiles));
+  if (!byKeys) {
+    for (int64_t row = 0; row < grid.row_tiles; ++row)
+      for (auto [first, tiles, kind] : visits(plan, b, h, row))
+        std::fill_n(kinds[row].begin() + first, tiles, kind);
+    return kinds;
+  }
+  struct Column {
+    std::vector<std::vector<int>> &kinds;
+    int64_t key, end;
+    int kind;
+  };
+  for (int64_t key = 0; key < grid.key_tiles; ++key) {
+    Column column{kinds, key, 0, 0};
+    EXPECT_EQ(
+        sparse_attn_plan_visit_keys(
+            plan, 0, b, h, key,
+            [](void *context, int64_t first, int64_t tiles, sparse_attn_tile_class kind) {
+              auto &column = *static_cast<Column *>(context);
+              EXPECT_TRUE(first > column.end ||
+                          (first == column.end && kind != column.kind))
+                  << "runs ascend and are maximal";
+              column.end = first + tiles;
+              column.kind = kind;
+              for (int64_t row = first; row < first + tiles; ++row)
+                column.kinds.at(row)[column.key] = kind;
+            },
+            &column),
+        SPARSE_ATTN_OK)
+        << sparse_attn_last_error();
+  }
+  return kinds;
+}
+
 /// A kernel with one mask; D = Dv = 8.
 struct MaskKernel {
   Kernel kernel{"attn"};
@@ -115,6 +154,64 @@ TEST(PlanVisit, agreesWithThePairs) {
             EXPECT_EQ(kinds[tile], !any ? 0 : every ? kFull : kPartial);
           }
         }
+  }
+}
+
+TEST(PlanVisit, keysSeeTheSameTiles) {
+  Predicate scattered = [](int b, int h, int p, int j, int) {
+    return (p * 5 + j * 3 + b + 2 * h) % 7 < 2 && (p / 8 + j / 8) % 3 == (b + h) % 3;
+  };
+  Predicate squares = [](int b, int h, int p, int j, int) {
+    return (p / 16 + j / 16 + b + h) % 2 == 0;
+  };
+  Predicate bands = [](int b, int h, int p, int j, int) {
+    return j <= p && (p - j < 30 + 9 * h || j < 3 + b);
+  };
+  for (const Predicate &keep : {scattered, squares, bands})
+    for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
+      Kernel kernel("attn");
+      kernel.addQKV(8, 8);
+      int rows = kernel.layout("q_len", {1}), keys = kernel.layout("kv_len", {1});
+      sa_attention &code = kernel.attention(8, 8, exhaustive(keep), keep).code;
+      code.binding = binding;
+      code.q_len = rows;
+      code.kv_len = keys;
+      code.per_batch = code.per_head = 1;
+      kernel.outputState(8);
+      auto queryLengths = Tensor::of({3}, std::vector<int32_t>{61, 30, 0});
+      auto keyLengths = Tensor::of({3}, std::vector<int32_t>{75, 64, 75});
+      Plan plan = makePlan(kernel.get(), {3, 2, 1, 61, 75},
+                           {queryLengths.get(), keyLengths.get()});
+      for (int b = 0; b < 3; ++b)
+        for (int h = 0; h < 2; ++h)
+          EXPECT_EQ(kindsOf(plan.get(), b, h, true), kindsOf(plan.get(), b, h, false));
+    }
+}
+
+TEST(PlanVisit, keysSeeTheSameTilesInSteps) {
+  Predicate keep = [](int, int h, int p, int j, int) {
+    return (p - j) % 4 == 0 && j <= p + 20 * h;
+  };
+  Classifier classify = [keep](const sa_mask_context *, int, int h, int p0, int p1,
+                               int j0, int j1, int step) {
+    bool any = false, all = true;
+    for (int p = p0; p <= p1; p += step)
+      for (int j = j0; j <= j1; j += step) {
+        any |= keep(0, h, p, j, 0);
+        all &= keep(0, h, p, j, 0);
+      }
+    return !any ? 0 : all ? 1 : 2;
+  };
+  for (int binding : {SA_BINDING_COMPILE, SA_BINDING_PLAN}) {
+    MaskKernel mock(classify, keep, binding);
+    mock.attention->code.period = 4;
+    mock.attention->code.per_head = 1;
+    Plan plan = makePlan(mock.kernel.get(), {1, 2, 1, 122, 131});
+    sparse_attn_grid grid;
+    ASSERT_EQ(sparse_attn_plan_grid(plan.get(), 0, &grid), SPARSE_ATTN_OK);
+    ASSERT_EQ(grid.step, 4);
+    for (int h = 0; h < 2; ++h)
+      EXPECT_EQ(kindsOf(plan.get(), 0, h, true), kindsOf(plan.get(), 0, h, false));
   }
 }
 
@@ -253,6 +350,12 @@ TEST(Plan, inspectionErrors) {
   expect(sparse_attn_plan_visit(plan.get(), 0, 0, 0, 2, visit, nullptr),
          "kernel 'attn': row_tile is 2, expected 0 to 1");
   expect(sparse_attn_plan_visit(plan.get(), 0, 0, 0, 0, nullptr, nullptr),
+         "visit is null");
+  expect(sparse_attn_plan_visit_keys(plan.get(), 0, 0, 2, 0, visit, nullptr),
+         "kernel 'attn': h is 2, expected 0 to 1");
+  expect(sparse_attn_plan_visit_keys(plan.get(), 0, 0, 0, 1, visit, nullptr),
+         "kernel 'attn': key_tile is 1, expected 0 to 0");
+  expect(sparse_attn_plan_visit_keys(plan.get(), 0, 0, 0, 0, nullptr, nullptr),
          "visit is null");
   expect(sparse_attn_plan_grid(plan.get(), 0, nullptr), "grid is null");
   expect(sparse_attn_plan_grid(nullptr, 0, &grid), "plan is null");
