@@ -52,9 +52,16 @@ bool block_plan::isTile(ArrayRef<int64_t> tile) {
 
 LogicalResult BlockPlanDialect::verifyOperationAttribute(Operation *op,
                                                          NamedAttribute attribute) {
+  if (attribute.getName() == kUnionsAttr) {
+    if (isa<UnionsAttr>(attribute.getValue()))
+      return success();
+    return op->emitOpError() << kUnionsAttr << " must be #block_plan.unions<choose>, "
+                             << "<whole> or <split>, got " << attribute.getValue();
+  }
   if (attribute.getName() != kTileAttr)
     return op->emitOpError() << "has the attribute '" << attribute.getName().getValue()
-                             << "', which means nothing; kernels take " << kTileAttr;
+                             << "', which means nothing; kernels take " << kTileAttr
+                             << " and " << kUnionsAttr;
   auto tile = dyn_cast<DenseI64ArrayAttr>(attribute.getValue());
   if (tile && isTile(tile))
     return success();
@@ -116,5 +123,18 @@ LogicalResult AttentionOp::verify() {
       failed(verifyRegion(*this, "modify", getModify(),
                           {f32, f32, i32, i32, i32, i32, i32}, {f32})))
     return failure();
+  return success();
+}
+
+LogicalResult ChooseOp::verify() {
+  // (choose_c1)
+  if (getOuts().empty())
+    return emitOpError("needs at least one way to the state");
+  // (choose_c2)
+  for (auto [out, lse] : llvm::zip_equal(getOuts(), getLses()))
+    if (out.getType() != getOut().getType() || lse.getType() != getLse().getType())
+      return emitOpError() << "every way must have the types of the results, "
+                           << getResultTypes() << ", got " << out.getType() << " and "
+                           << lse.getType();
   return success();
 }

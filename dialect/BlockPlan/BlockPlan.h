@@ -27,6 +27,8 @@
 namespace block_plan {
 /// On a kernel: the size of its tiles, [query rows, keys].
 inline constexpr llvm::StringLiteral kTileAttr = "block_plan.tile";
+/// On a kernel: what becomes of unions of masks with different periods.
+inline constexpr llvm::StringLiteral kUnionsAttr = "block_plan.unions";
 
 /// Whether tiles can be of this size.
 bool isTile(llvm::ArrayRef<int64_t> tile);

@@ -42,6 +42,14 @@ def BlockPlan_Dialect : Dialect {
     ```
     func.func @kernel(...) attributes {block_plan.tile = array<i64: 64, 128>} { ... }
     ```
+
+    It may also say what becomes of a union of masks with different periods (see
+    `--split-unions`): `choose`, the default, lets each plan choose, `whole` leaves it
+    whole, and `split` always splits it:
+
+    ```
+    func.func @kernel(...) attributes {block_plan.unions = #block_plan.unions<whole>} { ... }
+    ```
   }];
   let usePropertiesForAttributes = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -54,6 +62,16 @@ def BlockPlan_Binding : I32EnumAttr<"PlanBinding", "when the tiles are known", [
   let genSpecializedAttr = 0;
 }
 def BlockPlan_BindingAttr : EnumAttr<BlockPlan_Dialect, BlockPlan_Binding, "binding">;
+
+def BlockPlan_Unions : I32EnumAttr<"Unions", "what becomes of unions of different periods", [
+    I32EnumAttrCase<"Choose", 0, "choose">, I32EnumAttrCase<"Whole", 1, "whole">,
+    I32EnumAttrCase<"Split", 2, "split">]> {
+  let cppNamespace = "::block_plan";
+  let genSpecializedAttr = 0;
+}
+def BlockPlan_UnionsAttr : EnumAttr<BlockPlan_Dialect, BlockPlan_Unions, "unions"> {
+  let assemblyFormat = "`<` $value `>`";
+}
 
 def BlockPlan_Size : I32EnumAttr<"PlanSize", "a run-time size", [
     I32EnumAttrCase<"Keys", 0, "keys">, I32EnumAttrCase<"Heads", 1, "heads">]> {
@@ -126,6 +144,34 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     int64_t getHeadDim() { return getKeyTensorType().getDimSize(3); }
     int64_t getValueDim() { return getValueTensorType().getDimSize(3); }
   }];
+}
+
+def BlockPlan_ChooseOp : BlockPlan_Op<"choose", [Pure, SameVariadicOperandSize]> {
+  let summary = "one of several ways to the same state";
+  let description = [{
+    Every way has the same (O, LSE) up to rounding. A plan takes the cheapest, by the
+    tiles that each visits for its shape and layout, and leaves out the steps that
+    nothing else reads.
+
+    ```
+    attention(A | B) ------------------------------+
+                                                   +-- choose -- out, lse
+    attention(A - B) --+                           |
+                       +-- sparse_attn.merge ------+
+    attention(B) ------+
+    ```
+
+    Constraints:
+    * (choose_c1) there is at least one way
+    * (choose_c2) every way has the types of the results
+  }];
+  let arguments = (ins Variadic<AnyType>:$outs, Variadic<AnyType>:$lses);
+  let results = (outs AnyType:$out, AnyType:$lse);
+  let assemblyFormat = [{
+    $outs `lse` $lses attr-dict `:` `(` type($outs) `)` `,` `(` type($lses) `)`
+    `->` type($out) `,` type($lse)
+  }];
+  let hasVerifier = 1;
 }
 
 def BlockPlan_SizeOp : BlockPlan_Op<"size", [Pure]> {

@@ -105,6 +105,8 @@ KeyExtent UnionOp::buildKeyExtent(TileBuilder &builder) {
   return result;
 }
 
+SmallVector<Value> UnionOp::buildParts(OpBuilder &) { return getMasks(); }
+
 //===----------------------------------------------------------------------===//
 // IntersectOp
 //===----------------------------------------------------------------------===//
@@ -146,6 +148,24 @@ KeyExtent IntersectOp::buildKeyExtent(TileBuilder &builder) {
   for (Value mask : getMasks().drop_front())
     result = builder.intersect(result, builder.extentOf(mask));
   return result;
+}
+
+/// Distributes over the first operand whose parts have different periods: c & (a | b)
+/// is (c & a) | (c & b).
+SmallVector<Value> IntersectOp::buildParts(OpBuilder &builder) {
+  for (OpOperand &operand : getOperation()->getOpOperands()) {
+    auto mask = cast<MaskOpInterface>(operand.get().getDefiningOp());
+    SmallVector<Value> parts = mask.buildParts(builder);
+    if (llvm::all_equal(llvm::map_to_vector(parts, sparse_attn::getPeriod)))
+      continue;
+    SmallVector<Value> restricted(getMasks());
+    for (Value &part : parts) {
+      restricted[operand.getOperandNumber()] = part;
+      part = IntersectOp::create(builder, getLoc(), restricted);
+    }
+    return parts;
+  }
+  return {getResult()};
 }
 
 //===----------------------------------------------------------------------===//

@@ -68,6 +68,13 @@ int64_t AttentionOp::getKeyBlock() {
 }
 int64_t AttentionOp::getHeadDim() { return getKeyTensorType().getDimSize(3); }
 int64_t AttentionOp::getValueDim() { return getValueTensorType().getDimSize(3); }
+bool AttentionOp::needsNeighbours() {
+  return getKeyBlock() || llvm::any_of(getModifiers(), [](Value value) {
+           auto modifier = cast<ModifierOpInterface>(value.getDefiningOp());
+           return modifier.readsAlongKeys() || modifier.getPlanTable().has_value();
+         });
+}
+
 double AttentionOp::getScaleOrDefault() {
   if (std::optional<APFloat> scale = getScale())
     return scale->convertToDouble();

@@ -92,6 +92,9 @@ def SparseAttn_AttentionOp : SparseAttn_Op<"attention", [Pure, AttrSizedOperandS
     ::mlir::RankedTensorType getValueTensorType();
     /// Tokens that a key stands for: the pool's block, or 0 where K is not pooled.
     int64_t getKeyBlock();
+    /// Whether the keys that are computed together have to be neighbours: where they
+    /// are pooled, where distances come from the plan, and where modifiers say so.
+    bool needsNeighbours();
     int64_t getHeadDim();
     int64_t getValueDim();
     /// The scale, 1 / sqrt(D) where none is written.

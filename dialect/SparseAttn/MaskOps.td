@@ -15,10 +15,10 @@ include "mlir/IR/CommonAttrConstraints.td"
 //===--- Algebra ----------------------------------------------------------===//
 
 // An op that combines masks: the result is sampled when an operand is.
-class SparseAttn_AlgebraOp<string mnemonic, list<Trait> traits = []>
+class SparseAttn_AlgebraOp<string mnemonic, list<Trait> traits = [], list<string> methods = []>
     : SparseAttn_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor,
-        DeclareOpInterfaceMethods<MaskOpInterface,
-            ["evaluate", "buildTileClass", "buildKeyExtent"]>], traits)> {
+        DeclareOpInterfaceMethods<MaskOpInterface, !listconcat(
+            ["evaluate", "buildTileClass", "buildKeyExtent"], methods)>], traits)> {
   let results = (outs SparseAttn_MaskType:$result);
 }
 
@@ -73,7 +73,7 @@ def SparseAttn_NoneOp : SparseAttn_PatternOp<"none"> {
   let assemblyFormat = "attr-dict";
 }
 
-def SparseAttn_UnionOp : SparseAttn_AlgebraOp<"union", [Commutative]> {
+def SparseAttn_UnionOp : SparseAttn_AlgebraOp<"union", [Commutative], ["buildParts"]> {
   let summary = "keep a pair that some operand keeps";
   let description = [{
     ```
@@ -114,7 +114,7 @@ def SparseAttn_UnionOp : SparseAttn_AlgebraOp<"union", [Commutative]> {
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_IntersectOp : SparseAttn_AlgebraOp<"intersect", [Commutative]> {
+def SparseAttn_IntersectOp : SparseAttn_AlgebraOp<"intersect", [Commutative], ["buildParts"]> {
   let summary = "keep a pair that every operand keeps";
   let description = [{
     ```

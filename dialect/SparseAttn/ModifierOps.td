@@ -78,7 +78,7 @@ def SparseAttn_AlibiOp : SparseAttn_ModifierOp<"alibi", ["getTensorSpecs"]> {
   let assemblyFormat = "$slopes `:` type($slopes) attr-dict";
 }
 
-def SparseAttn_BiasOp : SparseAttn_ModifierOp<"bias", ["getTensorSpecs"]> {
+def SparseAttn_BiasOp : SparseAttn_ModifierOp<"bias", ["readsAlongKeys", "getTensorSpecs"]> {
   let summary = "s becomes s + bias[b, h, i, j]";
   let description = [{
     ```

@@ -92,6 +92,8 @@ ArrayRef<TensorSpec> BiasOp::getTensorSpecs() {
   return specs;
 }
 
+bool BiasOp::readsAlongKeys() { return true; }
+
 double BiasOp::evaluate(double score, const Pair &pair, Evaluator &evaluator) {
   ArrayRef<int64_t> shape = evaluator.shape(getBias());
   std::array<int64_t, 4> index = {pair.b, pair.h, pair.i, pair.j};

@@ -57,6 +57,10 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
       it combines, decides alike: it answers precisely about positions and keys that
       are a multiple of it apart. 1 where there is none.}],
       "int64_t", "getPeriod", (ins), "", [{ return 1; }]>,
+    InterfaceMethod<[{Masks whose union this is, the mask itself where it is none; built
+      before the builder's insertion point where they are no operands.}],
+      "::llvm::SmallVector<::mlir::Value>", "buildParts", (ins "::mlir::OpBuilder &":$builder), "",
+      [{ return {$_op->getResult(0)}; }]>,
     InterfaceMethod<"Whether the op itself distinguishes heads.",
       "bool", "isPerHead", (ins), "", [{ return false; }]>,
     InterfaceMethod<"Whether the op itself distinguishes batch entries.",
@@ -97,6 +101,9 @@ def ModifierOpInterface : SparseAttn_OperandInterface<"ModifierOpInterface"> {
       excludes pairs itself; by default it excludes none.}],
       "::std::optional<::sparse_attn::TileClass>", "buildTileClass",
       (ins "::sparse_attn::TileBuilder &":$builder), "", [{ return std::nullopt; }]>,
+    InterfaceMethod<[{Whether it reads an operand at the key, so that the keys that are
+      computed together have to be neighbours.}],
+      "bool", "readsAlongKeys", (ins), "", [{ return false; }]>,
     InterfaceMethod<"As for masks.", "::llvm::SmallVector<::sparse_attn::PlanCheck>",
       "getPlanChecks", (ins), "", [{ return {}; }]>,
     InterfaceMethod<"As for masks; a reach table with distances fills ScoreBuilder::hops.",

@@ -220,7 +220,8 @@ static TensorDesc describeOutput(func::FuncOp kernel, unsigned number, Type type
 }
 
 static bool isStep(Operation &op) {
-  return isa<AttentionOp, PoolOp, MergeOp, block_plan::AttentionOp>(op);
+  return isa<AttentionOp, PoolOp, MergeOp, block_plan::AttentionOp, block_plan::ChooseOp>(
+      op);
 }
 
 /// Whether a step can read this tensor: an argument, or for keys and values a pool
@@ -370,6 +371,15 @@ static Type getResultElement(Operation &op) {
   return cast<RankedTensorType>(type).getElementType();
 }
 
+/// O0, LSE0, O1, LSE1, ... of a merge or choice.
+template <typename Op>
+static std::vector<int32_t> getStates(Op op, const KernelValues &ids) {
+  std::vector<int32_t> states;
+  for (auto [out, lse] : llvm::zip_equal(op.getOuts(), op.getLses()))
+    states.insert(states.end(), {ids.id(out), ids.id(lse)});
+  return states;
+}
+
 void sparse_attn::describeSteps(func::FuncOp planned, ArrayRef<const CPULevel *> levels,
                                 CompiledKernel &kernel) {
   KernelValues ids(planned);
@@ -387,11 +397,12 @@ void sparse_attn::describeSteps(func::FuncOp planned, ArrayRef<const CPULevel *>
       step.kind = StepDesc::Pool;
       step.inputs = {ids.id(pool.getSource())};
       step.block = cast<PooledType>(pool.getResult().getType()).getBlock();
-    } else {
-      auto merge = cast<MergeOp>(op);
+    } else if (auto merge = dyn_cast<MergeOp>(op)) {
       step.kind = StepDesc::Merge;
-      for (auto [out, lse] : llvm::zip_equal(merge.getOuts(), merge.getLses()))
-        step.inputs.insert(step.inputs.end(), {ids.id(out), ids.id(lse)});
+      step.inputs = getStates(merge, ids);
+    } else {
+      step.kind = StepDesc::Choose;
+      step.inputs = getStates(cast<block_plan::ChooseOp>(op), ids);
     }
     kernel.steps.push_back(std::move(step));
   }

@@ -70,6 +70,9 @@ void sparse_attn::buildPlanPipeline(OpPassManager &manager, const TileTarget &ta
   manager.addPass(createCanonicalizerPass()); // the identities of the mask algebra
   manager.addPass(createCSEPass());           // a mask written twice is one mask
   manager.addPass(createWidenStatesPass());
+  manager.addPass(createSplitUnionsPass());
+  manager.addPass(createCanonicalizerPass()); // the masks of halves
+  manager.addPass(createCSEPass());
   manager.addPass(createPlanBlocksPass(getPlanOptions(target)));
   manager.addPass(createCanonicalizerPass()); // p0 == p1 in predicates
   manager.addPass(createCSEPass());

@@ -298,23 +298,6 @@ static void buildModify(Region &region, AttentionOp attention, OpBuilder builder
 // The pass
 //===----------------------------------------------------------------------===//
 
-/// Whether a row of `tensor` is read at the key, the last argument of `modify`: a
-/// kernel loads the elements of neighbouring keys at once.
-static bool readsAlongKeys(Region &modify) {
-  Value key = modify.getArguments().back();
-  return llvm::any_of(modify.getOps<tensor::ExtractOp>(), [&](tensor::ExtractOp op) {
-    auto index = op.getIndices().back().getDefiningOp<arith::IndexCastOp>();
-    return index && index.getIn() == key;
-  });
-}
-
-/// The period by which a plan may step. Keys of a tile have to be neighbours where
-/// they are pooled, where distances come from the plan, and where modifiers say so.
-static int64_t choosePeriod(AttentionOp op, const Needs &needs, Region &modify) {
-  bool neighbours =
-      op.getKeyBlock() || needs.hopTable || (!modify.empty() && readsAlongKeys(modify));
-  return neighbours ? 1 : needs.period;
-}
 
 /// Says why this attention cannot be planned yet, if so.
 static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
@@ -366,12 +349,11 @@ static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &
       needs.layout.getArrayRef(),
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
       llvm::APFloat(op.getScaleOrDefault()), getTile(op, options),
-      /*period=*/1, op.getKeyBlock(), needs.perBatch, needs.perHead,
+      op.needsNeighbours() ? 1 : needs.period, op.getKeyBlock(), needs.perBatch, needs.perHead,
       builder.getArrayAttr(needs.checks), builder.getArrayAttr(needs.tables),
       needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
   if (!op.getModifiers().empty())
     buildModify(plan.getModify(), op, builder);
-  plan.setPeriod(choosePeriod(op, needs, plan.getModify()));
   buildClassify(plan.getClassify(), op, needs, plan.getPeriod(), builder);
   if (!compile)
     buildKeyExtent(plan.getExtent(), op, needs, plan.getPeriod(), builder);

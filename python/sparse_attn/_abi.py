@@ -100,7 +100,7 @@ class CGrid(ctypes.Structure):
             "batch", "heads", "queries", "keys", "tile_rows", "tile_keys", "row_tiles",
             "key_tiles", "step", "class_row_tiles", "class_key_tiles",
         )
-    ] + [("plan_time", c_int)]
+    ] + [("plan_time", c_int), ("number", c_int)]
 
 
 Visit = ctypes.CFUNCTYPE(None, c_void_p, c_int64, c_int64, c_int)

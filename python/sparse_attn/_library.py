@@ -232,6 +232,7 @@ class Grid(NamedTuple):
     class_row_tiles: int  #: tiles of rows that are alike modulo step
     class_key_tiles: int
     plan_time: bool  #: whether the tiles are kept in the plan
+    number: int  #: among the attentions of the manifest
 
 
 class TileCounts(NamedTuple):
@@ -395,7 +396,7 @@ class Plan:
         grid = _abi.CGrid()
         self._runtime.call("plan_grid", self._handle, attention, ctypes.byref(grid))
         values = [getattr(grid, name) for name, _ in grid._fields_]
-        return Grid(*values[:-1], bool(values[-1]))
+        return Grid(*values[:-2], bool(values[-2]), values[-1])
 
     def tile_map(self, b: int = 0, h: int = 0, attention: int = 0) -> np.ndarray:
         """Every tile of one (b, h): 0 empty, 1 full, 2 partial; one row for each

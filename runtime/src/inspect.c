@@ -11,12 +11,18 @@ static sparse_attn_status find_attention(const sparse_attn_plan *plan, size_t in
                                          const sa_plan_attention **attention) {
   if (!plan)
     return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "plan is null");
-  if (index >= (size_t)plan->attention_count)
-    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
-                   "kernel '%s' has no attention %zu, only %d", plan->kernel->name, index,
-                   (int)plan->attention_count);
-  *attention = &plan->attentions[index];
-  return SPARSE_ATTN_OK;
+  size_t count = 0;
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    if (!sa_is_attention_needed(plan, &plan->attentions[i]))
+      continue;
+    if (count++ == index) {
+      *attention = &plan->attentions[i];
+      return SPARSE_ATTN_OK;
+    }
+  }
+  return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                 "kernel '%s' has no attention %zu, only %zu", plan->kernel->name, index,
+                 count);
 }
 
 /* Whether `value` is in [0, limit). */
@@ -36,7 +42,10 @@ static sparse_attn_status check_plane(const sparse_attn_plan *plan, int64_t b,
 }
 
 size_t sparse_attn_plan_attention_count(const sparse_attn_plan *plan) {
-  return plan ? (size_t)plan->attention_count : 0;
+  size_t count = 0;
+  for (int32_t i = 0; plan && i < plan->attention_count; ++i)
+    count += sa_is_attention_needed(plan, &plan->attentions[i]);
+  return count;
 }
 
 sparse_attn_status sparse_attn_plan_grid(const sparse_attn_plan *plan, size_t index,
@@ -59,6 +68,7 @@ sparse_attn_status sparse_attn_plan_grid(const sparse_attn_plan *plan, size_t in
   grid->class_row_tiles = attention->class_row_tiles;
   grid->class_key_tiles = attention->class_key_tiles;
   grid->plan_time = attention->code->binding == SA_BINDING_PLAN;
+  grid->number = (int)(attention - plan->attentions);
   return SPARSE_ATTN_OK;
 }
 
@@ -97,7 +107,9 @@ size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
     if (attention->entries)
       bytes += (size_t)plan->shape.batch * sizeof(*attention->entries);
     for (int32_t t = 0; t < attention->code->table_count; ++t)
-      bytes += sizeof(void *) + ((const sa_reach *)attention->tables[t])->bytes;
+      bytes += sizeof(void *) + (sa_owns_table(plan, attention, t)
+                                     ? ((const sa_reach *)attention->tables[t])->bytes
+                                     : 0);
   }
   return bytes;
 }

@@ -13,7 +13,7 @@
  *   classify, extent, random_blocks, reach      answers for generated classifiers
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
- *   plan, columns, inspect                      the plan
+ *   choose, plan, columns, inspect              the plan
  *   schedule, workspace, pack, attend, pool,    a run
  *   merge, run
  *
@@ -125,6 +125,8 @@ typedef struct sa_value {
   int32_t output; /* index of the output that is this value, or -1 */
   int32_t pool;   /* index of the pool step that made it, or -1 */
   int32_t made;   /* 1: by a step */
+  int32_t place;  /* the choice's result that this value was chosen for, or -1 */
+  bool needed;    /* some step that runs, or the caller, reads it */
 } sa_value;
 
 typedef struct sa_plan_attention sa_plan_attention;
@@ -178,6 +180,18 @@ typedef struct sa_tile_span {
  * residue class has `class_tiles` tiles. */
 sa_tile_span sa_span(int64_t tile, int64_t class_tiles, int64_t step, int64_t size,
                      int64_t total);
+
+/* Sampled query tiles of an attention, and the key tiles that they visit. */
+typedef struct sa_work_sample {
+  int64_t query_tiles, rows, key_tiles;
+  int64_t pairs; /* of these tiles; those of a partial tile cost a quarter more */
+} sa_work_sample;
+
+/* Lists the tiles of a sample of the query tiles; stops where there are more than
+ * `most` pairs for each row (< 0: never). Samples lie anywhere in equal shares of the
+ * tiles, so that no pattern repeats itself with them. */
+sa_work_sample sa_sample_work(const sparse_attn_plan *plan,
+                              const sa_plan_attention *attention, double most);
 
 /* Lays out the tiles of `attention`. */
 void sa_set_step(sa_plan_attention *attention, const sparse_attn_shape *shape,
@@ -378,6 +392,10 @@ sa_tile_query sa_plan_query(const sparse_attn_plan *plan,
                             const sa_plan_attention *attention, int64_t b, int64_t h,
                             int64_t row_tile);
 
+/* Whether table number `table` is of this attention, not of one before it. */
+bool sa_owns_table(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                   int32_t table);
+
 /* Builds attention->table. */
 sparse_attn_status sa_table_create(const sparse_attn_plan *plan,
                                    sa_plan_attention *attention,
@@ -409,6 +427,21 @@ sparse_attn_status sa_read_lengths(sparse_attn_plan *plan, sa_plan_attention *at
 /* Does the checks that the operands of `attention` ask for. */
 sparse_attn_status sa_check_operands(sparse_attn_plan *plan,
                                      const sa_attention *attention);
+
+/*===--- choose.c ---------------------------------------------------------===*/
+
+/* Takes the cheapest way of every choice: fills sa_value::place and needed. The
+ * attentions have their steps and schedules, and no tables yet. */
+void sa_choose_ways(sparse_attn_plan *plan);
+
+/* Whether `step` runs. */
+static inline bool sa_is_needed(const sparse_attn_plan *plan, const sa_step *step) {
+  return step->kind != SA_STEP_CHOOSE && plan->values[step->first_result].needed;
+}
+static inline bool sa_is_attention_needed(const sparse_attn_plan *plan,
+                                          const sa_plan_attention *attention) {
+  return plan->values[attention->code->out].needed;
+}
 
 /*===--- schedule.c -------------------------------------------------------===*/
 

@@ -8,6 +8,7 @@
 #include "internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static sparse_attn_status check_shape(const sparse_attn_kernel *kernel,
                                       const sparse_attn_shape *shape) {
@@ -79,6 +80,30 @@ static bool is_reach_well_formed(const sparse_attn_plan *plan, const sa_table *t
   return true;
 }
 
+static bool is_same_table(const sa_table *a, const sa_table *b) {
+  return a->kind == b->kind && a->input_count == b->input_count &&
+         a->parameter_count == b->parameter_count &&
+         !memcmp(a->inputs, b->inputs, (size_t)a->input_count * sizeof(*a->inputs)) &&
+         !memcmp(a->parameters, b->parameters,
+                 (size_t)a->parameter_count * sizeof(*a->parameters));
+}
+
+/* The same table of an attention before `attention`: ways of a choice share them. */
+static void *find_table(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                        const sa_table *table) {
+  for (const sa_plan_attention *other = plan->attentions; other < attention; ++other)
+    for (int32_t t = 0; other->tables && t < other->code->table_count; ++t)
+      if (is_same_table(&other->code->tables[t], table))
+        return other->tables[t];
+  return NULL;
+}
+
+bool sa_owns_table(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                   int32_t table) {
+  return find_table(plan, attention, &attention->code->tables[table]) !=
+         attention->tables[table];
+}
+
 static sparse_attn_status build_tables(const sparse_attn_plan *plan,
                                        sa_plan_attention *attention) {
   const sa_attention *code = attention->code;
@@ -95,6 +120,9 @@ static sparse_attn_status build_tables(const sparse_attn_plan *plan,
                      "kernel '%s' is malformed: this runtime does not know its "
                      "table %d; compile it again",
                      plan->kernel->name, (int)i);
+    attention->tables[i] = find_table(plan, attention, &code->tables[i]);
+    if (attention->tables[i])
+      continue;
     sa_reach *reach;
     sparse_attn_status status =
         sa_reach_create(plan->kernel, &code->tables[i], plan->views, &reach);
@@ -106,9 +134,7 @@ static sparse_attn_status build_tables(const sparse_attn_plan *plan,
 }
 
 static sparse_attn_status plan_attention(sparse_attn_plan *plan,
-                                         sa_plan_attention *attention,
-                                         const sparse_attn_options *options,
-                                         int workers) {
+                                         sa_plan_attention *attention) {
   sparse_attn_status status = sa_check_operands(plan, attention->code);
   if (!status)
     status = sa_read_lengths(plan, attention);
@@ -116,8 +142,6 @@ static sparse_attn_status plan_attention(sparse_attn_plan *plan,
     status = build_tables(plan, attention);
   if (!status)
     sa_choose_step(plan, attention);
-  if (!status && attention->code->binding == SA_BINDING_PLAN)
-    status = sa_table_create(plan, attention, options, workers);
   attention->schedule = sa_make_schedule(plan, attention);
   return status;
 }
@@ -169,7 +193,15 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
   if (!status)
     status = sa_copy_operands(plan, layout, layout_count);
   for (int32_t i = 0; !status && i < plan->attention_count; ++i)
-    status = plan_attention(plan, &plan->attentions[i], options, workers);
+    status = plan_attention(plan, &plan->attentions[i]);
+  if (!status)
+    sa_choose_ways(plan);
+  for (int32_t i = 0; !status && i < plan->attention_count; ++i) {
+    sa_plan_attention *attention = &plan->attentions[i];
+    if (attention->code->binding == SA_BINDING_PLAN &&
+        sa_is_attention_needed(plan, attention))
+      status = sa_table_create(plan, attention, options, workers);
+  }
   if (status) {
     sparse_attn_plan_destroy(plan);
     return status;
@@ -183,11 +215,13 @@ void sparse_attn_plan_destroy(sparse_attn_plan *plan) {
     return;
   for (int32_t i = 0; plan->views && i < plan->kernel->value_count; ++i)
     free(plan->views[i].allocated);
-  for (int32_t i = 0; plan->attentions && i < plan->attention_count; ++i) {
+  /* Backwards: a shared table belongs to the first that has it. */
+  for (int32_t i = plan->attention_count; plan->attentions && i-- > 0;) {
     sa_plan_attention *attention = &plan->attentions[i];
     free(attention->entries);
     for (int32_t t = 0; attention->tables && t < attention->code->table_count; ++t)
-      sa_reach_destroy(attention->tables[t]);
+      if (sa_owns_table(plan, attention, t))
+        sa_reach_destroy(attention->tables[t]);
     free(attention->tables);
     sa_table_destroy(&attention->table);
   }

@@ -146,24 +146,25 @@ static sparse_attn_status check_pool(sparse_attn_plan *plan, const sa_step *step
   return SPARSE_ATTN_OK;
 }
 
-static sparse_attn_status check_merge(sparse_attn_plan *plan, const sa_step *step) {
+/* A merge, and a choice: both make one state of several. */
+static sparse_attn_status check_states(sparse_attn_plan *plan, const sa_step *step) {
   const sparse_attn_kernel *kernel = plan->kernel;
   if (step->input_count < 2 || step->input_count % 2)
-    return malformed(kernel, "a merge needs pairs of O and LSE");
+    return malformed(kernel, "a merge or choice needs pairs of O and LSE");
   for (int32_t i = 0; i < step->input_count; ++i) {
     int32_t id = step->inputs[i];
     if (!is_value(plan, id) || !plan->values[id].made ||
         (i % 2 && plan->values[id].type != SA_F32) ||
         memcmp(plan->values[id].size, plan->values[step->inputs[i % 2]].size,
                sizeof(plan->values[id].size)))
-      return malformed(kernel, "a merge's inputs are not states of one shape");
+      return malformed(kernel, "the inputs of a merge or choice are not states of one shape");
   }
   const int64_t *out = plan->values[step->inputs[0]].size;
   const int64_t *lse = plan->values[step->inputs[1]].size;
   if (out[0] != lse[1] || out[1] != lse[2] || out[2] != lse[3])
-    return malformed(kernel, "a merge's O and LSE have different rows");
+    return malformed(kernel, "a merge or choice has O and LSE of different rows");
   if (!are_fresh(plan, step->first_result, 2))
-    return malformed(kernel, "a merge's results are misnumbered");
+    return malformed(kernel, "the results of a merge or choice are misnumbered");
   sa_real type;
   sparse_attn_status status = read_type(kernel, step, &type);
   if (status)
@@ -174,6 +175,16 @@ static sparse_attn_status check_merge(sparse_attn_plan *plan, const sa_step *ste
     make_value(result, i ? SA_F32 : type, size[0], size[1], size[2], size[3]);
   }
   return SPARSE_ATTN_OK;
+}
+
+/* What is chosen is written where the result goes. */
+static sparse_attn_status check_choice(sparse_attn_plan *plan, const sa_step *step) {
+  sparse_attn_status status = check_states(plan, step);
+  for (int32_t i = 0; !status && i < step->input_count; ++i)
+    if (plan->values[step->inputs[i]].type !=
+        plan->values[step->first_result + i % 2].type)
+      status = malformed(plan->kernel, "what a choice takes has another type than it");
+  return status;
 }
 
 /* A pooled value has one length: that of the attentions which read it. */
@@ -223,6 +234,14 @@ static sparse_attn_status check_outputs(sparse_attn_plan *plan) {
   return SPARSE_ATTN_OK;
 }
 
+/* A way of a choice has no place of its own. */
+static sparse_attn_status check_ways(const sparse_attn_plan *plan, const sa_step *step) {
+  for (int32_t i = 0; step->kind == SA_STEP_CHOOSE && i < step->input_count; ++i)
+    if (plan->values[step->inputs[i]].output >= 0)
+      return malformed(plan->kernel, "what a choice takes is an output too");
+  return SPARSE_ATTN_OK;
+}
+
 /* All later arithmetic on sizes relies on these products. */
 static sparse_attn_status check_sizes(const sparse_attn_plan *plan) {
   for (int32_t i = 0; i < plan->kernel->value_count; ++i) {
@@ -249,7 +268,7 @@ sparse_attn_status sa_check_program(sparse_attn_plan *plan) {
   if (kernel->value_count < kernel->input_count)
     return malformed(kernel, "it has fewer values than inputs");
   for (int32_t i = 0; i < kernel->value_count; ++i) {
-    plan->values[i].pool = plan->values[i].output = -1;
+    plan->values[i].pool = plan->values[i].output = plan->values[i].place = -1;
     if (i < kernel->input_count)
       plan->values[i].element_bytes = kernel->inputs[i].type_bits / 8;
   }
@@ -262,7 +281,9 @@ sparse_attn_status sa_check_program(sparse_attn_plan *plan) {
     else if (step->kind == SA_STEP_POOL)
       status = check_pool(plan, step, i);
     else if (step->kind == SA_STEP_MERGE)
-      status = check_merge(plan, step);
+      status = check_states(plan, step);
+    else if (step->kind == SA_STEP_CHOOSE)
+      status = check_choice(plan, step);
     else
       status = malformed(kernel, "it has a step of an unknown kind");
     if (status)
@@ -271,5 +292,7 @@ sparse_attn_status sa_check_program(sparse_attn_plan *plan) {
   sparse_attn_status status = check_pool_lengths(plan);
   if (!status)
     status = check_outputs(plan);
+  for (int32_t i = 0; !status && i < kernel->step_count; ++i)
+    status = check_ways(plan, &kernel->steps[i]);
   return status ? status : check_sizes(plan);
 }

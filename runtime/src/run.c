@@ -79,6 +79,15 @@ static sparse_attn_status open_workspace(sa_run_state *state, void *workspace,
                            &state->workspace);
 }
 
+/* What was chosen is written where the choice's result goes. A choice of choices has
+ * the larger ids. */
+static void place_chosen(const sa_run_state *state) {
+  const sparse_attn_plan *plan = state->plan;
+  for (int32_t i = plan->kernel->value_count; i-- > 0;)
+    if (plan->values[i].place >= 0)
+      state->values[i] = state->values[plan->values[i].place];
+}
+
 sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
                                    const DLTensor *const *inputs, size_t input_count,
                                    DLTensor *const *outputs, size_t output_count,
@@ -107,16 +116,23 @@ sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
     return status;
   bind_inputs(&state, inputs);
   bind_outputs(&state, outputs);
+  place_chosen(&state);
 
   const sa_plan_attention *attention = plan->attentions;
   for (int32_t i = 0; i < kernel->step_count; ++i) {
     const sa_step *step = &kernel->steps[i];
-    if (step->kind == SA_STEP_ATTENTION)
-      sa_run_attention(&state, attention++);
-    else if (step->kind == SA_STEP_POOL)
+    bool needed = sa_is_needed(plan, step);
+    if (step->kind == SA_STEP_ATTENTION) {
+      if (needed)
+        sa_run_attention(&state, attention);
+      ++attention;
+    } else if (!needed) {
+      continue;
+    } else if (step->kind == SA_STEP_POOL) {
       sa_run_pool(&state, step);
-    else
+    } else {
       sa_run_merge(&state, step);
+    }
   }
   return SPARSE_ATTN_OK;
 }

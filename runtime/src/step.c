@@ -44,10 +44,10 @@ void sa_set_step(sa_plan_attention *attention, const sparse_attn_shape *shape,
  * tile has too many, at keys that a panel has, and at a tile at all (in rows). */
 enum { kSamples = 32, kRowGroup = 8, kKeyGroup = 16, kTileRows = 8 };
 
-/* Work of the tiles that are visited, in pairs; a partial tile costs a quarter more. */
 typedef struct work_count {
   const sa_tile_query *query;
-  int64_t work, most;
+  sa_work_sample *sample;
+  int64_t most;
 } work_count;
 
 static int64_t round_up(int64_t x, int64_t to) { return sa_ceil_div(x, to) * to; }
@@ -61,20 +61,18 @@ static bool add_work(void *context, int32_t first, int32_t tiles,
     sa_tile_span keys =
         sa_span(tile, query->class_tiles, query->step, query->tile_keys, query->keys);
     int64_t pairs = rows * round_up(keys.count, kKeyGroup);
-    count->work += kind == SPARSE_ATTN_TILE_FULL ? pairs : pairs + pairs / 4;
+    count->sample->pairs += kind == SPARSE_ATTN_TILE_FULL ? pairs : pairs + pairs / 4;
   }
-  return count->work <= count->most;
+  count->sample->key_tiles += tiles;
+  return count->sample->pairs <= count->most;
 }
 
-/* Adds up rows and work of the sampled query tiles; stops where the work exceeds
- * `most` for each row. Samples lie anywhere in equal shares of the tiles, so that no
- * pattern repeats itself with them. */
-static void sample_work(const sparse_attn_plan *plan, const sa_plan_attention *attention,
-                        double most, int64_t *rows, int64_t *work) {
+sa_work_sample sa_sample_work(const sparse_attn_plan *plan,
+                              const sa_plan_attention *attention, double most) {
   int64_t planes = plan->shape.batch * plan->shape.heads;
   int64_t tiles = attention->row_tiles, samples = sa_min(tiles, kSamples);
   sa_tile_query queries[kSamples];
-  *rows = *work = 0;
+  sa_work_sample sample = {.query_tiles = samples};
   for (int64_t i = 0; i < samples; ++i) {
     uint32_t random[4] = {(uint32_t)i};
     sa_philox(random, 0);
@@ -83,14 +81,16 @@ static void sample_work(const sparse_attn_plan *plan, const sa_plan_attention *a
     queries[i] =
         sa_plan_query(plan, attention, plane / plan->shape.heads,
                       plane % plan->shape.heads, first + random[1] % (end - first));
-    *rows += queries[i].rows;
+    sample.rows += queries[i].rows;
   }
-  work_count count = {.most = most < 0 ? INT64_MAX : (int64_t)(most * (double)*rows)};
-  for (int64_t i = 0; i < samples && count.work <= count.most; ++i) {
+  work_count count = {.sample = &sample, .most = INT64_MAX};
+  if (most >= 0)
+    count.most = (int64_t)(most * (double)sample.rows);
+  for (int64_t i = 0; i < samples && sample.pairs <= count.most; ++i) {
     count.query = &queries[i];
     sa_enumerate_tiles(&queries[i], add_work, &count);
   }
-  *work = count.work;
+  return sample;
 }
 
 void sa_choose_step(const sparse_attn_plan *plan, sa_plan_attention *attention) {
@@ -101,16 +101,15 @@ void sa_choose_step(const sparse_attn_plan *plan, sa_plan_attention *attention) 
   if (period == 1 || attention->row_tiles == 0 || key_tiles == 0 || plan->empty)
     return;
   sa_set_step(attention, &plan->shape, period);
-  int64_t rows, work, other_rows, other_work;
-  sample_work(plan, attention, -1, &rows, &work);
+  sa_work_sample steps = sa_sample_work(plan, attention, -1);
   bool fits = !sa_make_schedule(plan, attention).packed ||
               attention->key_tiles <= 2 * key_tiles + kFewTiles;
   sa_set_step(attention, &plan->shape, 1);
-  if (!fits || rows == 0)
+  if (!fits || steps.rows == 0)
     return;
   /* A tenth less, for the rows and keys that are then further apart. */
-  double most = (double)work / (double)rows / 0.9;
-  sample_work(plan, attention, most, &other_rows, &other_work);
-  if ((double)other_work > most * (double)other_rows)
+  double most = (double)steps.pairs / (double)steps.rows / 0.9;
+  sa_work_sample neighbours = sa_sample_work(plan, attention, most);
+  if ((double)neighbours.pairs > most * (double)neighbours.rows)
     sa_set_step(attention, &plan->shape, period);
 }

@@ -25,7 +25,7 @@ static bool place_temporaries(const sparse_attn_plan *plan, char *base, sa_view 
                               size_t *end) {
   for (int32_t i = plan->kernel->input_count; i < plan->kernel->value_count; ++i) {
     const sa_value *value = &plan->values[i];
-    if (!value->made || value->output >= 0)
+    if (!value->needed || value->output >= 0 || value->place >= 0)
       continue;
     size_t bytes = (size_t)value->element_bytes, offset;
     for (int axis = 0; axis < 4; ++axis)
@@ -98,6 +98,8 @@ static bool lay_out(const sparse_attn_plan *plan, int workers, char *base, sa_vi
     return false;
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];
+    if (!sa_is_attention_needed(plan, attention))
+      continue;
     size_t own_packed, own_states, own_scratch, own_list;
     if (!packed_bytes(plan, attention, &own_packed) ||
         !state_bytes(attention, &own_states) ||

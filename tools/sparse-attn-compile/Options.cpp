@@ -86,6 +86,16 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     linker("linker", cl::value_desc("program"), cl::cat(category),
            cl::desc("linker of the shared library (default: ld.lld, else cc)"));
+static cl::opt<block_plan::Unions> unions(
+    "unions",
+    cl::desc("what becomes of a union of masks with different periods (default: what "
+             "the kernel says, else choose)"),
+    cl::cat(category),
+    cl::values(clEnumValN(block_plan::Unions::Choose, "choose",
+                          "a plan takes the cheaper of the next two"),
+               clEnumValN(block_plan::Unions::Whole, "whole", "one attention"),
+               clEnumValN(block_plan::Unions::Split, "split",
+                          "an attention for each half, and a merge")));
 static cl::opt<bool> printTime("time", cl::cat(category),
                                cl::desc("print what each phase takes"));
 
@@ -294,6 +304,8 @@ Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
   options.runtimeArchive = runtimeArchive;
   options.linker = linker;
   options.time = printTime;
+  if (unions.getNumOccurrences())
+    options.unions = unions;
   for (auto parse : {parseExplain, parseTiles})
     if (Error error = parse(options))
       return error;

@@ -7,6 +7,7 @@
 #ifndef SPARSE_ATTN_TOOLS_COMPILE_OPTIONS_H
 #define SPARSE_ATTN_TOOLS_COMPILE_OPTIONS_H
 
+#include "dialect/BlockPlan/BlockPlan.h"
 #include "sparse_attn/Explain/Explain.h"
 #include "sparse_attn/Expression/Expression.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
@@ -38,6 +39,8 @@ struct Options {
   /// The tile of every kernel, if given; else chosen for these caches or measured.
   std::optional<TileShape> tile;
   CacheSizes caches;
+  /// What becomes of unions of different periods, if said.
+  std::optional<block_plan::Unions> unions;
   std::optional<TuneRequest> tune;
   /// Instead of a library: how to explain it, and what.
   std::optional<ExplainFormat> explainFormat;

@@ -106,14 +106,22 @@ static LogicalResult printStage(ModuleOp module, const Options &options) {
   return writeOutput(text, options);
 }
 
-/// Writes the tile of --tile to every kernel.
-static void setTile(ModuleOp module, const Options &options) {
-  if (!options.tile)
-    return;
-  auto tile = DenseI64ArrayAttr::get(module.getContext(),
-                                     {options.tile->rows, options.tile->keys});
+static void setAttribute(ModuleOp module, llvm::StringRef name, Attribute value) {
   for (func::FuncOp kernel : getKernels(module))
-    kernel->setAttr(block_plan::kTileAttr, tile);
+    kernel->setAttr(name, value);
+}
+
+/// Writes what --tile and --unions say to every kernel.
+static void setPlanAttributes(ModuleOp module, const Options &options) {
+  MLIRContext *context = module.getContext();
+  if (options.tile)
+    setAttribute(module, block_plan::kTileAttr,
+                 DenseI64ArrayAttr::get(context,
+                                        {options.tile->rows, options.tile->keys}));
+  context->loadDialect<block_plan::BlockPlanDialect>();
+  if (options.unions)
+    setAttribute(module, block_plan::kUnionsAttr,
+                 block_plan::UnionsAttr::get(context, *options.unions));
 }
 
 /// The archive of the runtime, named or found.
@@ -199,7 +207,7 @@ int main(int argc, char **argv) {
   OwningOpRef<ModuleOp> module = readInput(*options, sourceMgr, context);
   if (!module)
     return EXIT_FAILURE;
-  setTile(*module, *options);
+  setPlanAttributes(*module, *options);
   timer.finish("read");
   LogicalResult result = success();
   if (options->explainFormat) {

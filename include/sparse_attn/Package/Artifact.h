@@ -90,7 +90,7 @@ struct AttentionDesc {
 
 /// sa_step.
 struct StepDesc {
-  enum Kind : int32_t { Attention = 1, Pool = 2, Merge = 3 };
+  enum Kind : int32_t { Attention = 1, Pool = 2, Merge = 3, Choose = 4 };
   Kind kind = Attention;
   std::vector<int32_t> inputs;
   int32_t firstResult = -1;

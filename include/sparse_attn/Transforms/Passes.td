@@ -19,6 +19,42 @@ def WidenStatesPass : Pass<"widen-states", "::mlir::ModuleOp"> {
   }];
 }
 
+def SplitUnionsPass : Pass<"split-unions", "::mlir::ModuleOp"> {
+  let summary = "two ways for unions of masks with different periods";
+  let description = [{
+    A plan has one step between the rows and keys of a tile. Where a mask is the union
+    of one with a period and of a local one, no step serves both: keys that are 128
+    apart are dense for `strided(128)` and empty for a window. Attention over each half
+    has its own step, and `merge` puts the states together:
+
+    ```
+    attention(near | far)  =  merge(attention(near), attention(far - near))
+    ```
+
+    `near` has the parts of the union with the smaller periods, `far` the others; the
+    two are divided where the ratio of neighbouring periods is the largest. Parts under
+    an intersection count: `causal & (window | strided)` is `causal & window | causal &
+    strided`. The halves' states are f32, sinks count in the near half alone.
+
+    Which way is faster depends on the shape: short sequences are faster as a whole.
+    So both are kept, and `block_plan.choose` lets each plan take the cheaper one. A
+    kernel's `block_plan.unions`, else the option `unions`, leaves only one of them.
+
+    Unions stay as they are where keys have to be neighbours in any case (pooled keys,
+    hop distances, `bias`), and where they are sampled: probabilities of a union are
+    not those of its parts. Masks under `per_head` and `complement` are not divided.
+  }];
+  let options = [
+    Option<"unions", "unions", "::block_plan::Unions", "::block_plan::Unions::Choose",
+           "What becomes of unions of different periods",
+           [{::llvm::cl::values(
+             clEnumValN(::block_plan::Unions::Choose, "choose", "each plan chooses"),
+             clEnumValN(::block_plan::Unions::Whole, "whole", "they stay whole"),
+             clEnumValN(::block_plan::Unions::Split, "split", "they are always split"))}]>,
+  ];
+  let dependentDialects = ["::block_plan::BlockPlanDialect"];
+}
+
 def PlanBlocksPass : Pass<"plan-blocks", "::mlir::ModuleOp"> {
   let summary = "turn masks into block plans";
   let description = [{

@@ -218,13 +218,14 @@ typedef struct sa_attention {
 } sa_attention;
 
 /* The program of a kernel: its steps in order. Values are numbered: inputs
- * first, then every step's results in order. */
-enum { SA_STEP_ATTENTION = 1, SA_STEP_POOL = 2, SA_STEP_MERGE = 3 };
+ * first, then every step's results in order. A choice has several ways to make the
+ * same state: a plan takes the cheapest and leaves the steps of the others out. */
+enum { SA_STEP_ATTENTION = 1, SA_STEP_POOL = 2, SA_STEP_MERGE = 3, SA_STEP_CHOOSE = 4 };
 typedef struct sa_step {
   int32_t kind;
-  int32_t input_count; /* pool: 1; merge: O0, LSE0, O1, LSE1, ...; attention: 0 */
+  int32_t input_count; /* pool: 1; merge, choose: O0, LSE0, O1, LSE1, ...; attention: 0 */
   const int32_t *inputs;
-  int32_t first_result; /* pool: 1 value; merge, attention: O then LSE */
+  int32_t first_result; /* pool: 1 value; others: O then LSE */
   int32_t block;        /* pool: tokens per pooled key */
   int32_t type_code;    /* of O or of the means, as DLDataType; LSE is f32 */
   int32_t type_bits;

@@ -187,7 +187,9 @@ typedef enum sparse_attn_tile_class {
   SPARSE_ATTN_TILE_PARTIAL = 2 /* or unknown */
 } sparse_attn_tile_class;
 
-/* Sizes of one attention of a kernel (a kernel may merge several).
+/* Sizes of one attention of a plan. A kernel may merge several, and may have more than
+ * one way to the same result, of which a plan takes the cheapest: its attentions are
+ * those that run, in order, and `number` says which of the kernel's each is.
  *
  * The rows of a tile, and its keys, are `step` apart: 1, or the period of a mask that
  * keeps no neighbours (dilated, strided). Tiles are numbered class by class: key tile
@@ -205,6 +207,7 @@ typedef struct sparse_attn_grid {
   int64_t class_row_tiles, class_key_tiles; /* tiles of rows or keys that are alike
                                              * modulo step */
   int plan_time;                            /* 1: tiles are kept in the plan */
+  int number;                               /* among the attentions of the manifest */
 } sparse_attn_grid;
 
 SPARSE_ATTN_API size_t sparse_attn_plan_attention_count(const sparse_attn_plan *plan);

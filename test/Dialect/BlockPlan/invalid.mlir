@@ -117,5 +117,5 @@ func.func private @tile_text() attributes {block_plan.tile = "64x128"}
 
 // -----
 
-// expected-error @below {{'func.func' op has the attribute 'block_plan.tiles', which means nothing; kernels take block_plan.tile}}
+// expected-error @below {{'func.func' op has the attribute 'block_plan.tiles', which means nothing; kernels take block_plan.tile and block_plan.unions}}
 func.func private @misspelled() attributes {block_plan.tiles = array<i64: 64, 128>}
