@@ -8,7 +8,6 @@
 #include "sparse_attn/Explain/Explain.h"
 #include "MaskTree.h"
 #include "Plan.h"
-#include "dialect/BlockPlan/BlockPlan.h"
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "sparse_attn/Package/Package.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
@@ -231,10 +230,19 @@ static Error readSizes(const sparse_attn_kernel *kernel, const sparse_attn_plan 
   return Error::success();
 }
 
-/// The masks, as written, of the attentions that the plan has: compilation leaves out
-/// what nobody uses and joins what is equal. The plan of a copy tells by its locations
-/// which ones are left.
-static FailureOr<SmallVector<Value>> getMasks(ModuleOp module, StringRef kernelName) {
+namespace {
+/// The mask of an attention that is planned.
+struct PlannedMask {
+  MaskTree tree;
+  std::string expression, halfOf;
+};
+} // namespace
+
+/// The masks of the attentions that are planned, as written but for the halves of a
+/// union: compilation leaves out what nobody uses and joins what is equal. The
+/// attentions of a copy tell by their locations which ones are left.
+static FailureOr<SmallVector<PlannedMask>> getMasks(ModuleOp module,
+                                                    StringRef kernelName) {
   SmallVector<Value> written;
   module.lookupSymbol<func::FuncOp>(kernelName).walk([&](AttentionOp attention) {
     written.push_back(attention.getMask());
@@ -247,11 +255,20 @@ static FailureOr<SmallVector<Value>> getMasks(ModuleOp module, StringRef kernelN
     numbers.try_emplace(place, numbers.size());
     attention->setLoc(place);
   });
-  if (failed(lowerToPlan(*copy)))
+  if (failed(lowerToMasks(*copy)))
     return failure();
-  SmallVector<Value> masks;
-  copy->lookupSymbol<func::FuncOp>(kernelName).walk([&](block_plan::AttentionOp plan) {
-    masks.push_back(written[numbers.lookup(plan.getLoc())]);
+  SmallVector<PlannedMask> masks;
+  copy->lookupSymbol<func::FuncOp>(kernelName).walk([&](AttentionOp attention) {
+    auto place = cast<NameLoc>(attention.getLoc());
+    bool isHalf = !numbers.contains(place);
+    Value whole = written[numbers.lookup(isHalf ? place.getChildLoc() : place)];
+    Value mask = isHalf ? attention.getMask() : whole;
+    PlannedMask &planned = masks.emplace_back();
+    planned.tree = buildMaskTree(mask);
+    planned.expression = printExpression(mask);
+    if (isHalf)
+      planned.halfOf =
+          ("the " + place.getName().getValue() + " of " + printExpression(whole)).str();
   });
   return masks;
 }
@@ -282,17 +299,25 @@ Expected<Explanation> sparse_attn::explainLibrary(ModuleOp module,
   explanation.shape = options.shape;
   if (Error error = readSizes(kernel, plan->get(), explanation))
     return error;
-  FailureOr<SmallVector<Value>> masks = getMasks(module, (*desc)->name);
+  FailureOr<SmallVector<PlannedMask>> masks = getMasks(module, (*desc)->name);
   if (failed(masks))
     return createStringError("kernel '" + (*desc)->name + "' has no plan");
-  for (const StepDesc &step : (*desc)->steps) {
-    if (!step.attention)
-      continue;
-    size_t index = explanation.attentions.size();
+  SmallVector<const AttentionDesc *> attentions;
+  for (const StepDesc &step : (*desc)->steps)
+    if (step.attention)
+      attentions.push_back(&*step.attention);
+  explanation.plannedAttentions = attentions.size();
+  for (size_t index = 0; index < sparse_attn_plan_attention_count(plan->get()); ++index) {
+    sparse_attn_grid grid;
+    if (sparse_attn_plan_grid(plan->get(), index, &grid))
+      return makeRuntimeError();
     AttentionFacts &facts = explanation.attentions.emplace_back();
-    facts.mask = buildMaskTree((*masks)[index]);
-    facts.expression = printExpression((*masks)[index]);
-    if (Error error = readPlan(plan->get(), index, *step.attention, options.plane, facts))
+    PlannedMask &mask = (*masks)[grid.number];
+    facts.mask = std::move(mask.tree);
+    facts.expression = std::move(mask.expression);
+    facts.halfOf = std::move(mask.halfOf);
+    if (Error error = readPlan(plan->get(), index, *attentions[grid.number],
+                               options.plane, facts))
       return error;
   }
   return explanation;

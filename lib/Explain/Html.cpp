@@ -160,6 +160,8 @@ static void addAttention(const Explanation &explanation, size_t index, raw_ostre
      << escape(explanation.kernel);
   if (explanation.attentions.size() > 1)
     os << ", attention " << index + 1 << " of " << explanation.attentions.size();
+  if (!facts.halfOf.empty())
+    os << ", " << escape(facts.halfOf);
   os << " · " << escape(formatShape(explanation, facts)) << "</p>\n";
   addCards(explanation, facts, os);
   addFigures(facts, index, os);
@@ -175,6 +177,8 @@ static void addAttention(const Explanation &explanation, size_t index, raw_ostre
   addFact("work of a dense kernel", formatFlop(facts.tiles() * facts.tileFlop()), os);
   addFact("plan", formatPlan(explanation), os);
   addFact("workspace", formatWorkspace(explanation), os);
+  if (std::string unions = formatUnions(explanation); !unions.empty())
+    addFact("unions", unions, os);
   os << "</table>\n";
 }
 

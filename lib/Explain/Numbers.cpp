@@ -105,3 +105,12 @@ std::string sparse_attn::formatWorkspace(const Explanation &explanation) {
   return formatBytes(explanation.workspaceBytes) + " with one thread, " +
          formatBytes(explanation.workspaceBytesPerThread) + " for each more";
 }
+
+std::string sparse_attn::formatUnions(const Explanation &explanation) {
+  if (llvm::any_of(explanation.attentions,
+                   [](const AttentionFacts &facts) { return !facts.halfOf.empty(); }))
+    return "split in halves with tiles of their own, whose states are merged";
+  if (explanation.attentions.size() < explanation.plannedAttentions)
+    return "whole; two halves and a merge are more work with this shape";
+  return "";
+}

@@ -34,6 +34,8 @@ std::string formatTileFlop(const AttentionFacts &facts);
 std::string formatPlan(const Explanation &explanation);
 /// "1.25 MiB with one thread, 96 KiB for each more"
 std::string formatWorkspace(const Explanation &explanation);
+/// What became of unions of different periods, empty where there are none.
+std::string formatUnions(const Explanation &explanation);
 
 } // namespace sparse_attn
 

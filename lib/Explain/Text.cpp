@@ -257,7 +257,8 @@ static void printAttention(const Explanation &explanation, size_t index,
                            raw_ostream &os) {
   const AttentionFacts &facts = explanation.attentions[index];
   if (explanation.attentions.size() > 1)
-    os << "\nattention " << index + 1 << " of " << explanation.attentions.size() << "\n";
+    os << "\nattention " << index + 1 << " of " << explanation.attentions.size()
+       << (facts.halfOf.empty() ? "" : ": ") << facts.halfOf << "\n";
   size_t column = std::max(kBindingColumn, getWidth(facts.mask) + 2);
   os << "\n  mask";
   pad(os, 6, column);
@@ -291,6 +292,8 @@ void sparse_attn::printText(const Explanation &explanation, raw_ostream &os) {
   printRow(os, "workspace", formatWorkspace(explanation));
   if (!explanation.level.empty())
     printRow(os, "level", explanation.level);
+  if (std::string unions = formatUnions(explanation); !unions.empty())
+    printRow(os, "unions", unions);
   for (size_t index = 0; index < explanation.attentions.size(); ++index)
     printAttention(explanation, index, os);
 }

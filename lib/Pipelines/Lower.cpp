@@ -66,13 +66,17 @@ static PlanBlocksPassOptions getPlanOptions(const TileTarget &target) {
   return options;
 }
 
-void sparse_attn::buildPlanPipeline(OpPassManager &manager, const TileTarget &target) {
+void sparse_attn::buildMaskPipeline(OpPassManager &manager) {
   manager.addPass(createCanonicalizerPass()); // the identities of the mask algebra
   manager.addPass(createCSEPass());           // a mask written twice is one mask
   manager.addPass(createWidenStatesPass());
   manager.addPass(createSplitUnionsPass());
   manager.addPass(createCanonicalizerPass()); // the masks of halves
   manager.addPass(createCSEPass());
+}
+
+void sparse_attn::buildPlanPipeline(OpPassManager &manager, const TileTarget &target) {
+  buildMaskPipeline(manager);
   manager.addPass(createPlanBlocksPass(getPlanOptions(target)));
   manager.addPass(createCanonicalizerPass()); // p0 == p1 in predicates
   manager.addPass(createCSEPass());
@@ -141,6 +145,9 @@ static LogicalResult run(ModuleOp module, function_ref<void(OpPassManager &)> bu
   return manager.run(module);
 }
 
+LogicalResult sparse_attn::lowerToMasks(ModuleOp module) {
+  return run(module, buildMaskPipeline);
+}
 LogicalResult sparse_attn::lowerToPlan(ModuleOp module, const TileTarget &target) {
   return run(module, [&](OpPassManager &manager) { buildPlanPipeline(manager, target); });
 }

@@ -71,11 +71,14 @@ static Value buildUnion(ArrayRef<Value> parts, Location loc, OpBuilder &builder)
   return parts.size() == 1 ? parts[0] : UnionOp::create(builder, loc, parts).getResult();
 }
 
-/// `op` with another mask and an out in f32, which a merge reads.
-static State buildPart(AttentionOp op, Value mask, Value sinks, OpBuilder &builder) {
+/// `op` with another mask and an out in f32, which a merge reads. Its location tells
+/// which half it is.
+static State buildPart(AttentionOp op, StringRef name, Value mask, Value sinks,
+                       OpBuilder &builder) {
+  Location loc = NameLoc::get(builder.getStringAttr(name), op.getLoc());
   Type out =
       cast<RankedTensorType>(op.getOut().getType()).clone(builder.getF32Type());
-  auto part = AttentionOp::create(builder, op.getLoc(), out, op.getLse().getType(),
+  auto part = AttentionOp::create(builder, loc, out, op.getLse().getType(),
                                   op.getQ(), op.getK(), op.getV(), mask, op.getKvLen(),
                                   op.getQLen(), op.getQOffset(), sinks,
                                   op.getModifiers(), op.getScaleAttr());
@@ -89,8 +92,8 @@ static State buildSplit(AttentionOp op, const Halves &halves, OpBuilder &builder
   Value near = buildUnion(halves.near, loc, builder);
   Value far = DifferenceOp::create(builder, loc, buildUnion(halves.far, loc, builder),
                                    near);
-  State nearState = buildPart(op, near, op.getSinks(), builder);
-  State farState = buildPart(op, far, /*sinks=*/nullptr, builder);
+  State nearState = buildPart(op, kNearHalf, near, op.getSinks(), builder);
+  State farState = buildPart(op, kFarHalf, far, /*sinks=*/nullptr, builder);
   auto merge = MergeOp::create(builder, loc, op.getOut().getType(),
                                op.getLse().getType(),
                                ValueRange{nearState.out, farState.out},

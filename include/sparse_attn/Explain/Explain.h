@@ -66,6 +66,7 @@ struct PlaneGroup {
 /// One attention op of the kernel.
 struct AttentionFacts {
   std::string expression; ///< "causal & (window(1023, 0) | sink(4))"
+  std::string halfOf;     ///< "the near half of window(7, 0) | strided(64)", or empty
   MaskTree mask;
   int64_t headDim = 0, valueDim = 0;
   int64_t keyBlock = 0; ///< tokens of a pooled key, else 0
@@ -105,7 +106,10 @@ struct Explanation {
   uint64_t planBytes = 0;
   /// Of a run with one thread, and of each further thread.
   uint64_t workspaceBytes = 0, workspaceBytesPerThread = 0;
+  /// Those that run with this shape.
   std::vector<AttentionFacts> attentions;
+  /// Those that the kernel has, to choose from.
+  size_t plannedAttentions = 0;
 };
 
 //===----------------------------------------------------------------------===//

@@ -43,11 +43,15 @@ struct TileTarget {
   CacheSizes caches;
 };
 
+/// Canonicalises masks and splits unions: one attention for each that is planned.
+void buildMaskPipeline(mlir::OpPassManager &manager);
 void buildPlanPipeline(mlir::OpPassManager &manager, const TileTarget &target = {});
 void buildKernelPipeline(mlir::OpPassManager &manager, const CPULevel &level);
 void buildClassifierPipeline(mlir::OpPassManager &manager);
 void buildLLVMPipeline(mlir::OpPassManager &manager);
 
+/// The attentions that are planned, in order.
+mlir::LogicalResult lowerToMasks(mlir::ModuleOp module);
 /// Canonicalises masks and plans their blocks.
 mlir::LogicalResult lowerToPlan(mlir::ModuleOp module, const TileTarget &target = {});
 /// Plans to the kernels of one level.

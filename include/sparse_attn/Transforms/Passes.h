@@ -19,6 +19,9 @@ namespace sparse_attn {
 #define GEN_PASS_DECL
 #include "sparse_attn/Transforms/Passes.h.inc"
 
+/// Names, in their locations, of the attentions that --split-unions makes of one.
+inline constexpr llvm::StringLiteral kNearHalf = "near half", kFarHalf = "far half";
+
 #define GEN_PASS_REGISTRATION
 #include "sparse_attn/Transforms/Passes.h.inc"
 

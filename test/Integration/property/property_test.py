@@ -189,12 +189,13 @@ def check_case(library, kernel, inputs, case, rng):
     return None
 
 
-def compile_library(kernels, folder, name, target="cpu", emulator=None):
-    """Compiles kernels into one library; prints those that do not compile alone."""
+def compile_library(kernels, folder, name, unions, target="cpu", emulator=None):
+    """Compiles kernels into one library; prints those that do not compile alone.
+    Plans for few tokens never choose to split a union, so `unions` may ask for it."""
     file = folder / f"{name}.mlir"
     file.write_text("".join(kernel.mlir() for kernel in kernels))
     done = subprocess.run(["sparse-attn-compile", file, "-o", folder, "--name", name,
-                           f"--target={target}"], capture_output=True, text=True)
+                           f"--target={target}", f"--unions={unions}"], capture_output=True, text=True)
     if done.returncode:
         print(done.stderr)
         print(file.read_text() if len(kernels) == 1 else "")
@@ -219,6 +220,7 @@ def main():
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--seed", type=int, default=2024)
     parser.add_argument("--only", type=int, help="this kernel alone")
+    parser.add_argument("--unions", help="what becomes of unions (default: both)")
     parser.add_argument("--target", default="cpu", help="compile for this architecture")
     parser.add_argument("--emulator", help="the command that runs Cross/runner.c")
     options = parser.parse_args()
@@ -236,8 +238,9 @@ def main():
             batch = {i: make_kernel(options.seed, i)
                      for i in indices[start:start + KERNELS_PER_LIBRARY]}
             begin = time.monotonic()
+            unions = options.unions or ("split", "choose")[start // KERNELS_PER_LIBRARY % 2]
             library = compile_library([k for k, _, _ in batch.values()], folder, f"p{start}",
-                                      options.target, options.emulator)
+                                      unions, options.target, options.emulator)
             compiling += time.monotonic() - begin
             if not library:
                 sys.exit(1)
@@ -254,7 +257,8 @@ def main():
                         failures += 1
                         print(f"\nkernel {index}, case {case}: {difference}\n"
                               f"{describe(kernel, inputs)}\nrepeat with: property_test.py "
-                              f"--seed {options.seed} --only {index}", flush=True)
+                              f"--seed {options.seed} --only {index} --unions {unions}",
+                              flush=True)
                         break
             if options.emulator:
                 library.close()
