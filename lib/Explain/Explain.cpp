@@ -316,8 +316,8 @@ Expected<Explanation> sparse_attn::explainLibrary(ModuleOp module,
     facts.mask = std::move(mask.tree);
     facts.expression = std::move(mask.expression);
     facts.halfOf = std::move(mask.halfOf);
-    if (Error error = readPlan(plan->get(), index, *attentions[grid.number],
-                               options.plane, facts))
+    if (Error error =
+            readPlan(plan->get(), index, *attentions[grid.number], options.plane, facts))
       return error;
   }
   return explanation;

@@ -76,12 +76,11 @@ static Value buildUnion(ArrayRef<Value> parts, Location loc, OpBuilder &builder)
 static State buildPart(AttentionOp op, StringRef name, Value mask, Value sinks,
                        OpBuilder &builder) {
   Location loc = NameLoc::get(builder.getStringAttr(name), op.getLoc());
-  Type out =
-      cast<RankedTensorType>(op.getOut().getType()).clone(builder.getF32Type());
-  auto part = AttentionOp::create(builder, loc, out, op.getLse().getType(),
-                                  op.getQ(), op.getK(), op.getV(), mask, op.getKvLen(),
-                                  op.getQLen(), op.getQOffset(), sinks,
-                                  op.getModifiers(), op.getScaleAttr());
+  Type out = cast<RankedTensorType>(op.getOut().getType()).clone(builder.getF32Type());
+  auto part =
+      AttentionOp::create(builder, loc, out, op.getLse().getType(), op.getQ(), op.getK(),
+                          op.getV(), mask, op.getKvLen(), op.getQLen(), op.getQOffset(),
+                          sinks, op.getModifiers(), op.getScaleAttr());
   return {part.getOut(), part.getLse()};
 }
 
@@ -90,12 +89,11 @@ static State buildPart(AttentionOp op, StringRef name, Value mask, Value sinks,
 static State buildSplit(AttentionOp op, const Halves &halves, OpBuilder &builder) {
   Location loc = op.getLoc();
   Value near = buildUnion(halves.near, loc, builder);
-  Value far = DifferenceOp::create(builder, loc, buildUnion(halves.far, loc, builder),
-                                   near);
+  Value far =
+      DifferenceOp::create(builder, loc, buildUnion(halves.far, loc, builder), near);
   State nearState = buildPart(op, kNearHalf, near, op.getSinks(), builder);
   State farState = buildPart(op, kFarHalf, far, /*sinks=*/nullptr, builder);
-  auto merge = MergeOp::create(builder, loc, op.getOut().getType(),
-                               op.getLse().getType(),
+  auto merge = MergeOp::create(builder, loc, op.getOut().getType(), op.getLse().getType(),
                                ValueRange{nearState.out, farState.out},
                                ValueRange{nearState.lse, farState.lse});
   return {merge.getOut(), merge.getLse()};

@@ -157,7 +157,8 @@ static sparse_attn_status check_states(sparse_attn_plan *plan, const sa_step *st
         (i % 2 && plan->values[id].type != SA_F32) ||
         memcmp(plan->values[id].size, plan->values[step->inputs[i % 2]].size,
                sizeof(plan->values[id].size)))
-      return malformed(kernel, "the inputs of a merge or choice are not states of one shape");
+      return malformed(kernel,
+                       "the inputs of a merge or choice are not states of one shape");
   }
   const int64_t *out = plan->values[step->inputs[0]].size;
   const int64_t *lse = plan->values[step->inputs[1]].size;

@@ -11,11 +11,10 @@
 // CHECK-LABEL: func.func @transformer(
 // CHECK-SAME: %[[S:[a-z0-9]+]]: tensor<?xf32>)
 // CHECK-DAG: %[[N:.*]] = sparse_attn.window left = 127 right = 0
-// CHECK-DAG: %[[C:.*]] = sparse_attn.causal
-// CHECK-DAG: %[[F:.*]] = sparse_attn.strided stride = 128
-// CHECK-DAG: %[[NOT:.*]] = sparse_attn.complement %[[N]]
-// CHECK-DAG: %[[FAR:.*]] = sparse_attn.intersect %[[C]], %[[F]], %[[NOT]]
+// CHECK-DAG: %[[F:.*]] = sparse_attn.dilated right = 0 rate = 128
 // CHECK: %[[O:.*]], %[[L:.*]] = sparse_attn.attention {{.*}} sinks(%[[S]] {{.*}} -> tensor<?x?x?x64xf16>
+// CHECK-DAG: %[[NOT:.*]] = sparse_attn.complement %[[N]]
+// CHECK-DAG: %[[FAR:.*]] = sparse_attn.intersect %[[F]], %[[NOT]]
 // CHECK: %[[O0:.*]], %[[L0:.*]] = sparse_attn.attention {{.*}} mask(%[[N]]) sinks(%[[S]] {{.*}} scale = 5.000000e-01 {{.*}} -> tensor<?x?x?x64xf32>
 // CHECK: %[[O1:.*]], %[[L1:.*]] = sparse_attn.attention {{.*}} mask(%[[FAR]]) scale = 5.000000e-01 {{.*}} -> tensor<?x?x?x64xf32>
 // CHECK: %[[OM:.*]], %[[LM:.*]] = sparse_attn.merge %[[O0]], %[[O1]] lse %[[L0]], %[[L1]] {{.*}} -> tensor<?x?x?x64xf16>
@@ -48,7 +47,7 @@ func.func @transformer(%q: !qkv, %k: !qkv, %v: !qkv, %s: tensor<?xf32>) -> (!qkv
 // Periods 1, 4 and 128: the widest gap divides them. Lengths and modifiers go along.
 // CHECK-LABEL: func.func @widest_gap(
 // CHECK-DAG: %[[W:.*]] = sparse_attn.window left = 7 right = 7
-// CHECK-DAG: %[[D:.*]] = sparse_attn.dilated left = 255 right = 0 rate = 4
+// CHECK-DAG: %[[D:.*]] = sparse_attn.dilated left = 252 right = 0 rate = 4
 // CHECK-DAG: %[[F:.*]] = sparse_attn.fixed stride = 128 columns = 8
 // CHECK-DAG: %[[CAP:.*]] = sparse_attn.softcap
 // CHECK-DAG: %[[N:.*]] = sparse_attn.union %[[W]], %[[D]]
@@ -56,7 +55,7 @@ func.func @transformer(%q: !qkv, %k: !qkv, %v: !qkv, %s: tensor<?xf32>) -> (!qkv
 // CHECK: sparse_attn.attention {{.*}} kv_len({{.*}}) modifiers(%[[CAP]])
 func.func @widest_gap(%q: !qkv, %k: !qkv, %v: !qkv, %n: tensor<?xi32>) -> (!qkv, !lse) {
   %w = sparse_attn.window left = 7 right = 7
-  %d = sparse_attn.dilated left = 255 right = 0 rate = 4
+  %d = sparse_attn.dilated left = 252 right = 0 rate = 4
   %f = sparse_attn.fixed stride = 128 columns = 8
   %m = sparse_attn.union %w, %d, %f
   %cap = sparse_attn.softcap cap = 30.0
@@ -79,7 +78,7 @@ func.func @widest_gap(%q: !qkv, %k: !qkv, %v: !qkv, %n: tensor<?xi32>) -> (!qkv,
 func.func @asks_for_split(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !lse)
     attributes {block_plan.unions = #block_plan.unions<split>} {
   %w = sparse_attn.window left = 7 right = 7
-  %d = sparse_attn.dilated left = 255 right = 0 rate = 4
+  %d = sparse_attn.dilated left = 252 right = 0 rate = 4
   %m = sparse_attn.union %w, %d
   %o, %l = sparse_attn.attention %q, %k, %v mask(%m) : !qkv, !qkv, !qkv -> !qkv, !lse
   return %o, %l : !qkv, !lse
@@ -107,7 +106,7 @@ func.func @one_period(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !lse) {
 // CHECK-NEXT: return
 func.func @biased(%q: !qkv, %k: !qkv, %v: !qkv, %bias: tensor<?x?x?x?xf32>) -> (!qkv, !lse) {
   %w = sparse_attn.window left = 7 right = 7
-  %d = sparse_attn.dilated left = 255 right = 0 rate = 4
+  %d = sparse_attn.dilated left = 252 right = 0 rate = 4
   %m = sparse_attn.union %w, %d
   %b = sparse_attn.bias %bias : tensor<?x?x?x?xf32>
   %o, %l = sparse_attn.attention %q, %k, %v mask(%m) modifiers(%b)
@@ -120,7 +119,7 @@ func.func @biased(%q: !qkv, %k: !qkv, %v: !qkv, %bias: tensor<?x?x?x?xf32>) -> (
 // CHECK-NEXT: return
 func.func @pooled(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !lse) {
   %w = sparse_attn.window left = 7 right = 7
-  %d = sparse_attn.dilated left = 255 right = 0 rate = 4
+  %d = sparse_attn.dilated left = 252 right = 0 rate = 4
   %m = sparse_attn.union %w, %d
   %pk = sparse_attn.pool %k : !qkv -> !sparse_attn.pooled<!qkv, 32>
   %pv = sparse_attn.pool %v : !qkv -> !sparse_attn.pooled<!qkv, 32>

@@ -115,9 +115,9 @@ static void setAttribute(ModuleOp module, llvm::StringRef name, Attribute value)
 static void setPlanAttributes(ModuleOp module, const Options &options) {
   MLIRContext *context = module.getContext();
   if (options.tile)
-    setAttribute(module, block_plan::kTileAttr,
-                 DenseI64ArrayAttr::get(context,
-                                        {options.tile->rows, options.tile->keys}));
+    setAttribute(
+        module, block_plan::kTileAttr,
+        DenseI64ArrayAttr::get(context, {options.tile->rows, options.tile->keys}));
   context->loadDialect<block_plan::BlockPlanDialect>();
   if (options.unions)
     setAttribute(module, block_plan::kUnionsAttr,

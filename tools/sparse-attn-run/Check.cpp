@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Check.h"
+#include "dialect/BlockPlan/BlockPlan.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -89,8 +90,8 @@ Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
                                         llvm::StringMap<Array> inputs,
                                         llvm::ArrayRef<Array> outputs) {
   DialectRegistry registry;
-  registry.insert<SparseAttnDialect, func::FuncDialect, arith::ArithDialect,
-                  math::MathDialect, tensor::TensorDialect>();
+  registry.insert<SparseAttnDialect, block_plan::BlockPlanDialect, func::FuncDialect,
+                  arith::ArithDialect, math::MathDialect, tensor::TensorDialect>();
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   Expected<OwningOpRef<ModuleOp>> module = parseSource(request.source, context);
   if (!module)

@@ -119,3 +119,24 @@ func.func private @tile_text() attributes {block_plan.tile = "64x128"}
 
 // expected-error @below {{'func.func' op has the attribute 'block_plan.tiles', which means nothing; kernels take block_plan.tile and block_plan.unions}}
 func.func private @misspelled() attributes {block_plan.tiles = array<i64: 64, 128>}
+
+// -----
+
+// expected-error @below {{'func.func' op block_plan.unions must be #block_plan.unions<choose>, <whole> or <split>, got "split"}}
+func.func private @unions_text() attributes {block_plan.unions = "split"}
+
+// -----
+
+func.func @choose_c1() {
+  // expected-error @below {{needs at least one way to the state}}
+  %o, %l = block_plan.choose lse : (), () -> tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
+  return
+}
+
+// -----
+
+func.func @choose_c2(%o: tensor<?x?x?x64xf32>, %l: tensor<?x?x?xf32>) {
+  // expected-error @below {{every way must have the types of the results, 'tensor<?x?x?x64xf16>', 'tensor<?x?x?xf32>', got 'tensor<?x?x?x64xf32>' and 'tensor<?x?x?xf32>'}}
+  %r, %s = block_plan.choose %o lse %l : (tensor<?x?x?x64xf32>), (tensor<?x?x?xf32>) -> tensor<?x?x?x64xf16>, tensor<?x?x?xf32>
+  return
+}

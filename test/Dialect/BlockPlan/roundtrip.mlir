@@ -18,3 +18,16 @@ func.func @everything(%q: !qkv, %k: !qkv, %v: !qkv, %offsets: tensor<?x?xi32>, %
       modifiers(%c) : !qkv, !qkv, !qkv -> !qkv, !state
   return %o, %l : !qkv, !state
 }
+
+// CHECK-LABEL: func.func private @unions() attributes {block_plan.unions = #block_plan.unions<whole>}
+func.func private @unions() attributes {block_plan.unions = #block_plan.unions<whole>}
+
+// CHECK-LABEL: func.func @choose(
+// CHECK: block_plan.choose %{{.*}}, %{{.*}} lse %{{.*}}, %{{.*}} : (
+func.func @choose(%o0: tensor<?x?x?x64xf32>, %l0: tensor<?x?x?xf32>, %o1: tensor<?x?x?x64xf32>,
+                  %l1: tensor<?x?x?xf32>) -> tensor<?x?x?x64xf32> {
+  %o, %l = block_plan.choose %o0, %o1 lse %l0, %l1
+      : (tensor<?x?x?x64xf32>, tensor<?x?x?x64xf32>), (tensor<?x?x?xf32>, tensor<?x?x?xf32>)
+      -> tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
+  return %o : tensor<?x?x?x64xf32>
+}

@@ -402,9 +402,9 @@ int Kernel::pool(int value, int block) {
   return nextValue++;
 }
 
-void Kernel::merge(std::vector<int32_t> states, int code, int bits) {
+void Kernel::merge(std::vector<int32_t> states, int code, int bits, int kind) {
   sa_step step{};
-  step.kind = SA_STEP_MERGE;
+  step.kind = kind;
   step.input_count = static_cast<int32_t>(states.size());
   step.inputs = keep(std::move(states));
   step.first_result = nextValue;

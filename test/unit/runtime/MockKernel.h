@@ -87,7 +87,11 @@ public:
   Attention &attention(int d, int dv, Classifier classify, Predicate predicate, int k = 1,
                        int v = 2);
   int pool(int value, int block);
-  void merge(std::vector<int32_t> states, int code = kDLFloat, int bits = 32);
+  void merge(std::vector<int32_t> states, int code = kDLFloat, int bits = 32,
+             int kind = SA_STEP_MERGE);
+  void choose(std::vector<int32_t> ways) {
+    merge(std::move(ways), kDLFloat, 32, SA_STEP_CHOOSE);
+  }
   void output(const char *name, int value, std::vector<int32_t> axis, int lastDim = -1,
               int code = kDLFloat, int bits = 32);
 
