@@ -206,15 +206,21 @@ private:
     readBytes = keys * (k[0]->rowBytes() + v[0]->rowBytes());
   }
 
+  /// Those of every attention that runs; a share is one of the first's.
   void countTiles() {
+    for (size_t index = sparse_attn_plan_attention_count(plan); index-- > 0;)
+      countTiles(index);
+  }
+
+  void countTiles(size_t index) {
     sparse_attn_grid grid;
-    check(sparse_attn_plan_grid(plan, 0, &grid));
+    check(sparse_attn_plan_grid(plan, index, &grid));
     for (int64_t b = 0; b < grid.batch; ++b)
       for (int64_t h = 0; h < grid.heads; ++h)
         for (int64_t t = 0; t < grid.row_tiles; ++t) {
           int64_t visited = 0;
           check(sparse_attn_plan_visit(
-              plan, 0, b, h, t,
+              plan, index, b, h, t,
               [](void *context, int64_t, int64_t count, sparse_attn_tile_class) {
                 *static_cast<int64_t *>(context) += count;
               },
