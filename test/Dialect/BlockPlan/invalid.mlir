@@ -129,7 +129,7 @@ func.func private @unions_text() attributes {block_plan.unions = "split"}
 
 func.func @choose_c1() {
   // expected-error @below {{needs at least one way to the state}}
-  %o, %l = block_plan.choose lse : (), () -> tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
+  %o, %l = "block_plan.choose"() : () -> (tensor<?x?x?x64xf32>, tensor<?x?x?xf32>)
   return
 }
 

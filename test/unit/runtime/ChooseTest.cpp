@@ -109,26 +109,41 @@ TEST(Choose, everyWayWritesTheResult) {
 
 // The plan and the workspace hold what runs.
 TEST(Choose, theOtherWayTakesNoRoom) {
-  Choice choice(SA_BINDING_PLAN);
-  Plan plan = makePlan(choice.kernel.get(), {1, 1, 1, 600, 600});
-  Kernel whole;
-  whole.addQKV(kD, kDv);
-  Attention &attention =
-      whole.attention(kD, kDv, choice.whole->classify, choice.whole->predicate);
-  attention.code.binding = SA_BINDING_PLAN;
-  whole.outputState(kDv);
-  Plan alone = makePlan(whole.get(), {1, 1, 1, 600, 600});
-  EXPECT_LT(sparse_attn_plan_bytes(plan.get()), sparse_attn_plan_bytes(alone.get()) / 2);
-
+  const sparse_attn_shape small = {1, 1, 1, 8, 8}, large = {1, 1, 1, 600, 600};
   auto workspace = [](const sparse_attn_plan *plan) {
     size_t bytes;
     EXPECT_EQ(sparse_attn_workspace_size(plan, nullptr, &bytes), SPARSE_ATTN_OK);
     return bytes;
   };
-  Plan small = makePlan(choice.kernel.get(), {1, 1, 1, 8, 8});
-  Plan smallAlone = makePlan(whole.get(), {1, 1, 1, 8, 8});
+  size_t chosenPlan, chosenWorkspace;
+  {
+    Choice choice(SA_BINDING_PLAN);
+    chosenPlan = sparse_attn_plan_bytes(makePlan(choice.kernel.get(), large).get());
+    chosenWorkspace = workspace(makePlan(choice.kernel.get(), small).get());
+  }
+  size_t wholePlan, wholeWorkspace;
+  {
+    Kernel whole;
+    whole.addQKV(kD, kDv);
+    whole.attention(kD, kDv, exhaustive(both()), both()).code.binding = SA_BINDING_PLAN;
+    whole.outputState(kDv);
+    wholePlan = sparse_attn_plan_bytes(makePlan(whole.get(), large).get());
+    wholeWorkspace = workspace(makePlan(whole.get(), small).get());
+  }
+  Kernel halves;
+  halves.addQKV(kD, kDv);
+  std::vector<int32_t> states;
+  for (const Predicate &predicate : {near(), far()}) {
+    Attention &half = halves.attention(kD, kDv, exhaustive(predicate), predicate);
+    half.code.binding = SA_BINDING_PLAN;
+    states.insert(states.end(), {half.code.out, half.code.lse});
+  }
+  halves.merge(states);
+  halves.outputState(kDv);
+  size_t halvesPlan = sparse_attn_plan_bytes(makePlan(halves.get(), large).get());
+  EXPECT_LT(chosenPlan, halvesPlan + wholePlan / 4);
   size_t views = 8 * sizeof(sa_view); // of values that are not made
-  EXPECT_LE(workspace(small.get()), workspace(smallAlone.get()) + views + 64);
+  EXPECT_LE(chosenWorkspace, wholeWorkspace + views + 64);
 }
 
 TEST(Choose, refusesWhatIsNoChoice) {
