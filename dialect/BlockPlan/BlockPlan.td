@@ -111,11 +111,16 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     used.
 
     Keys of a pooled attention (`key_block` > 0) are counted in pooled keys.
+
+    With a `list`, the keys of query tile t are those that the list names for it, in
+    [B, H, tiles, any]; `classify` then chooses among these, and `probability` holds
+    the inclusion probability of each.
   }];
   let arguments = (ins AnyType:$q, AnyType:$k, AnyType:$v,
                        Optional<AnyType>:$kv_len, Optional<AnyType>:$q_len,
                        Optional<AnyType>:$q_offset, Optional<AnyType>:$sinks,
-                       Variadic<AnyType>:$layout,
+                       Variadic<AnyType>:$layout, Optional<AnyType>:$list,
+                       Optional<AnyType>:$probability,
                        BlockPlan_BindingAttr:$binding, F64Attr:$scale,
                        DenseI64ArrayAttr:$tile, DefaultValuedAttr<I64Attr, "1">:$period,
                        I64Attr:$key_block,
@@ -131,7 +136,9 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     (`q_len` `(` $q_len^ `:` type($q_len) `)`)?
     (`q_offset` `(` $q_offset^ `:` type($q_offset) `)`)?
     (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
-    (`layout` `(` $layout^ `:` type($layout) `)`)? attr-dict
+    (`layout` `(` $layout^ `:` type($layout) `)`)?
+    (`list` `(` $list^ `:` type($list) `)`)?
+    (`probability` `(` $probability^ `:` type($probability) `)`)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `->` type($out) `,` type($lse)
     `classify` $classify (`extent` $extent^)? `predicate` $predicate `modify` $modify
   }];

@@ -120,6 +120,13 @@ struct PlanCheck {
   llvm::SmallVector<int64_t> parameters;
 };
 
+/// Keys that a run lists for every block of `rows` rows: [B or 1, H or Hkv or 1,
+/// blocks, any], and the probability of each, if any.
+struct KeyList {
+  mlir::Value indices, probability;
+  int64_t rows;
+};
+
 /// A table that the runtime derives from operands when a plan is created; the
 /// values of `kind` are those of sa_table::kind.
 struct PlanTable {

@@ -11,6 +11,7 @@
 include "dialect/SparseAttn/MaskOps.td"
 include "dialect/SparseAttn/PositionalPatternOps.td"
 include "dialect/SparseAttn/LayoutPatternOps.td"
+include "dialect/SparseAttn/ListedOps.td"
 include "dialect/SparseAttn/ModifierOps.td"
 include "dialect/SparseAttn/AttentionOps.td"
 

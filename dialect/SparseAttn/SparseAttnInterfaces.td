@@ -71,6 +71,10 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
     InterfaceMethod<"The table that the runtime derives from the operands, if any.",
       "::std::optional<::sparse_attn::PlanTable>", "getPlanTable", (ins), "",
       [{ return std::nullopt; }]>,
+    InterfaceMethod<[{Where the op keeps, for each block of rows, the keys that a run
+      lists: the lists.}],
+      "::std::optional<::sparse_attn::KeyList>", "getKeyList", (ins), "",
+      [{ return ::std::nullopt; }]>,
     StaticInterfaceMethod<"The tensor operands in order: names, ranks, axes.",
       "::llvm::ArrayRef<::sparse_attn::TensorSpec>", "getTensorSpecs", (ins), "",
       [{ return {}; }]>,

@@ -166,6 +166,8 @@ Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
                          a.out,
                          a.lse,
                          a.hopTable,
+                         a.list,
+                         a.probability,
                          int32_t(a.tables.size()),
                          int32_t(a.checks.size())})
     fields.push_back(i32(number));

@@ -57,7 +57,7 @@ static FailureOr<Role> getRole(OpOperand &use) {
   Value value = use.get();
   if (auto mask = dyn_cast<MaskOpInterface>(op)) {
     Role role = getOperandRole(mask, use);
-    role.layout = true;
+    role.layout = mask.getOwnBinding() != Binding::Run;
     return role;
   }
   if (auto modifier = dyn_cast<ModifierOpInterface>(op)) {
@@ -336,6 +336,7 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   desc.qOffset = ids.id(plan.getQOffset()), desc.sinks = ids.id(plan.getSinks());
   desc.out = ids.id(plan.getOut()), desc.lse = ids.id(plan.getLse());
   desc.hopTable = plan.getHopTable().value_or(-1);
+  desc.list = ids.id(plan.getList()), desc.probability = ids.id(plan.getProbability());
   for (auto need : plan.getChecks().getAsRange<block_plan::NeedAttr>())
     desc.checks.push_back({need.getKind(), getInputs(need, plan, ids),
                            std::vector<int64_t>(need.getParameters()),

@@ -45,6 +45,8 @@ struct Needs {
   std::optional<int64_t> hopTable;
   Binding binding = Binding::Compile;
   int64_t period = 1;
+  Value listMask; ///< the mask that is a list of keys, which a run gives
+  std::optional<KeyList> list;
 
   Attribute describe(int32_t kind, ArrayRef<Value> inputs, ArrayRef<int64_t> parameters,
                      Operation *op) {
@@ -88,10 +90,15 @@ static Needs computeNeeds(AttentionOp attention) {
   collectMasks(attention.getMask(), masks);
   for (Operation *op : masks) {
     auto mask = cast<MaskOpInterface>(op);
-    needs.add(mask);
-    needs.binding = std::max(needs.binding, mask.getOwnBinding());
     needs.perBatch |= mask.isPerBatch();
     needs.perHead |= mask.isPerHead();
+    if (std::optional<KeyList> list = mask.getKeyList()) {
+      needs.listMask = op->getResult(0);
+      needs.list = list;
+      continue;
+    }
+    needs.add(mask);
+    needs.binding = std::max(needs.binding, mask.getOwnBinding());
     needs.period = combinePeriods(needs.period, mask.getPeriod());
     for (Value operand : op->getOperands())
       if (!isa<MaskType>(operand.getType()))
@@ -223,8 +230,8 @@ static KeyExtent buildExtent(TileBuilder &b, AttentionOp attention) {
 
 /// Adds the block (b, h, p0, p1, j0, j1, step) of a region about rectangles, and sets
 /// what `b` builds from.
-static Block *addRectangleBlock(Region &region, AttentionOp attention, int64_t period,
-                                OpBuilder &builder, TileBuilder &b) {
+static Block *addRectangleBlock(Region &region, AttentionOp attention, const Needs &needs,
+                                int64_t period, OpBuilder &builder, TileBuilder &b) {
   Location loc = attention.getLoc();
   SmallVector<Type> types(7, builder.getI32Type());
   Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(7, loc));
@@ -235,13 +242,16 @@ static Block *addRectangleBlock(Region &region, AttentionOp attention, int64_t p
   b.j0 = buildKeyPosition(b, block->getArgument(4), pooled);
   b.j1 = buildKeyPosition(b, block->getArgument(5), pooled);
   b.step = block->getArgument(6);
+  // A list says which keys there are; the rest of the mask chooses among them.
+  if (needs.listMask)
+    b.assume(needs.listMask, b.constantClass(true));
   return block;
 }
 
 static void buildClassify(Region &region, AttentionOp attention, const Needs &needs,
                           int64_t period, OpBuilder builder) {
   PlanTileBuilder b(builder, attention.getLoc(), needs);
-  addRectangleBlock(region, attention, period, builder, b);
+  addRectangleBlock(region, attention, needs, period, builder, b);
   TileClass result = buildClass(b, attention);
   block_plan::YieldOp::create(builder, b.loc, ValueRange{result.may, result.must});
 }
@@ -257,7 +267,7 @@ static Value buildPooledStop(TileBuilder &b, Value stop, Value j, Value end,
 static void buildKeyExtent(Region &region, AttentionOp attention, const Needs &needs,
                            int64_t period, OpBuilder builder) {
   PlanTileBuilder b(builder, attention.getLoc(), needs);
-  Block *block = addRectangleBlock(region, attention, period, builder, b);
+  Block *block = addRectangleBlock(region, attention, needs, period, builder, b);
   KeyExtent result = buildExtent(b, attention);
   if (int64_t pooled = attention.getKeyBlock())
     result.stop = buildPooledStop(b, result.stop, block->getArgument(4),
@@ -301,6 +311,11 @@ static void buildModify(Region &region, AttentionOp attention, OpBuilder builder
 
 /// Says why this attention cannot be planned yet, if so.
 static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
+  if (needs.list && op.getKeyBlock())
+    return op.emitOpError("lists pooled keys; lists are of tokens");
+  if (needs.list && needs.hopTable)
+    return op.emitOpError("has a modifier that needs hop distances, which a plan finds "
+                          "tile by tile, and listed keys, which no plan knows");
   if (needs.binding == Binding::Run)
     return op.emitOpError("has a mask that depends on the values of Q and K, which block "
                           "plans do not take yet");
@@ -327,8 +342,11 @@ static SmallVector<int64_t> computeTile(AttentionOp op,
 }
 
 /// The tile that the kernel asks for, else the one of the options, else the cheapest.
-static SmallVector<int64_t> getTile(AttentionOp op,
+static SmallVector<int64_t> getTile(AttentionOp op, const Needs &needs,
                                     const PlanBlocksPassOptions &options) {
+  constexpr int64_t kListedKeys = 128; // few enough for one row's scores in L1
+  if (needs.list)
+    return {needs.list->rows, kListedKeys};
   Operation *kernel = op->getParentOp();
   if (auto tile = kernel->getAttrOfType<DenseI64ArrayAttr>(block_plan::kTileAttr))
     return SmallVector<int64_t>(tile.asArrayRef());
@@ -342,14 +360,17 @@ static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &
   if (failed(checkPlannable(op, needs)))
     return failure();
   OpBuilder builder(op);
-  bool compile = needs.binding == Binding::Compile;
+  // The bits of listed keys come from the classifier, key by key.
+  bool compile = needs.binding == Binding::Compile && !needs.list;
   auto plan = block_plan::AttentionOp::create(
       builder, op.getLoc(), op.getOut().getType(), op.getLse().getType(), op.getQ(),
       op.getK(), op.getV(), op.getKvLen(), op.getQLen(), op.getQOffset(), op.getSinks(),
-      needs.layout.getArrayRef(),
+      needs.layout.getArrayRef(), needs.list ? needs.list->indices : Value(),
+      needs.list ? needs.list->probability : Value(),
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
-      llvm::APFloat(op.getScaleOrDefault()), getTile(op, options),
-      op.needsNeighbours() ? 1 : needs.period, op.getKeyBlock(), needs.perBatch, needs.perHead,
+      llvm::APFloat(op.getScaleOrDefault()), getTile(op, needs, options),
+      op.needsNeighbours() || needs.list ? 1 : needs.period, op.getKeyBlock(),
+      needs.perBatch, needs.perHead,
       builder.getArrayAttr(needs.checks), builder.getArrayAttr(needs.tables),
       needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
   if (!op.getModifiers().empty())

@@ -20,6 +20,7 @@ typedef struct attending {
   const sa_run_state *state;
   const sa_plan_attention *attention;
   _Atomic int64_t next;
+  _Atomic int64_t bad_call; /* one whose list is wrong, or -1 */
 } attending;
 
 static int64_t take_task(attending *attend) {
@@ -112,6 +113,13 @@ static sa_attend_args describe_call(const attending *attend, const sa_call *call
   return args;
 }
 
+static void set_runs(sa_attend_args *args, const sa_run_list *list) {
+  args->runs = list->runs;
+  args->run_count = list->count;
+  args->bits = list->bits;
+  args->hops = list->hops;
+}
+
 /* The last phase of a call writes the rows that no kernel does. */
 static void write_call_padding(const attending *attend, const sa_call *call,
                                const sa_attend_args *args) {
@@ -120,7 +128,22 @@ static void write_call_padding(const attending *attend, const sa_call *call,
   write_padding(attend, call, all, args->rows);
 }
 
-static void attend_part(const attending *attend, const sa_call *call, int64_t part,
+/* What the kernel reads of listed keys; returns how many there are, or -1. */
+static int64_t describe_list(attending *attend, const sa_call *call, int64_t part,
+                             char *room, sa_attend_args *args) {
+  sa_key_list list;
+  if (!sa_list_keys(attend->state, attend->attention, call, part, room, &list)) {
+    atomic_store_explicit(&attend->bad_call, call->index, memory_order_relaxed);
+    return -1;
+  }
+  args->list = list.keys;
+  args->list_weights = list.weights;
+  args->keys = list.count;
+  set_runs(args, &list.runs);
+  return list.count;
+}
+
+static void attend_part(attending *attend, const sa_call *call, int64_t part,
                         char *room) {
   const sa_plan_attention *attention = attend->attention;
   sa_attend_args args = describe_call(attend, call, room);
@@ -131,18 +154,20 @@ static void attend_part(const attending *attend, const sa_call *call, int64_t pa
                   part * args.rows * args.stack * attention->level->state_bytes;
   if (args.rows == 0)
     return;
-  sa_run *runs = (sa_run *)(room + attend->state->workspace.scratch_bytes);
-  sa_run_list list = list_runs(attend, call, part, runs);
+  char *lists = room + attend->state->workspace.scratch_bytes;
+  if (attention->code->list >= 0) {
+    if (describe_list(attend, call, part, lists, &args) < 0)
+      return;
+  } else {
+    sa_run_list list = list_runs(attend, call, part, (sa_run *)lists);
+    set_runs(&args, &list);
+  }
   /* A row that keeps no key is as a row of padding. */
-  if (list.count == 0 && !args.states && attention->code->sinks < 0) {
+  if (args.run_count == 0 && !args.states && attention->code->sinks < 0) {
     sa_tile_span rows = {args.first_row, args.rows};
     write_padding(attend, call, rows, 0);
     return;
   }
-  args.runs = list.runs;
-  args.run_count = list.count;
-  args.bits = list.bits;
-  args.hops = list.hops;
   attention->level->attend(&args);
 }
 
@@ -180,17 +205,41 @@ static void combine_calls(void *argument, int worker) {
   }
 }
 
-void sa_run_attention(const sa_run_state *state, const sa_plan_attention *attention) {
+/* Says where the list of a call is wrong. */
+static sparse_attn_status refuse_list(const attending *attend, int64_t index) {
+  const sa_attention *code = attend->attention->code;
+  const sparse_attn_kernel *kernel = attend->state->plan->kernel;
+  sa_call call = sa_schedule_call(attend->state->plan, attend->attention, index);
+  return sa_fail(
+      SPARSE_ATTN_INVALID_ARGUMENT,
+      "kernel '%s': '%s' lists for batch entry %lld, head %lld, query tile %lld "
+      "what is neither a key (0 to %lld) nor -1%s",
+      kernel->name, kernel->inputs[code->list].name, (long long)call.b, (long long)call.h,
+      (long long)call.row_tile, (long long)attend->attention->key_capacity - 1,
+      code->probability < 0 ? "" : ", or a key whose probability is not in [0, 1]");
+}
+
+sparse_attn_status sa_run_attention(const sa_run_state *state,
+                                    const sa_plan_attention *attention) {
   const sa_schedule *schedule = &attention->schedule;
   if (schedule->calls == 0)
-    return;
+    return SPARSE_ATTN_OK;
+  if (attention->code->list >= 0) {
+    sparse_attn_status status = sa_check_list(state, attention);
+    if (status)
+      return status;
+  }
   if (schedule->packed)
     sa_pack(state, attention);
-  attending attend = {.state = state, .attention = attention};
+  attending attend = {.state = state, .attention = attention, .bad_call = -1};
   sa_parallel(state->options, state->workers, schedule->calls * schedule->parts,
               attend_calls, &attend);
+  int64_t bad_call = atomic_load_explicit(&attend.bad_call, memory_order_relaxed);
+  if (bad_call >= 0)
+    return refuse_list(&attend, bad_call);
   if (schedule->parts == 1)
-    return;
+    return SPARSE_ATTN_OK;
   atomic_store_explicit(&attend.next, 0, memory_order_relaxed);
   sa_parallel(state->options, state->workers, schedule->calls, combine_calls, &attend);
+  return SPARSE_ATTN_OK;
 }

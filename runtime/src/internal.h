@@ -14,8 +14,8 @@
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
  *   choose, plan, columns, inspect              the plan
- *   schedule, workspace, pack, attend, pool,    a run
- *   merge, run
+ *   schedule, workspace, pack, listed, attend,  a run
+ *   pool, merge, run
  *
  *===----------------------------------------------------------------------===*/
 #ifndef SPARSE_ATTN_RUNTIME_INTERNAL_H
@@ -465,7 +465,7 @@ sa_call sa_schedule_call(const sparse_attn_plan *plan, const sa_plan_attention *
 int64_t sa_cut_runs(const sa_run *runs, int64_t count, int64_t part, int64_t parts,
                     sa_run *to);
 
-/*===--- workspace.c, pack.c, attend.c, pool.c, merge.c, run.c ------------===*/
+/*===--- workspace.c, pack.c, listed.c, attend.c, pool.c, merge.c, run.c --===*/
 
 /* Where things lie in an aligned workspace. */
 typedef struct sa_workspace {
@@ -505,7 +505,28 @@ void sa_pack(const sa_run_state *state, const sa_plan_attention *attention);
 char *sa_packed_plane(const sa_run_state *state, const sa_plan_attention *attention,
                       int64_t b, int64_t kv_head);
 
-void sa_run_attention(const sa_run_state *state, const sa_plan_attention *attention);
+/* The listed keys of a part of a call, ascending, as runs over tiles of them. */
+typedef struct sa_key_list {
+  const int32_t *keys;
+  const float *weights;
+  int64_t count;
+  sa_run_list runs;
+} sa_key_list;
+
+/* Room of a worker for the lists of `attention`; false where it is too large. */
+bool sa_list_room_bytes(const sa_plan_attention *attention, size_t *bytes);
+
+/* Checks the sizes of the lists of a run. */
+sparse_attn_status sa_check_list(const sa_run_state *state,
+                                 const sa_plan_attention *attention);
+
+/* Lists the keys of `part` of a call in the room at `base`. False where the operand
+ * holds what is neither a key nor -1, or no probability. */
+bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
+                  const sa_call *call, int64_t part, char *base, sa_key_list *list);
+
+sparse_attn_status sa_run_attention(const sa_run_state *state,
+                                    const sa_plan_attention *attention);
 void sa_run_pool(const sa_run_state *state, const sa_step *step);
 void sa_run_merge(const sa_run_state *state, const sa_step *step);
 

@@ -85,7 +85,9 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
       !is_value(plan, code->v) || !is_absent_or_input(plan, code->kv_len, 1) ||
       !is_absent_or_input(plan, code->q_len, 1) ||
       !is_absent_or_input(plan, code->q_offset, 1) ||
-      !is_absent_or_input(plan, code->sinks, 0))
+      !is_absent_or_input(plan, code->sinks, 0) ||
+      !is_absent_or_input(plan, code->list, 0) ||
+      !is_absent_or_input(plan, code->probability, 0))
     return malformed(kernel, "an attention names a tensor that is not there");
   if (!are_fresh(plan, step->first_result, 2) || code->out != step->first_result ||
       (code->lse != step->first_result + 1 && code->lse != -1))

@@ -119,12 +119,12 @@ sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
   place_chosen(&state);
 
   const sa_plan_attention *attention = plan->attentions;
-  for (int32_t i = 0; i < kernel->step_count; ++i) {
+  for (int32_t i = 0; !status && i < kernel->step_count; ++i) {
     const sa_step *step = &kernel->steps[i];
     bool needed = sa_is_needed(plan, step);
     if (step->kind == SA_STEP_ATTENTION) {
       if (needed)
-        sa_run_attention(&state, attention);
+        status = sa_run_attention(&state, attention);
       ++attention;
     } else if (!needed) {
       continue;
@@ -134,5 +134,5 @@ sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
       sa_run_merge(&state, step);
     }
   }
-  return SPARSE_ATTN_OK;
+  return status;
 }

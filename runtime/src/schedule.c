@@ -32,8 +32,8 @@ sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
   schedule.stacks = sa_ceil_div(schedule.group, sa_max(room, 1));
   schedule.stack = sa_ceil_div(schedule.group, sa_max(schedule.stacks, 1));
   int64_t tile_calls = attention->row_tiles * schedule.stacks;
-  /* Rows of different residue classes rarely read the same keys. */
-  schedule.packed = attention->class_row_tiles * schedule.stacks > 1;
+  /* Rows of different residue classes rarely read the same keys; nor do lists. */
+  schedule.packed = code->list < 0 && attention->class_row_tiles * schedule.stacks > 1;
   schedule.calls = shape->batch * shape->kv_heads * tile_calls;
   if (schedule.calls > 0 && schedule.calls < kCallsWanted)
     schedule.parts = sa_max(1, sa_min(sa_ceil_div(kCallsWanted, schedule.calls),
@@ -91,7 +91,7 @@ static sa_call plan_time_call(const sparse_attn_plan *plan,
 sa_call sa_schedule_call(const sparse_attn_plan *plan, const sa_plan_attention *attention,
                          int64_t index) {
   const sa_schedule *schedule = &attention->schedule;
-  sa_call call = attention->code->binding == SA_BINDING_PLAN
+  sa_call call = attention->code->binding == SA_BINDING_PLAN && attention->code->list < 0
                      ? plan_time_call(plan, attention, index)
                      : compile_time_call(plan, attention, index);
   call.index = index;

@@ -81,6 +81,7 @@ struct AttentionDesc {
   int32_t q = -1, k = -1, v = -1, kvLen = -1, qLen = -1, qOffset = -1, sinks = -1;
   int32_t out = -1, lse = -1;
   int32_t hopTable = -1;
+  int32_t list = -1, probability = -1;
   std::vector<TableDesc> tables;
   std::vector<CheckDesc> checks;
   std::string classifySymbol;    ///< an sa_classify_fn

@@ -55,6 +55,16 @@ def SplitUnionsPass : Pass<"split-unions", "::mlir::ModuleOp"> {
   let dependentDialects = ["::block_plan::BlockPlanDialect"];
 }
 
+def SplitListsPass : Pass<"split-lists", "::mlir::ModuleOp"> {
+  let summary = "part what a run lists from what a plan knows";
+  let description = [{
+    An attention whose mask m has a list l of keys (`sparse_attn.listed`) becomes the
+    merge of two: one over `m[l := none]`, what is kept whatever is listed, and one over
+    the listed keys that decide, `intersect(l, difference(m[l := all], m[l := none]))`.
+    No pair counts twice. Masks that are a list, or an intersection with one, stay.
+  }];
+}
+
 def PlanBlocksPass : Pass<"plan-blocks", "::mlir::ModuleOp"> {
   let summary = "turn masks into block plans";
   let description = [{

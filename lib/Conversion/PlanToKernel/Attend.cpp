@@ -176,7 +176,7 @@ void AttendBuilder::build() {
         buildRuns([&](Value number, const KeyTile &tile) {
           b.branch(unpacked, [&] {
             call(functions.packTile, {frame.values, room, frame.batch, frame.kvHead,
-                                      tile.firstKey, tile.keys, frame.step});
+                                      tile.firstKey, tile.keys, frame.step, frame.list});
           });
           Value own = b.advance(first, b.mul(number, stride));
           // A long row's tiles come from memory: the next one is asked for while

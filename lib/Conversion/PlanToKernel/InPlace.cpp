@@ -53,13 +53,10 @@ namespace {
 /// The keys that one call reads.
 struct Keys {
   KernelBuilder &b;
-  const Frame &frame;
-  Value firstKey, count;
+  TileKeys rows;
+  Value count;
 
-  /// Indices of K or V for a key of the tile.
-  SmallVector<Value> at(Value key, Value column) const {
-    return {frame.batch, frame.kvHead, b.add(firstKey, b.mul(key, frame.step)), column};
-  }
+  SmallVector<Value> at(Value key, Value column) const { return rows.at(b, key, column); }
   /// The same for a key that may lie past the last one: then that of the last one, whose
   /// score is thrown away.
   Value clamp(Value key) const { return b.min(key, b.sub(count, b.index(1))); }
@@ -89,6 +86,8 @@ static void buildPrefetchAhead(KernelBuilder &b, const Keys &keys, Value memref,
   constexpr int64_t kBytesAhead = 6 << 10; // more than a page, less than the cache
   int64_t bytes = llvm::divideCeil(dim * getBits(memref), 8);
   int64_t ahead = llvm::divideCeil(kBytesAhead, bytes);
+  if (keys.rows.list)
+    ahead = std::min<int64_t>(ahead, SA_LIST_MARGIN / 2);
   buildPrefetch(b, keys, memref, b.add(key, b.index(ahead)), b.index(0),
                 llvm::divideCeil(bytes * 8, kLineBits), dim);
 }
@@ -128,7 +127,7 @@ func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
       context.module, context.plan->getLoc(), context.prefix + "_scores_in_place",
       {pointer, i, i}, /*isPrivate=*/true, [&](KernelBuilder &b, ValueRange arguments) {
         Frame frame(b, shape, arguments[0]);
-        Keys keys = {b, frame, arguments[1], arguments[2]};
+        Keys keys = {b, frame.keysOf(context, arguments[1]), arguments[2]};
         Type f32 = b.builder.getF32Type();
         int64_t lanes = shape.lanes;
         auto view = [&](Value tensor) {
@@ -185,6 +184,7 @@ private:
                              llvm::bit_floor<uint64_t>(countSums()));
   }
   void addColumns(Value row, int64_t rows, Value first, int64_t vectors, int64_t last);
+  void prefetchListed(Value key, Value row);
   void prefetchNext(Value key, int64_t count, Value row, int64_t rows);
   SmallVector<Value> addWord(Value key, ValueRange sums, Value row, int64_t rows,
                              Value first, int64_t vectors, int64_t last);
@@ -250,12 +250,20 @@ SmallVector<Value> WeightedValues::addWord(Value key, ValueRange sums, Value row
 /// bring V from memory, the others find it in the caches and have time for this.
 void WeightedValues::prefetchNext(Value key, int64_t count, Value row, int64_t rows) {
   constexpr int64_t kLines = 2;
+  if (keys.rows.list)
+    return prefetchListed(key, row);
   b.branch(b.ne(row, b.index(0)), [&] {
     Value group = b.sub(b.div(row, b.index(rows)), b.index(1));
     Value done = b.add(b.mul(group, shape.keys), key);
     buildPrefetch(b, keys, next, b.index(shape.keys), b.mul(done, kLines), kLines * count,
                   shape.headDim);
   });
+}
+
+/// Listed keys lie anywhere, which no processor foresees.
+void WeightedValues::prefetchListed(Value key, Value row) {
+  b.branch(b.eq(row, b.index(0)),
+           [&] { buildPrefetchAhead(b, keys, values, key, shape.valueDim); });
 }
 
 /// Adds the values of all keys to `vectors` vectors of columns from `first` on, the last
@@ -314,7 +322,7 @@ func::FuncOp sparse_attn::buildAccumulateInPlace(const AttendContext &context,
       context.prefix + (full ? "_accumulate_in_place" : "_accumulate_masked_in_place"),
       {pointer, i, i}, /*isPrivate=*/true, [&](KernelBuilder &b, ValueRange arguments) {
         Frame frame(b, shape, arguments[0]);
-        Keys keys = {b, frame, arguments[1], arguments[2]};
+        Keys keys = {b, frame.keysOf(context, arguments[1]), arguments[2]};
         auto view = [&](Value tensor) {
           return b.viewOf(frame.values, context.ids.id(tensor), shape.element);
         };

@@ -206,13 +206,28 @@ struct AttendContext {
 /// Only where canFill(context.plan).
 void buildFill(const AttendContext &context, llvm::StringRef symbol);
 
+/// Which rows of K and V the keys of a tile are: first, first + step, ... or, where there
+/// is a list, what its elements first, first + 1, ... name.
+struct TileKeys {
+  mlir::Value batch, kvHead, first, step;
+  mlir::Value list; ///< pointer to i32; null: none
+
+  mlir::Value rowOf(KernelBuilder &b, mlir::Value key) const;
+  /// Indices of K or V for a key of the tile.
+  llvm::SmallVector<mlir::Value> at(KernelBuilder &b, mlir::Value key,
+                                    mlir::Value column) const {
+    return {batch, kvHead, rowOf(b, key), column};
+  }
+};
+
 /// The arguments of a call (an sa_attend_args) and the arrays of its scratch.
 struct Frame {
   Frame(KernelBuilder &b, const KernelShape &shape, mlir::Value args);
 
   mlir::Value args, values, scratch, batch, head, kvHead, stack, firstRow, rows, step;
-  mlir::Value total;  ///< rows * stack; row r is row r % rows of head r / rows
-  mlir::Value groups; ///< register tiles of all rows
+  mlir::Value list, listWeights; ///< read by kernels of listed keys alone
+  mlir::Value total;             ///< rows * stack; row r is row r % rows of head r / rows
+  mlir::Value groups;            ///< register tiles of all rows
   mlir::Value queries, weights, maxima, sums, outputs;
 
   /// Calls `body` for every row: its number in the scratch, in its query tile, and its
@@ -221,6 +236,11 @@ struct Frame {
       KernelBuilder &b,
       llvm::function_ref<void(mlir::Value number, mlir::Value index, mlir::Value head)>
           body) const;
+
+  /// The keys of the tile whose first one is number `first`.
+  TileKeys keysOf(const AttendContext &context, mlir::Value first) const {
+    return {batch, kvHead, first, step, context.plan.getList() ? list : mlir::Value()};
+  }
 
   /// The row of Q, O and LSE that is row `index` of the query tile.
   mlir::Value tensorRow(KernelBuilder &b, mlir::Value index) const {
@@ -243,7 +263,7 @@ mlir::func::FuncOp buildSoftmax(const AttendContext &context, bool full);
 mlir::func::FuncOp buildAccumulate(const AttendContext &context);
 mlir::func::FuncOp buildAccumulateNonFinite(const AttendContext &context);
 mlir::func::FuncOp buildAccumulateInPlace(const AttendContext &context, bool full);
-/// pack(values, packed tile, b, kv head, first key, keys, step)
+/// pack(values, packed tile, b, kv head, first key, keys, step, list)
 mlir::func::FuncOp buildPackTile(const AttendContext &context);
 void buildPack(const AttendContext &context, mlir::func::FuncOp packTile,
                llvm::StringRef symbol);

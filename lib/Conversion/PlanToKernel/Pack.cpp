@@ -42,22 +42,10 @@ static void transpose(KernelBuilder &b, SmallVector<Value> &rows) {
   }
 }
 
-namespace {
-/// Where the keys of a tile lie in K and V.
-struct Source {
-  KernelBuilder &b;
-  Value batch, kvHead, firstKey, step;
-
-  SmallVector<Value> at(Value key, Value column) const {
-    return {batch, kvHead, b.add(firstKey, b.mul(key, step)), column};
-  }
-};
-} // namespace
-
 /// The keys whose words share a vector with key `first`, as the columns of a square of
 /// lanes x lanes words that is transposed in registers.
 static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value from,
-                          const Source &source, Value keys, Value packed) {
+                          const TileKeys &source, Value keys, Value packed) {
   const Words &words = shape.words;
   int64_t lanes = shape.lanes, steps = words.count(shape.headDim);
   VectorType vector = b.vectorType(lanes, words.type);
@@ -73,7 +61,7 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value from
       Value key = b.add(first, b.index(i));
       Value exists =
           arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::ult, key, keys);
-      SmallVector<Value> at = source.at(whole ? key : b.min(key, last), d);
+      SmallVector<Value> at = source.at(b, whole ? key : b.min(key, last), d);
       Value row = b.loadWords(from, at, words, lanes, count);
       rows.push_back(
           whole ? row : arith::SelectOp::create(b.builder, b.loc, exists, row, zero));
@@ -101,7 +89,7 @@ static void buildPackKeys(KernelBuilder &b, const KernelShape &shape, Value from
 
 /// Returns an i32: not 0 where a value is an inf or NaN.
 static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value from,
-                             const Source &source, Value keys, Value packed) {
+                             const TileKeys &source, Value keys, Value packed) {
   OpBuilder &builder = b.builder;
   const Words &words = shape.words;
   int64_t lanes = shape.lanes, steps = words.count(shape.keys);
@@ -123,7 +111,7 @@ static Value buildPackValues(KernelBuilder &b, const KernelShape &shape, Value f
     return arith::OrIOp::create(builder, b.loc, seen, bits);
   };
   auto load = [&](Value key, Value column, int64_t count) -> Value {
-    SmallVector<Value> at = source.at(key, column);
+    SmallVector<Value> at = source.at(b, key, column);
     return words.size == 1 ? b.loadRealVector(from, at, lanes, count)
                            : b.loadPart(from, at, lanes, count);
   };
@@ -166,10 +154,11 @@ func::FuncOp sparse_attn::buildPackTile(const AttendContext &context) {
   Type pointer = LLVM::LLVMPointerType::get(types.getContext()), i = types.getIndexType();
   return buildFunction(
       context.module, context.plan->getLoc(), context.prefix + "_pack_tile",
-      {pointer, pointer, i, i, i, i, i}, /*isPrivate=*/true,
+      {pointer, pointer, i, i, i, i, i, pointer}, /*isPrivate=*/true,
       [&](KernelBuilder &b, ValueRange arguments) {
         Value values = arguments[0], packed = arguments[1];
-        Source source = {b, arguments[2], arguments[3], arguments[4], arguments[6]};
+        TileKeys source = {arguments[2], arguments[3], arguments[4], arguments[6],
+                           context.plan.getList() ? arguments[7] : Value()};
         Value keys = arguments[5];
         Value k = b.viewOf(values, context.ids.id(context.plan.getK()), shape.element);
         Value v = b.viewOf(values, context.ids.id(context.plan.getV()), shape.element);
@@ -195,6 +184,8 @@ void sparse_attn::buildPack(const AttendContext &context, func::FuncOp packTile,
                         offsetof(sa_pack_args, first_key), offsetof(sa_pack_args, keys),
                         offsetof(sa_pack_args, step)})
                     operands.push_back(b.indexField(args, offset));
+                  // Tiles of neighbours alone are packed for several calls.
+                  operands.push_back(LLVM::ZeroOp::create(b.builder, b.loc, pointer));
                   func::CallOp::create(b.builder, b.loc, packTile, operands);
                 });
 }

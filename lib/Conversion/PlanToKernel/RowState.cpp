@@ -34,6 +34,8 @@ Frame::Frame(KernelBuilder &b, const KernelShape &shape, Value args) : args(args
   firstRow = b.indexField(args, offsetof(sa_attend_args, first_row));
   rows = b.indexField(args, offsetof(sa_attend_args, rows));
   step = b.indexField(args, offsetof(sa_attend_args, step));
+  list = b.pointerField(args, offsetof(sa_attend_args, list));
+  listWeights = b.pointerField(args, offsetof(sa_attend_args, list_weights));
   total = b.mul(rows, stack);
   groups = b.ceilDiv(total, shape.level.tileRows);
   auto array = [&](int64_t offset, ArrayRef<int64_t> sizes) {
@@ -46,6 +48,13 @@ Frame::Frame(KernelBuilder &b, const KernelShape &shape, Value args) : args(args
   maxima = array(shape.maxima, {shape.paddedRows});
   sums = array(shape.sums, {shape.paddedRows, shape.lanes});
   outputs = array(shape.outputs, {shape.paddedRows, shape.paddedValueDim});
+}
+
+Value TileKeys::rowOf(KernelBuilder &b, Value key) const {
+  if (!list)
+    return b.add(first, b.mul(key, step));
+  Value element = b.advance(list, b.mul(b.add(first, key), sizeof(int32_t)));
+  return b.toIndex(b.field(element, 0, b.builder.getI32Type()));
 }
 
 void Frame::forEachRow(KernelBuilder &b,

@@ -51,6 +51,7 @@ public:
         tile(tile), full(full),
         values(b.pointerField(tile.args, offsetof(sa_attend_args, values))),
         cloner(b, context.ids, values, shape.lanes) {
+    cloner.neighbours &= !plan.getList();
     batch = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, b)));
     firstRow = b.toI32(b.indexField(tile.args, offsetof(sa_attend_args, first_row)));
     firstPosition =
@@ -69,13 +70,15 @@ public:
     Value head = row.head;
     Value distance = steps(b.toI32(row.index));
     Value position = b.add(firstPosition, distance);
-    Value key = b.lanesFrom(b.add(firstKey, steps(b.toI32(column))), step, shape.lanes);
+    Value number =
+        b.lanesFrom(b.add(firstKey, steps(b.toI32(column))), step, shape.lanes);
     Value inBounds;
     if (!full) {
       Value end = b.splat(b.add(firstKey, steps(b.toI32(tile.keys))), shape.lanes);
       inBounds =
-          arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::slt, key, end);
+          arith::CmpIOp::create(builder, b.loc, arith::CmpIPredicate::slt, number, end);
     }
+    Value key = plan.getList() ? loadListed(column) : number;
     cloner.inBounds = inBounds;
     if (!plan.getModify().empty()) {
       Value hops = plan.getHopTable() ? loadHops(row.index, column) : b.f32(0);
@@ -104,6 +107,20 @@ private:
     if (!isa<VectorType>(keep.getType()))
       keep = b.splat(keep, shape.lanes);
     return arith::AndIOp::create(b.builder, b.loc, keep, inBounds);
+  }
+
+  /// The listed keys from `column` of the tile on; past the last one, some key.
+  Value loadListed(Value column) {
+    Value list = b.pointerField(tile.args, offsetof(sa_attend_args, list));
+    Value last = b.add(tile.firstKey, b.sub(tile.keys, b.index(1)));
+    SmallVector<Value> keys;
+    for (int64_t lane = 0; lane < shape.lanes; ++lane) {
+      Value number = b.min(b.add(b.add(tile.firstKey, column), b.index(lane)), last);
+      keys.push_back(b.field(b.advance(list, b.mul(number, sizeof(int32_t))), 0,
+                             b.builder.getI32Type()));
+    }
+    return vector::FromElementsOp::create(
+        b.builder, b.loc, b.vectorType(shape.lanes, b.builder.getI32Type()), keys);
   }
 
   /// One bit for each pair, the tile's keys of a row side by side.
@@ -198,6 +215,14 @@ static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape,
   return maxima.front();
 }
 
+/// One over the probabilities of the listed keys from number `key` on.
+static Value loadListWeights(KernelBuilder &b, const KernelShape &shape,
+                             const Frame &frame, Value key) {
+  Value pointer = b.advance(frame.listWeights, b.mul(key, sizeof(float)));
+  return b.loadVector(b.arrayAt(pointer, {shape.lanes}, b.builder.getF32Type()),
+                      {b.index(0)}, b.vectorType(shape.lanes));
+}
+
 /// Makes the weights of a row of its scores and returns their sum for each lane.
 ///
 /// The sum is that of the weights before they are rounded to bf16, and LSE is as exact
@@ -207,7 +232,8 @@ static Value buildRowMaximum(KernelBuilder &b, const KernelShape &shape,
 /// by the sum of the rounded weights would keep this bound of O, but put up to 2^-9 of
 /// error into LSE. A polynomial of degree 4 adds 3e-6 to both.
 static Value buildRowWeights(KernelBuilder &b, const AttendContext &context,
-                             const Frame &frame, Value scores, Value row, Value maximum) {
+                             const Frame &frame, Value scores, Value row, Value maximum,
+                             Value firstKey) {
   const KernelShape &shape = context.shape;
   int64_t step = std::min(kUnroll * shape.lanes, shape.keys);
   int64_t unroll = step / shape.lanes, size = shape.words.size;
@@ -223,6 +249,10 @@ static Value buildRowWeights(KernelBuilder &b, const AttendContext &context,
           Value score = b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
           Value power = vector::FMAOp::create(b.builder, b.loc, score, factor, shift);
           weights.push_back(b.exp2(power, shape.level, size == 1 ? 5 : 4));
+          if (context.plan.getProbability())
+            weights.back() = arith::MulFOp::create(
+                b.builder, b.loc, weights.back(),
+                loadListWeights(b, shape, frame, b.add(firstKey, column)));
           next.push_back(
               arith::AddFOp::create(b.builder, b.loc, carried[u], weights.back()));
         }
@@ -299,8 +329,8 @@ func::FuncOp sparse_attn::buildSoftmax(const AttendContext &context, bool full) 
         });
         buildDecays(b, context, frame.maxima, rowMaxima, decays, frame.total);
         b.loop(b.index(0), frame.total, 1, [&](Value row) {
-          Value sum =
-              buildRowWeights(b, context, frame, scores, row, b.load(rowMaxima, {row}));
+          Value sum = buildRowWeights(b, context, frame, scores, row,
+                                      b.load(rowMaxima, {row}), arguments[3]);
           Value decay = b.load(decays, {row});
           Value total = b.loadVector(frame.sums, {row, b.index(0)}, vector);
           total = vector::FMAOp::create(builder, b.loc, total,

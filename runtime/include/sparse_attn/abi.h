@@ -108,6 +108,8 @@ typedef struct sa_run {
   int32_t hops; /* first hop tile of the run, -1 where the kernel needs none */
 } sa_run;
 
+#define SA_LIST_MARGIN 64
+
 /* One query tile of the heads h, ..., h + stack - 1 of a group, which see the same
  * keys: rows * stack rows in all, at most sa_level::stack_rows.
  *
@@ -130,9 +132,14 @@ typedef struct sa_attend_args {
   int64_t first_row, rows;
   int64_t first_position; /* p of first_row */
   int64_t step, class_tiles;
-  int64_t keys;   /* keys of this batch entry (pooled: pooled keys) */
+  int64_t keys;   /* keys of this batch entry (pooled: pooled keys); of the list */
   int64_t tokens; /* n of this batch entry, in tokens */
   int64_t heads;  /* H */
+  /* Attentions over listed keys alone: tile t holds elements [t * tile_keys, ...) of
+   * `list`, which SA_LIST_MARGIN more keys follow that may be asked for and never count;
+   * `list_weights` has one over the probability of each, for whole tiles. */
+  const int32_t *list;
+  const float *list_weights;
 } sa_attend_args;
 typedef void (*sa_attend_fn)(const sa_attend_args *args);
 
@@ -207,6 +214,10 @@ typedef struct sa_attention {
   /* value ids, -1 where absent */
   int32_t q, k, v, kv_len, q_len, q_offset, sinks, out, lse;
   int32_t hop_table; /* index into tables of the distances for hop tiles, or -1 */
+  /* Attention over listed keys: value ids of the keys that each query tile lists,
+   * [B?, H or Hkv?, ceil(M / tile_rows), any] i32, and of their probabilities, f32;
+   * -1 where absent. The mask then chooses among the listed keys. */
+  int32_t list, probability;
   int32_t table_count, check_count;
   const sa_table *tables;
   const sa_check *checks;

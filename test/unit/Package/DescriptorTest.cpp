@@ -99,6 +99,8 @@ void compareAttention(const sa_attention &f, const AttentionDesc &e) {
   EXPECT_EQ(f.out, e.out);
   EXPECT_EQ(f.lse, e.lse);
   EXPECT_EQ(f.hop_table, e.hopTable);
+  EXPECT_EQ(f.list, e.list);
+  EXPECT_EQ(f.probability, e.probability);
   EXPECT_EQ(f.classify(nullptr, 0, 0, 0, 0, 0, 0, 1), 1);
   ASSERT_EQ(f.table_count, static_cast<int32_t>(e.tables.size()));
   for (int32_t i = 0; i < f.table_count; ++i) {
