@@ -308,7 +308,6 @@ static void buildModify(Region &region, AttentionOp attention, OpBuilder builder
 // The pass
 //===----------------------------------------------------------------------===//
 
-
 /// Says why this attention cannot be planned yet, if so.
 static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
   if (needs.list && op.getKeyBlock())
@@ -370,8 +369,8 @@ static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
       llvm::APFloat(op.getScaleOrDefault()), getTile(op, needs, options),
       op.needsNeighbours() || needs.list ? 1 : needs.period, op.getKeyBlock(),
-      needs.perBatch, needs.perHead,
-      builder.getArrayAttr(needs.checks), builder.getArrayAttr(needs.tables),
+      needs.perBatch, needs.perHead, builder.getArrayAttr(needs.checks),
+      builder.getArrayAttr(needs.tables),
       needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
   if (!op.getModifiers().empty())
     buildModify(plan.getModify(), op, builder);

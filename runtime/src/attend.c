@@ -68,7 +68,7 @@ static sa_run_list list_runs(const attending *attend, const sa_call *call, int64
   const sa_plan_attention *attention = attend->attention;
   int64_t parts = attention->schedule.parts;
   sa_run_list list = {room, 0, NULL, NULL};
-  if (attention->code->binding == SA_BINDING_PLAN) {
+  if (sa_has_table(attention)) {
     list = sa_table_list(attention, call->b, call->h, call->row_tile);
   } else {
     room_list runs = {room, 0};

@@ -124,6 +124,6 @@ bool sa_enumerate_rows(const sparse_attn_plan *plan, const sa_plan_attention *at
   walk.keys = sa_key_span(attention, key_tile, sa_plan_entry(attention, b).keys);
   if (walk.keys.count == 0)
     return true;
-  bool planned = attention->code->binding == SA_BINDING_PLAN && attention->code->list < 0;
+  bool planned = sa_has_table(attention);
   return (planned ? walk_table(&walk) : walk_classes(&walk)) && flush(&walk);
 }

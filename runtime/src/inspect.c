@@ -145,7 +145,7 @@ sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t i
     return status;
   if (!visit)
     return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "visit is null");
-  if (attention->code->binding != SA_BINDING_PLAN || attention->code->list >= 0) {
+  if (!sa_has_table(attention)) {
     sa_tile_query query = sa_plan_query(plan, attention, b, h, row_tile);
     visitor to = {visit, context};
     sa_enumerate_tiles(&query, pass_on, &to);

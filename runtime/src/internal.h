@@ -369,6 +369,11 @@ struct sparse_attn_plan {
   bool empty; /* no output has an element */
 };
 
+/* Whether the plan holds the runs of every query tile. */
+static inline bool sa_has_table(const sa_plan_attention *attention) {
+  return attention->code->binding == SA_BINDING_PLAN && attention->code->list < 0;
+}
+
 static inline sa_entry sa_plan_entry(const sa_plan_attention *attention, int64_t b) {
   return attention->entries ? attention->entries[b] : attention->entry;
 }

@@ -198,8 +198,7 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
     sa_choose_ways(plan);
   for (int32_t i = 0; !status && i < plan->attention_count; ++i) {
     sa_plan_attention *attention = &plan->attentions[i];
-    if (attention->code->binding == SA_BINDING_PLAN && attention->code->list < 0 &&
-        sa_is_attention_needed(plan, attention))
+    if (sa_has_table(attention) && sa_is_attention_needed(plan, attention))
       status = sa_table_create(plan, attention, options, workers);
   }
   if (status) {

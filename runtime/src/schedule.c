@@ -91,9 +91,8 @@ static sa_call plan_time_call(const sparse_attn_plan *plan,
 sa_call sa_schedule_call(const sparse_attn_plan *plan, const sa_plan_attention *attention,
                          int64_t index) {
   const sa_schedule *schedule = &attention->schedule;
-  sa_call call = attention->code->binding == SA_BINDING_PLAN && attention->code->list < 0
-                     ? plan_time_call(plan, attention, index)
-                     : compile_time_call(plan, attention, index);
+  sa_call call = sa_has_table(attention) ? plan_time_call(plan, attention, index)
+                                         : compile_time_call(plan, attention, index);
   call.index = index;
   call.h = call.kv_head * schedule->group + call.stack * schedule->stack;
   call.heads = sa_min(schedule->stack, (call.kv_head + 1) * schedule->group - call.h);

@@ -86,8 +86,7 @@ static bool run_list_bytes(const sa_plan_attention *attention, size_t *bytes) {
   *bytes = 0;
   if (attention->code->list >= 0)
     return sa_list_room_bytes(attention, bytes);
-  bool held =
-      attention->code->binding == SA_BINDING_PLAN && attention->schedule.parts == 1;
+  bool held = sa_has_table(attention) && attention->schedule.parts == 1;
   return held || (sa_multiply((size_t)attention->key_tiles, sizeof(sa_run), bytes) &&
                   sa_align(*bytes, bytes));
 }

@@ -275,3 +275,11 @@ func.func @graph_hop_c2(%offsets: tensor<?x5xi32>, %nodes: tensor<?x5xi32>, %ind
       tensor<?x5xi32>, tensor<?x5xi32>, tensor<?xi32>, tensor<?xi32>
   return
 }
+
+// -----
+
+func.func @listed_c1(%i: tensor<?x?x?x?xi32>) {
+  // expected-error @below {{'sparse_attn.listed' op block_q must be in [1, 1024], got 0; rows of a block share a list, one row at least}}
+  %m = sparse_attn.listed %i block_q = 0 : tensor<?x?x?x?xi32>
+  return
+}

@@ -91,3 +91,15 @@ func.func @graph(%offsets: tensor<1x5xi32>, %nodes: tensor<1x4xi32>, %indptr: te
       : tensor<1x5xi32>, tensor<1x4xi32>, tensor<?xi32>, tensor<?xi32>
   return
 }
+
+// CHECK-LABEL: func.func @listed(
+func.func @listed(%indices: tensor<?x?x?x?xi32>, %pi: tensor<?x?x?x?xf32>) {
+  // CHECK: sparse_attn.listed %{{.*}} : tensor<?x?x?x?xi32>
+  %each = sparse_attn.listed %indices : tensor<?x?x?x?xi32>
+  // CHECK: sparse_attn.listed %{{.*}} probability(%{{.*}} : tensor<?x?x?x?xf32>) block_q = 16 share_group = true : tensor<?x?x?x?xi32>
+  %sample = sparse_attn.listed %indices probability(%pi : tensor<?x?x?x?xf32>) block_q = 16
+      share_group = true : tensor<?x?x?x?xi32>
+  // CHECK: sparse_attn.union %{{.*}}, %{{.*}} : !sparse_attn.mask, !sparse_attn.mask<sampled>
+  %both = sparse_attn.union %each, %sample : !sparse_attn.mask, !sparse_attn.mask<sampled>
+  return
+}

@@ -41,6 +41,8 @@ static AttentionDesc makeAttention() {
   a.q = 0, a.k = 1, a.v = 2, a.kvLen = 11, a.qLen = 12, a.qOffset = 13, a.sinks = 14;
   a.out = 6, a.lse = 7;
   a.hopTable = 1;
+  a.list = 3;
+  a.probability = 4;
   a.tables = {{1, {3, -1}, {2, 0, 1}}, {1, {}, {}}};
   a.checks = {{5, {3, 4}, {1000000000000}, "graph_hop"}};
   a.classifySymbol = "made_classify";
