@@ -8,12 +8,13 @@
 #include "dialect/SparseAttn/MaskOperands.h"
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace sparse_attn;
 
 //===----------------------------------------------------------------------===//
-// Operands that are masks or modifiers
+// Operands that are masks, scores or modifiers
 //===----------------------------------------------------------------------===//
 
 /// Whether `definition` comes before `user` in a way that rules out cycles, even
@@ -26,23 +27,44 @@ static bool isDefinedBefore(Operation *definition, Operation *user) {
   return block->isEntryBlock() && block->getParent()->isAncestor(user->getParentRegion());
 }
 
+namespace {
+/// What a value of one of the dialect's types has to come from.
+struct Origin {
+  StringRef what; ///< "mask", "score", "modifier"
+  bool isFound;
+};
+} // namespace
+
+static std::optional<Origin> getOrigin(Value operand) {
+  Operation *definition = operand.getDefiningOp();
+  return llvm::TypeSwitch<Type, std::optional<Origin>>(operand.getType())
+      .Case<MaskType>([&](auto) {
+        return Origin{"mask", isa_and_nonnull<MaskOpInterface>(definition)};
+      })
+      .Case<ScoreType>([&](auto) {
+        return Origin{"score", isa_and_nonnull<ScoreOpInterface>(definition)};
+      })
+      .Case<ModifierType>([&](auto) {
+        return Origin{"modifier", isa_and_nonnull<ModifierOpInterface>(definition)};
+      })
+      .Default(std::nullopt);
+}
+
 LogicalResult sparse_attn::verifyMaskOperands(Operation *op) {
   for (Value operand : op->getOperands()) {
-    bool isMask = isa<MaskType>(operand.getType());
-    if (!isMask && !isa<ModifierType>(operand.getType()))
+    std::optional<Origin> origin = getOrigin(operand);
+    if (!origin)
       continue;
-    Operation *definition = operand.getDefiningOp();
-    if (isMask && !isa_and_nonnull<MaskOpInterface>(definition))
-      return op->emitOpError("a mask must be the result of a mask op, not an argument or "
-                             "a result of another op; build it from sparse_attn ops in "
-                             "the same function");
-    if (!isMask && !isa_and_nonnull<ModifierOpInterface>(definition))
-      return op->emitOpError("a modifier must be the result of a modifier op, not an "
-                             "argument or a result of another op; build it from "
-                             "sparse_attn ops in the same function");
-    if (!isDefinedBefore(definition, op))
-      return op->emitOpError("uses a mask or modifier that is not defined before it; "
-                             "define it earlier in the same block");
+    StringRef what = origin->what;
+    if (!origin->isFound)
+      return op->emitOpError("a ")
+             << what << " must be the result of a " << what
+             << " op, not an argument or a result of another op; build it from "
+                "sparse_attn ops in the same function";
+    if (!isDefinedBefore(operand.getDefiningOp(), op))
+      return op->emitOpError("uses a ")
+             << what
+             << " that is not defined before it; define it earlier in the same block";
   }
   return success();
 }
@@ -91,6 +113,11 @@ double UnionOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   return 1 - excluded;
 }
 
+bool UnionOp::isDrawn(const Pair &pair, Evaluator &evaluator) {
+  return llvm::any_of(getMasks(),
+                      [&](Value mask) { return evaluator.isDrawn(mask, pair); });
+}
+
 TileClass UnionOp::buildTileClass(TileBuilder &builder) {
   TileClass result = builder.constantClass(false);
   for (Value mask : getMasks())
@@ -134,6 +161,11 @@ double IntersectOp::evaluate(const Pair &pair, Evaluator &evaluator) {
       return 0;
   }
   return probability;
+}
+
+bool IntersectOp::isDrawn(const Pair &pair, Evaluator &evaluator) {
+  return llvm::all_of(getMasks(),
+                      [&](Value mask) { return evaluator.isDrawn(mask, pair); });
 }
 
 TileClass IntersectOp::buildTileClass(TileBuilder &builder) {
@@ -191,6 +223,10 @@ double DifferenceOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   return evaluator.evaluate(getRhs(), pair) == 1 ? 0 : evaluator.evaluate(getLhs(), pair);
 }
 
+bool DifferenceOp::isDrawn(const Pair &pair, Evaluator &evaluator) {
+  return evaluator.isDrawn(getLhs(), pair) && !evaluator.isDrawn(getRhs(), pair);
+}
+
 TileClass DifferenceOp::buildTileClass(TileBuilder &builder) {
   return builder.intersect(builder.classOf(getLhs()),
                            builder.complement(builder.classOf(getRhs())));
@@ -219,6 +255,10 @@ LogicalResult ComplementOp::verify() {
 
 double ComplementOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   return evaluator.evaluate(getMask(), pair) == 1 ? 0 : 1;
+}
+
+bool ComplementOp::isDrawn(const Pair &pair, Evaluator &evaluator) {
+  return !evaluator.isDrawn(getMask(), pair);
 }
 
 TileClass ComplementOp::buildTileClass(TileBuilder &builder) {
@@ -254,6 +294,10 @@ LogicalResult PerHeadOp::verify() {
 
 double PerHeadOp::evaluate(const Pair &pair, Evaluator &evaluator) {
   return evaluator.evaluate(getMasks()[getTable()[pair.h]], pair);
+}
+
+bool PerHeadOp::isDrawn(const Pair &pair, Evaluator &evaluator) {
+  return evaluator.isDrawn(getMasks()[getTable()[pair.h]], pair);
 }
 
 /// Whether head `h` uses mask number `mask`: the table's runs of it, as ranges.

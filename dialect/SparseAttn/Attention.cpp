@@ -130,6 +130,20 @@ static LogicalResult verifySizes(AttentionOp op) {
   return success();
 }
 
+/// The weights of scores and selections have the sizes that D says. (score_hash_c3)
+static LogicalResult verifyWeights(AttentionOp op) {
+  int64_t headDim = op.getHeadDim();
+  for (const WeightSize &weight : getWeightSizes(op.getMask(), headDim)) {
+    int64_t size = cast<ShapedType>(weight.tensor.getType()).getDimSize(weight.axis);
+    if (!areCompatible(size, weight.size))
+      return weight.op->emitOpError()
+             << "axis " << weight.axis << " of " << weight.name << " must have "
+             << weight.size << " entries, " << weight.reason << " = " << headDim
+             << ", got " << size;
+  }
+  return success();
+}
+
 LogicalResult AttentionOp::verify() {
   auto q = cast<RankedTensorType>(getQ().getType());
   RankedTensorType k = getKeyTensorType(), v = getValueTensorType();
@@ -167,7 +181,14 @@ LogicalResult AttentionOp::verify() {
           "leave it out for 1 / sqrt(D)");
   }
   // (attention_c7)
-  return verifyMaskOperands(*this);
+  if (failed(verifyMaskOperands(*this)))
+    return failure();
+  // (attention_c8)
+  if (getKeyBlock() && getBinding(getMask()) == Binding::Run)
+    return emitOpError("has a mask that selects or draws keys, and its keys are pooled; "
+                       "select tokens and leave K and V as they are");
+  // (attention_c9)
+  return verifyWeights(*this);
 }
 
 //===----------------------------------------------------------------------===//

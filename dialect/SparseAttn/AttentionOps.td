@@ -63,6 +63,8 @@ def SparseAttn_AttentionOp : SparseAttn_Op<"attention", [Pure, AttrSizedOperandS
     * (attention_c5) q, k and v have one element type, out has the same or f32
     * (attention_c6) 2^-126 <= scale <= 2^126
     * (attention_c7) the mask and the modifiers are results of ops before
+    * (attention_c8) a mask that selects or draws keys does not go with pooled keys
+    * (attention_c9) weights of scores and selections have the sizes that follow from D
 
     Invalid: q of type `tensor<?x?x?x?xf32>`, "the last axis of q must be a number in
     [8, 256], got ?; the head dimension is fixed when the kernel is compiled".

@@ -130,7 +130,7 @@ static bool areSameTo(unsigned depth, Value a, Value b) {
   // Values inside two regions correspond once their definitions have been seen.
   DenseMap<Value, Value> matched;
   auto check = [&](Value x, Value y) {
-    if (isa<MaskType>(x.getType()))
+    if (isa<MaskType, ScoreType>(x.getType()))
       return success(areSameTo(depth - 1, x, y));
     return success(x == y || matched.lookup(x) == y || areSameConstant(x, y));
   };
@@ -236,11 +236,14 @@ bool Cover::ask(Value outer, Value inner) {
     return true;
   if (auto op = dyn_cast<PerHeadOp>(b); op && llvm::all_of(op.getMasks(), coveredByThis))
     return true;
-  // (4) complements turn the order around
+  // (4) a selection lies in its candidates
+  if (auto op = dyn_cast<SelectionOpInterface>(b); op && ask(outer, op.getCandidates()))
+    return true;
+  // (5) complements turn the order around
   auto notA = dyn_cast<ComplementOp>(a), notB = dyn_cast<ComplementOp>(b);
   if (notA && notB)
     return ask(notB.getMask(), notA.getMask());
-  // (5) patterns
+  // (6) patterns
   if (std::optional<Band> band = getBand(outer)) {
     std::optional<Band> other = getBand(inner);
     return other ? band->contains(*other) : coversBlocks(*band, b);

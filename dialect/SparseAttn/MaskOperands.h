@@ -11,7 +11,7 @@
 
 namespace sparse_attn {
 
-/// Every mask and modifier that `op` takes is the result of an op that says what
+/// Every mask, score and modifier that `op` takes is the result of an op that says what
 /// it means, and no chain of them has a cycle: whoever holds a mask may follow
 /// getDefiningOp() without asking.
 mlir::LogicalResult verifyMaskOperands(mlir::Operation *op);

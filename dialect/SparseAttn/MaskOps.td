@@ -18,7 +18,8 @@ include "mlir/IR/CommonAttrConstraints.td"
 class SparseAttn_AlgebraOp<string mnemonic, list<Trait> traits = [], list<string> methods = []>
     : SparseAttn_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor,
         DeclareOpInterfaceMethods<MaskOpInterface, !listconcat(
-            ["evaluate", "buildTileClass", "buildKeyExtent"], methods)>], traits)> {
+            ["evaluate", "isDrawn", "buildTileClass", "buildKeyExtent"], methods)>],
+        traits)> {
   let results = (outs SparseAttn_MaskType:$result);
 }
 
@@ -231,7 +232,8 @@ def SparseAttn_ComplementOp : SparseAttn_AlgebraOp<"complement"> {
 
 def SparseAttn_PerHeadOp : SparseAttn_Op<"per_head", [Pure, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<MaskOpInterface,
-        ["evaluate", "buildTileClass", "buildKeyExtent", "isPerHead", "getPlanChecks"]>]> {
+        ["evaluate", "isDrawn", "buildTileClass", "buildKeyExtent", "isPerHead",
+         "getPlanChecks"]>]> {
   let summary = "a mask for each head";
   let description = [{
     ```

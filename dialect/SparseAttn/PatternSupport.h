@@ -29,6 +29,9 @@ inline bool variesAlong(mlir::Value tensor, unsigned axis) {
 
 //===--- Random numbers ---------------------------------------------------===//
 
+/// The last word of a counter: what the draws are for. random_blocks draws from 0.
+enum class Stream : uint32_t { RandomKeys = 1, Uniform = 2 };
+
 /// Philox 4x32-10 (Salmon et al., SC 2011): four random words for a key and a
 /// counter.
 std::array<uint32_t, 4> philox4x32(uint64_t key, std::array<uint32_t, 4> counter);

@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The vocabulary of MaskOpInterface and ModifierOpInterface that needs no IR
-// construction: a pair, the values that its meaning may depend on, and what an
-// op demands of its layout operands.
+// The vocabulary of the dialect's interfaces that needs no IR construction: a pair,
+// the values that its meaning may depend on, and what an op demands of its tensor
+// operands.
 //
 //===----------------------------------------------------------------------===//
 #ifndef SPARSE_ATTN_DIALECT_SEMANTICS_H
@@ -20,6 +20,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace sparse_attn {
 
@@ -27,12 +28,46 @@ namespace sparse_attn {
 enum class Binding {
   Compile = 0, ///< a closed form of (p, j, h, n)
   Plan = 1,    ///< depends on layout operands
-  Run = 2      ///< depends on the values of Q and K
+  Run = 2      ///< depends on the values of Q and K, or is drawn for each row
+};
+
+/// Of what one number of a score is.
+enum class Granularity {
+  Key,   ///< one row and one key
+  Block, ///< one row and a block of keys
+  Tile   ///< a tile of rows and a block of keys
 };
 
 /// One (query, key) of one head. Row i sits at position p.
 struct Pair {
   int64_t b = 0, h = 0, i = 0, p = 0, j = 0;
+};
+
+/// The rows [i0, i1) of one head: a query unit of a selection, cut to the rows there
+/// are.
+struct QueryUnit {
+  int64_t b = 0, h = 0, i0 = 0, i1 = 0;
+};
+
+/// What masks and scores that are bound at run time read of the attention that they
+/// belong to, in float64.
+class AttentionValues {
+public:
+  virtual ~AttentionValues();
+
+  /// m of batch entry b.
+  virtual int64_t queries(int64_t b) = 0;
+  /// p - i in batch entry b.
+  virtual int64_t shift(int64_t b) = 0;
+  /// Hkv.
+  virtual int64_t keyHeads() = 0;
+  virtual double scale() = 0;
+  virtual llvm::ArrayRef<double> query(int64_t b, int64_t h, int64_t i) = 0;
+  /// Row j of K or V of a key/value head.
+  virtual llvm::ArrayRef<double> key(int64_t b, int64_t keyHead, int64_t j) = 0;
+  virtual llvm::ArrayRef<double> value(int64_t b, int64_t keyHead, int64_t j) = 0;
+  /// s of a pair after the modifiers; -infinity where a modifier excludes it.
+  virtual double score(const Pair &pair) = 0;
 };
 
 /// The run-time values that evaluating a mask needs. Positions count tokens.
@@ -48,25 +83,50 @@ public:
   virtual int64_t keys(int64_t b) = 0;
   /// H.
   virtual int64_t heads() = 0;
+  /// The attention whose mask this is. Only masks bound at run time ask for it.
+  virtual AttentionValues &attention();
 
   int64_t integer(mlir::Value tensor, llvm::ArrayRef<int64_t> index) {
     return static_cast<int64_t>(at(tensor, index));
   }
   /// The inclusion probability that `mask` gives to `pair`.
   double evaluate(mlir::Value mask, const Pair &pair);
+  /// Whether this run keeps `pair`.
+  bool isDrawn(mlir::Value mask, const Pair &pair);
+  /// The key/value head that query head h reads.
+  int64_t keyHead(int64_t h);
 
   /// Something an op derives from its operands once (distances of a graph, ...),
   /// made by `make` at the first call for (op, key).
   template <typename T, typename Make>
   T &derived(mlir::Operation *op, int64_t key, Make make) {
-    std::shared_ptr<void> &slot = cache[{op, key}];
-    if (!slot)
-      slot = std::make_shared<T>(make());
-    return *static_cast<T *>(slot.get());
+    // Making one may make others: look the slot up afterwards.
+    std::shared_ptr<void> known = cache.lookup({op, key});
+    if (!known)
+      cache[{op, key}] = known = std::make_shared<T>(make());
+    return *static_cast<T *>(known.get());
+  }
+
+  /// The same for what is asked for key after key: only the last is held, and the
+  /// result is valid until the next call for `op`.
+  template <typename T, typename Make>
+  T &latest(mlir::Operation *op, int64_t key, Make make) {
+    Latest &slot = latestOf[op];
+    if (!slot.value || slot.key != key) {
+      std::shared_ptr<void> value = std::make_shared<T>(make());
+      latestOf[op] = {key, value};
+      return *static_cast<T *>(value.get());
+    }
+    return *static_cast<T *>(slot.value.get());
   }
 
 private:
+  struct Latest {
+    int64_t key = 0;
+    std::shared_ptr<void> value;
+  };
   llvm::DenseMap<std::pair<mlir::Operation *, int64_t>, std::shared_ptr<void>> cache;
+  llvm::DenseMap<mlir::Operation *, Latest> latestOf;
 };
 
 /// The run-time size that an axis must have. The values are those of
@@ -98,10 +158,31 @@ struct TensorSpec {
 /// An operand or attribute as an expression writes it: `left = 1023`, `offsets`.
 /// TableGen fills it from the op's `arguments`.
 struct ParameterSpec {
-  enum Kind { Integer, Real, Boolean, IntegerList, Tensor, Mask };
+  enum Kind { Integer, Real, Boolean, IntegerList, Word, Tensor, Mask, Score };
   llvm::StringLiteral name;
   Kind kind;
   bool optional, variadic;
+  /// Of a Word: the attribute's mnemonic and the words that it may be, with blanks
+  /// between them.
+  llvm::StringLiteral mnemonic, words;
+};
+
+/// Axis `axis` of a weight of `op` has `size` entries.
+struct WeightSize {
+  mlir::Operation *op;
+  mlir::Value tensor;
+  llvm::StringLiteral name; ///< of the operand
+  unsigned axis;
+  int64_t size;
+  llvm::StringLiteral reason; ///< "D", "the weights of all layers over D", ...
+};
+
+/// Something that is kept beside the KV cache of a (b, key/value head), or of a
+/// (b, query head): `bytes` for every `keys` keys.
+struct KeyState {
+  llvm::StringLiteral name;
+  int64_t bytes, keys;
+  bool perQueryHead;
 };
 
 /// What a plan checks about layout operands; the values of `kind` are those of

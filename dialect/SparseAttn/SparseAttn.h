@@ -18,6 +18,10 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "dialect/SparseAttn/SparseAttnDialect.h.inc"
+#include "dialect/SparseAttn/SparseAttnEnums.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialect/SparseAttn/SparseAttnAttrs.h.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "dialect/SparseAttn/SparseAttnTypes.h.inc"
@@ -33,6 +37,11 @@ inline constexpr llvm::StringLiteral kNameAttr = "sparse_attn.name";
 
 /// When `mask` with everything it combines is known.
 Binding getBinding(mlir::Value mask);
+
+/// The ops that `value`, a mask or a score, is made of: operands first, each once.
+llvm::SmallVector<mlir::Operation *> collectOps(mlir::Value value);
+/// The sizes of weights that D says, for everything that `mask` is made of.
+llvm::SmallVector<WeightSize> getWeightSizes(mlir::Value mask, int64_t headDim);
 
 /// Gathering keys that are further apart than this leaves too few of them for tiles.
 inline constexpr int64_t kMostPeriod = 1024;

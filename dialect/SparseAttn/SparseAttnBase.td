@@ -9,9 +9,11 @@
 #define SPARSE_ATTN_BASE_TD
 
 include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/CommonAttrConstraints.td"
 include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
+include "dialect/SparseAttn/SparseAttnEnums.td"
 include "dialect/SparseAttn/SparseAttnInterfaces.td"
 
 def SparseAttn_Dialect : Dialect {
@@ -25,6 +27,7 @@ def SparseAttn_Dialect : Dialect {
     and `attention` consumes one. What every op means is in `docs/semantics.md`.
   }];
   let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 0;
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::tensor::TensorDialect"];
@@ -51,6 +54,15 @@ def SparseAttn_ModifierType : SparseAttn_Type<"Modifier", "modifier"> {
   let summary = "a change of the score s of every (b, h, p, j)";
 }
 
+def SparseAttn_ScoreType : SparseAttn_Type<"Score", "score"> {
+  let summary = "a number for every query unit and key unit of every (b, h)";
+  let description = [{
+    What a selection goes by. A query unit is a row or a tile of `block_q` rows, a key
+    unit a key or a block of `block_k` keys; the selection that uses the score says
+    which.
+  }];
+}
+
 def SparseAttn_PooledType : SparseAttn_Type<"Pooled", "pooled"> {
   let summary = "block means of a key or value tensor";
   let description = [{
@@ -70,11 +82,41 @@ def SparseAttn_Certain : Type<
     "deterministic mask", "::sparse_attn::MaskType">,
     BuildableType<"::sparse_attn::MaskType::get($_builder.getContext(), false)">;
 
+// What sampling ops make.
+def SparseAttn_Sampled : Type<
+    And<[SparseAttn_MaskType.predicate,
+         CPred<"::llvm::cast<::sparse_attn::MaskType>($_self).getSampled()">]>,
+    "sampled mask", "::sparse_attn::MaskType">,
+    BuildableType<"::sparse_attn::MaskType::get($_builder.getContext(), true)">;
+
+def SparseAttn_Score : Type<SparseAttn_ScoreType.predicate, "score",
+                            "::sparse_attn::ScoreType">,
+    BuildableType<"::sparse_attn::ScoreType::get($_builder.getContext())">;
+
 def SparseAttn_Modifier : Type<SparseAttn_ModifierType.predicate, "score modifier",
                                "::sparse_attn::ModifierType">,
     BuildableType<"::sparse_attn::ModifierType::get($_builder.getContext())">;
 
+//===--- Attributes -------------------------------------------------------===//
+
+// The attribute that holds a word; an op gives `DefaultValuedAttr<..., "...::None">`.
+class SparseAttn_EnumAttr<EnumInfo words, string mnemonic>
+    : EnumAttr<SparseAttn_Dialect, words, mnemonic>;
+
+def SparseAttn_ShareAttr : SparseAttn_EnumAttr<SparseAttn_Sharing, "share">;
+def SparseAttn_ActivationAttr : SparseAttn_EnumAttr<SparseAttn_Activation, "activation">;
+
 //===--- Op classes -------------------------------------------------------===//
+
+// The words of an attribute that is an enum, and its mnemonic; else nothing.
+class SparseAttn_Words<Constraint constraint> {
+  Constraint base = !if(!isa<DefaultValuedAttr>(constraint),
+                        !cast<Constraint>(!cast<Attr>(constraint).baseAttr), constraint);
+  bit isWord = !isa<EnumAttr>(base);
+  string mnemonic = !if(isWord, !cast<EnumAttr>(base).mnemonic, "");
+  string words = !if(isWord, !interleave(!foreach(case,
+      !cast<EnumAttr>(base).enum.enumerants, case.str), " "), "");
+}
 
 // C++ text of the ParameterSpec of one operand or attribute.
 class SparseAttn_ParameterText<string parameter, Constraint constraint> {
@@ -87,6 +129,8 @@ class SparseAttn_ParameterText<string parameter, Constraint constraint> {
                       !eq(cppType, "::mlir::BoolAttr") : "Boolean",
                       !eq(cppType, "::mlir::DenseI64ArrayAttr") : "IntegerList",
                       !eq(cppType, "::sparse_attn::MaskType") : "Mask",
+                      !eq(cppType, "::sparse_attn::ScoreType") : "Score",
+                      SparseAttn_Words<constraint>.isWord : "Word",
                       !isa<TypeConstraint>(constraint) : "Tensor");
   bit optional = !if(!isa<Attr>(constraint),
                      !or(!cast<Attr>(constraint).isOptional,
@@ -94,7 +138,9 @@ class SparseAttn_ParameterText<string parameter, Constraint constraint> {
                      !isa<Optional>(constraint));
   string text = "{\"" # parameter # "\", ::sparse_attn::ParameterSpec::" # kind # ", "
                 # !if(optional, "true", "false") # ", "
-                # !if(!isa<Variadic>(constraint), "true", "false") # "}";
+                # !if(!isa<Variadic>(constraint), "true", "false") # ", \""
+                # SparseAttn_Words<constraint>.mnemonic # "\", \""
+                # SparseAttn_Words<constraint>.words # "\"}";
 }
 
 // ODS sorts attribute names; an expression (`window(1023, 0)`) needs the order in

@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <numeric>
 
@@ -19,12 +20,21 @@ using namespace sparse_attn;
 
 #include "dialect/SparseAttn/SparseAttnDialect.cpp.inc"
 
+#include "dialect/SparseAttn/SparseAttnEnums.cpp.inc"
+
 #include "dialect/SparseAttn/SparseAttnInterfaces.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialect/SparseAttn/SparseAttnAttrs.cpp.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "dialect/SparseAttn/SparseAttnTypes.cpp.inc"
 
 void SparseAttnDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialect/SparseAttn/SparseAttnAttrs.cpp.inc"
+      >();
   addTypes<
 #define GET_TYPEDEF_LIST
 #include "dialect/SparseAttn/SparseAttnTypes.cpp.inc"
@@ -71,6 +81,17 @@ LogicalResult PooledType::verify(function_ref<InFlightDiagnostic()> emitError,
 //===----------------------------------------------------------------------===//
 
 Evaluator::~Evaluator() = default;
+AttentionValues::~AttentionValues() = default;
+
+AttentionValues &Evaluator::attention() {
+  llvm::report_fatal_error("this evaluator knows no attention");
+}
+
+int64_t Evaluator::keyHead(int64_t h) { return h / (heads() / attention().keyHeads()); }
+
+bool Evaluator::isDrawn(Value mask, const Pair &pair) {
+  return cast<MaskOpInterface>(mask.getDefiningOp()).isDrawn(pair, *this);
+}
 
 double Evaluator::evaluate(Value mask, const Pair &pair) {
   return cast<MaskOpInterface>(mask.getDefiningOp()).evaluate(pair, *this);
@@ -89,6 +110,33 @@ int64_t sparse_attn::getPeriod(Value mask) {
     if (isa<MaskType>(operand.getType()))
       period = combinePeriods(period, getPeriod(operand));
   return combinePeriods(period, op.getPeriod());
+}
+
+static void collectOps(Value value, llvm::SmallSetVector<Operation *, 8> &ops) {
+  Operation *op = value.getDefiningOp();
+  if (ops.contains(op))
+    return;
+  for (Value operand : op->getOperands())
+    if (isa<MaskType, ScoreType>(operand.getType()))
+      collectOps(operand, ops);
+  ops.insert(op);
+}
+
+SmallVector<Operation *> sparse_attn::collectOps(Value value) {
+  llvm::SmallSetVector<Operation *, 8> ops;
+  ::collectOps(value, ops);
+  return ops.takeVector();
+}
+
+SmallVector<WeightSize> sparse_attn::getWeightSizes(Value mask, int64_t headDim) {
+  SmallVector<WeightSize> sizes;
+  for (Operation *op : collectOps(mask)) {
+    if (auto score = dyn_cast<ScoreOpInterface>(op))
+      llvm::append_range(sizes, score.getWeightSizes(headDim));
+    if (auto selection = dyn_cast<SelectionOpInterface>(op))
+      llvm::append_range(sizes, selection.getWeightSizes(headDim));
+  }
+  return sizes;
 }
 
 Binding sparse_attn::getBinding(Value mask) {

@@ -35,11 +35,19 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
     "unknown" (may and not must) is otherwise always legal, so an op may answer
     for all of [p0, p1] x [j0, j1] whatever the step. The last line makes `must`
     of a single pair the mask's predicate.
+
+    A mask that is bound at run time (`getOwnBinding`) keeps the first two lines
+    alone: before the run, its class tells what it may keep whatever Q and K are.
   }];
   let methods = [
     InterfaceMethod<"The inclusion probability of one pair: the meaning of the op.",
       "double", "evaluate", (ins "const ::sparse_attn::Pair &":$pair,
                                  "::sparse_attn::Evaluator &":$evaluator)>,
+    InterfaceMethod<[{Whether this run keeps the pair: a sampled mask gives a
+      probability to pairs that it has not drawn, too.}],
+      "bool", "isDrawn", (ins "const ::sparse_attn::Pair &":$pair,
+                              "::sparse_attn::Evaluator &":$evaluator), "",
+      [{ return $_op.evaluate(pair, evaluator) > 0; }]>,
     InterfaceMethod<"Emits the class of a rectangle of pairs.",
       "::sparse_attn::TileClass", "buildTileClass", (ins "::sparse_attn::TileBuilder &":$builder)>,
     InterfaceMethod<[{Emits how many keys from j0 on are alike: kept by the same ones of
@@ -50,7 +58,8 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
       (ins "::sparse_attn::TileBuilder &":$builder), "",
       [{ return builder.alikeIfDecided(builder.classOf($_op->getResult(0))); }]>,
     InterfaceMethod<[{When the op itself, without the masks it combines, can be
-      decided: a closed form of (p, j, h, n) at compile time, else at plan time.}],
+      decided: a closed form of (p, j, h, n) at compile time, else at plan time; what
+      depends on the values of Q and K, or is drawn for each row, at run time.}],
       "::sparse_attn::Binding", "getOwnBinding", (ins), "",
       [{ return ::sparse_attn::Binding::Compile; }]>,
     InterfaceMethod<[{A number of tokens after which the op itself, without the masks
@@ -81,6 +90,69 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
     StaticInterfaceMethod<"The operands and attributes in the order declared, by TableGen.",
       "::llvm::ArrayRef<::sparse_attn::ParameterSpec>", "getParameters", (ins), "",
       [{ return {}; }]>,
+  ];
+}
+
+def ScoreOpInterface : SparseAttn_OperandInterface<"ScoreOpInterface"> {
+  let description = [{
+    Everything that a selection, or a pass, asks of a score. A selection forms the
+    score of its units from what `evaluate` gives, as `getGranularity` says.
+  }];
+  let methods = [
+    InterfaceMethod<"Of how many queries and keys one number is.",
+      "::sparse_attn::Granularity", "getGranularity", (ins), "",
+      [{ return ::sparse_attn::Granularity::Key; }]>,
+    InterfaceMethod<[{The scores of `rows` in float64: one for each unit of `block` keys
+      below n, in order. `rows` is one row, and `block` is 1, where the granularity has
+      no more. Every number is of this head alone, whatever `share` says.}],
+      "::std::vector<double>", "evaluate", (ins "const ::sparse_attn::QueryUnit &":$rows,
+          "int64_t":$block, "::sparse_attn::Evaluator &":$evaluator)>,
+    InterfaceMethod<"Whether the scores of the query heads of a group are summed.",
+      "::sparse_attn::Sharing", "getShare", (ins), "",
+      [{ return ::sparse_attn::Sharing::None; }]>,
+    InterfaceMethod<[{What is kept beside the KV cache for D, Dv and blocks of `block`
+      keys, extended as keys are appended; nothing where K itself is read.}],
+      "::llvm::SmallVector<::sparse_attn::KeyState>", "getKeyStates",
+      (ins "int64_t":$headDim, "int64_t":$valueDim, "int64_t":$block), "",
+      [{ return {}; }]>,
+    InterfaceMethod<[{The sizes of weights that follow from D: an error when compiling
+      where the type says otherwise, and for a run where the tensor has another size.}],
+      "::llvm::SmallVector<::sparse_attn::WeightSize>", "getWeightSizes",
+      (ins "int64_t":$headDim), "", [{ return {}; }]>,
+    StaticInterfaceMethod<"The weights in order: names, ranks, axes.",
+      "::llvm::ArrayRef<::sparse_attn::TensorSpec>", "getTensorSpecs", (ins), "",
+      [{ return {}; }]>,
+    StaticInterfaceMethod<"The operands and attributes in the order declared, by TableGen.",
+      "::llvm::ArrayRef<::sparse_attn::ParameterSpec>", "getParameters", (ins), "",
+      [{ return {}; }]>,
+  ];
+}
+
+def SelectionOpInterface : SparseAttn_OperandInterface<"SelectionOpInterface"> {
+  let description = [{
+    What the masks that are bound at run time tell beside MaskOpInterface: which pairs
+    they choose from, in which units, and by what. A selection keeps pairs of its
+    candidates alone. One without a score is drawn or asks Q and K itself.
+  }];
+  let methods = [
+    InterfaceMethod<"The score that it goes by, or null.",
+      "::mlir::Value", "getScore", (ins), "", [{ return {}; }]>,
+    InterfaceMethod<"The deterministic mask that it chooses from.",
+      "::mlir::Value", "getCandidates", (ins)>,
+    InterfaceMethod<"Rows of a query unit: rows i with the same i / block_q choose together.",
+      "uint64_t", "getBlockQ", (ins), "", [{ return 1; }]>,
+    InterfaceMethod<"Keys of a key unit: keys j with the same j / block_k are chosen together.",
+      "uint64_t", "getBlockK", (ins), "", [{ return 1; }]>,
+    InterfaceMethod<"Whether what it keeps differs between query heads of one group.",
+      "::sparse_attn::Sharing", "getSharing", (ins), "",
+      [{ return ::sparse_attn::Sharing::None; }]>,
+    InterfaceMethod<"What is kept beside the KV cache, as for scores.",
+      "::llvm::SmallVector<::sparse_attn::KeyState>", "getKeyStates",
+      (ins "int64_t":$headDim, "int64_t":$valueDim, "int64_t":$block), "",
+      [{ return {}; }]>,
+    InterfaceMethod<"The sizes of its own tensor operands that follow from D, as for scores.",
+      "::llvm::SmallVector<::sparse_attn::WeightSize>", "getWeightSizes",
+      (ins "int64_t":$headDim), "", [{ return {}; }]>,
   ];
 }
 

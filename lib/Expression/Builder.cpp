@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Builder.h"
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -34,6 +35,10 @@ static StringRef closest(StringRef name, ArrayRef<StringRef> known) {
   return best;
 }
 
+/// What the mnemonics of a kind of op begin with; expressions leave it out.
+template <typename Interface> static constexpr llvm::StringLiteral kPrefix = "";
+template <> constexpr llvm::StringLiteral kPrefix<ScoreOpInterface> = "score.";
+
 template <typename Interface> static std::optional<Callee> describe(OperationName name) {
   std::optional<RegisteredOperationName> info = name.getRegisteredInfo();
   if (!info)
@@ -41,34 +46,46 @@ template <typename Interface> static std::optional<Callee> describe(OperationNam
   auto *interface = info->getInterface<Interface>();
   if (!interface)
     return std::nullopt;
-  return Callee{*info, interface->getParameters(), interface->getTensorSpecs()};
+  return Callee{*info, interface->getParameters(), interface->getTensorSpecs(),
+                kPrefix<Interface>};
 }
 
 template <typename Interface>
-static std::optional<Callee> lookup(MLIRContext *context, StringRef mnemonic) {
+static std::optional<Callee> lookup(MLIRContext *context, StringRef name) {
   return describe<Interface>(OperationName(
-      (SparseAttnDialect::getDialectNamespace() + "." + mnemonic).str(), context));
+      (SparseAttnDialect::getDialectNamespace() + "." + kPrefix<Interface> + name).str(),
+      context));
 }
 
-/// The mnemonics of every op that implements the interface, in ascending order.
+/// The names of every op that implements the interface, in ascending order.
 template <typename Interface>
 static SmallVector<StringRef> knownNames(MLIRContext *context) {
   SmallVector<StringRef> names;
   for (RegisteredOperationName name : context->getRegisteredOperations())
     if (name.getDialectNamespace() == SparseAttnDialect::getDialectNamespace() &&
         name.hasInterface<Interface>())
-      names.push_back(name.stripDialect());
+      names.push_back(name.stripDialect().drop_front(kPrefix<Interface>.size()));
   llvm::sort(names);
   return names;
 }
 
+/// What to say of a name that is known, in another place than where it was found.
+static std::optional<StringRef> getRightPlace(MLIRContext *context, StringRef name) {
+  if (lookup<MaskOpInterface>(context, name))
+    return "it is a mask: give it in the pattern";
+  if (lookup<ModifierOpInterface>(context, name))
+    return "it changes scores: give it among the modifiers";
+  if (lookup<ScoreOpInterface>(context, name))
+    return "it is a score: give it to a selection, such as top_k";
+  return std::nullopt;
+}
+
 /// "unknown mask 'windw'; did you mean 'window'?" and the names there are.
-template <typename Interface, typename OtherInterface>
-static void reportUnknown(const Source &source, const Node &node, StringRef what,
-                          StringRef otherwise) {
+template <typename Interface>
+static void reportUnknown(const Source &source, const Node &node, StringRef what) {
   InFlightDiagnostic diagnostic = source.error(node.offset);
-  if (lookup<OtherInterface>(source.context, node.text)) {
-    diagnostic << "'" << node.text << "' is no " << what << "; " << otherwise;
+  if (std::optional<StringRef> place = getRightPlace(source.context, node.text)) {
+    diagnostic << "'" << node.text << "' is no " << what << "; " << *place;
     return;
   }
   SmallVector<StringRef> names = knownNames<Interface>(source.context);
@@ -157,8 +174,7 @@ Value ExpressionBuilder::buildMask(const Node &node) {
   case Node::Call:
     if (std::optional<Callee> callee = lookup<MaskOpInterface>(source.context, node.text))
       return buildCall(*callee, node);
-    reportUnknown<MaskOpInterface, ModifierOpInterface>(
-        source, node, "mask", "it changes scores: give it among the modifiers");
+    reportUnknown<MaskOpInterface>(source, node, "mask");
     return {};
   case Node::Number:
   case Node::Boolean:
@@ -170,14 +186,24 @@ Value ExpressionBuilder::buildMask(const Node &node) {
   llvm_unreachable("every kind of node is handled");
 }
 
+Value ExpressionBuilder::buildScore(const Node &node) {
+  if (node.kind != Node::Name && node.kind != Node::Call) {
+    source.error(node.offset) << "expected a score, such as 'dot', got " << quote(node);
+    return {};
+  }
+  if (std::optional<Callee> callee = lookup<ScoreOpInterface>(source.context, node.text))
+    return buildCall(*callee, node);
+  reportUnknown<ScoreOpInterface>(source, node, "score");
+  return {};
+}
+
 FailureOr<SmallVector<Value>> ExpressionBuilder::buildModifiers(const Node &list) {
   SmallVector<Value> modifiers;
   for (const Argument &item : list.arguments) {
     const Node &node = *item.value;
     std::optional<Callee> callee = lookup<ModifierOpInterface>(source.context, node.text);
     if (!callee) {
-      reportUnknown<ModifierOpInterface, MaskOpInterface>(
-          source, node, "score modifier", "it is a mask: give it in the pattern");
+      reportUnknown<ModifierOpInterface>(source, node, "score modifier");
       return failure();
     }
     Value modifier = buildCall(*callee, node);
@@ -220,7 +246,8 @@ Value ExpressionBuilder::create(OperationState &state) {
 //===----------------------------------------------------------------------===//
 
 static bool isOperand(const ParameterSpec &parameter) {
-  return parameter.kind == ParameterSpec::Tensor || parameter.kind == ParameterSpec::Mask;
+  return parameter.kind == ParameterSpec::Tensor ||
+         parameter.kind == ParameterSpec::Mask || parameter.kind == ParameterSpec::Score;
 }
 
 Value ExpressionBuilder::buildCall(const Callee &callee, const Node &node) {
@@ -335,7 +362,13 @@ LogicalResult ExpressionBuilder::addOperand(const Callee &callee, size_t paramet
   if (values.empty())
     return success();
   const Node &value = *values.front();
-  if (value.kind != Node::Name)
+  if (spec.kind == ParameterSpec::Score) {
+    Value score = buildScore(value);
+    if (score)
+      state.operands.push_back(score);
+    return success(score != nullptr);
+  }
+  if (value.kind != Node::Name || value.text.contains('.'))
     return source.error(value.offset)
            << "'" << spec.name << "' of '" << callee.mnemonic()
            << "' must be the name of an operand, got " << quote(value);
@@ -373,6 +406,12 @@ LogicalResult ExpressionBuilder::addAttribute(const Callee &callee,
   return success();
 }
 
+/// "none or group", "relu, silu or gelu".
+static std::string listWords(ArrayRef<StringRef> words) {
+  std::string text = llvm::join(words.drop_back(), ", ");
+  return (text + (words.size() > 1 ? " or " : "") + words.back()).str();
+}
+
 static std::optional<int64_t> getInteger(const Node &value) {
   int64_t number;
   if (value.kind != Node::Number || value.text.getAsInteger(10, number))
@@ -396,7 +435,7 @@ static std::optional<SmallVector<int64_t>> getIntegers(const Node &value) {
 Attribute ExpressionBuilder::buildAttribute(const Callee &callee,
                                             const ParameterSpec &parameter,
                                             const Node &value) {
-  StringRef wanted;
+  std::string wanted;
   switch (parameter.kind) {
   case ParameterSpec::Integer:
     if (std::optional<int64_t> number = getInteger(value))
@@ -418,8 +457,20 @@ Attribute ExpressionBuilder::buildAttribute(const Callee &callee,
       return builder.getDenseI64ArrayAttr(*numbers);
     wanted = "a list of integers, such as [0, 1]";
     break;
+  case ParameterSpec::Word: {
+    SmallVector<StringRef> words;
+    parameter.words.split(words, ' ');
+    if (value.kind == Node::Name && llvm::is_contained(words, value.text))
+      return parseAttribute(("#" + SparseAttnDialect::getDialectNamespace() + "<" +
+                             parameter.mnemonic + " " + value.text + ">")
+                                .str(),
+                            source.context);
+    wanted = listWords(words);
+    break;
+  }
   case ParameterSpec::Tensor:
   case ParameterSpec::Mask:
+  case ParameterSpec::Score:
     llvm_unreachable("operands are no attributes");
   }
   source.error(value.offset) << "'" << parameter.name << "' of '" << callee.mnemonic()

@@ -45,8 +45,11 @@ struct Callee {
   mlir::RegisteredOperationName name;
   llvm::ArrayRef<ParameterSpec> parameters;
   llvm::ArrayRef<TensorSpec> tensors; ///< those parameters that are tensors
+  llvm::StringRef prefix;             ///< of the mnemonic, left out in expressions
 
-  llvm::StringRef mnemonic() const { return name.stripDialect(); }
+  llvm::StringRef mnemonic() const {
+    return name.stripDialect().drop_front(prefix.size());
+  }
   /// `window([left], [right])`
   std::string usage() const;
 };
@@ -65,6 +68,7 @@ private:
   /// What is written for each parameter, empty where nothing is.
   using Slots = llvm::SmallVector<llvm::SmallVector<const Node *, 1>>;
 
+  mlir::Value buildScore(const Node &node);
   mlir::Value buildOperator(llvm::StringRef opName, const Node &node);
   mlir::Value buildCall(const Callee &callee, const Node &node);
   mlir::FailureOr<Slots> assign(const Callee &callee, const Node &node);

@@ -53,7 +53,7 @@ public:
       return {Token::End, "", position};
     char c = text[position];
     if (llvm::isAlpha(c) || c == '_')
-      return take(Token::Name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+      return takeName();
     if (startsNumber())
       return takeNumber();
     if (StringRef("|&-~(),=[]").contains(c))
@@ -71,6 +71,17 @@ private:
       else
         return;
     }
+  }
+
+  /// Words of letters, digits and `_`, with points between them: `sample.uniform`.
+  Token takeName() {
+    auto belongs = [](char c) { return llvm::isAlnum(c) || c == '_'; };
+    Token name = take(Token::Name, belongs);
+    while (position + 1 < text.size() && text[position] == '.' &&
+           (llvm::isAlpha(text[position + 1]) || text[position + 1] == '_'))
+      take(Token::Name, belongs);
+    name.text = text.slice(name.offset, position);
+    return name;
   }
 
   bool startsNumber() const {

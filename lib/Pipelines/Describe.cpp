@@ -60,6 +60,8 @@ static FailureOr<Role> getRole(OpOperand &use) {
     role.layout = mask.getOwnBinding() != Binding::Run;
     return role;
   }
+  if (auto score = dyn_cast<ScoreOpInterface>(op))
+    return getOperandRole(score, use);
   if (auto modifier = dyn_cast<ModifierOpInterface>(op)) {
     Role role = getOperandRole(modifier, use);
     if (std::optional<PlanTable> table = modifier.getPlanTable())
@@ -122,6 +124,8 @@ static StringRef suggestName(OpOperand &use) {
   Operation *op = use.getOwner();
   if (auto mask = dyn_cast<MaskOpInterface>(op))
     return getSpec(mask, use).name;
+  if (auto score = dyn_cast<ScoreOpInterface>(op))
+    return getSpec(score, use).name;
   if (auto modifier = dyn_cast<ModifierOpInterface>(op))
     return getSpec(modifier, use).name;
   if (auto pool = dyn_cast<PoolOp>(op))
@@ -241,7 +245,9 @@ static LogicalResult checkKernel(func::FuncOp kernel) {
     return kernel.emitOpError(
         "must be one block to be a kernel; control flow is not taken");
   for (Operation &op : kernel.getBody().front())
-    if (!isStep(op) && !isa<func::ReturnOp, MaskOpInterface, ModifierOpInterface>(op) &&
+    if (!isStep(op) &&
+        !isa<func::ReturnOp, MaskOpInterface, ScoreOpInterface, ModifierOpInterface>(
+            op) &&
         !op.hasTrait<OpTrait::ConstantLike>())
       return op.emitOpError(
           "is not allowed in a kernel, which is made of masks, modifiers, "

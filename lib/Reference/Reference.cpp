@@ -137,6 +137,19 @@ Error Reference::checkOperands(Operation *op, ArrayRef<TensorSpec> specs) {
   return Error::success();
 }
 
+/// Sizes that follow from D; the types of weights may leave them open.
+Error Reference::checkWeights(AttentionOp op) {
+  for (const WeightSize &weight : getWeightSizes(op.getMask(), op.getHeadDim())) {
+    ArrayRef<int64_t> shape = valueOf(weight.tensor).shape();
+    if (shape[weight.axis] != weight.size)
+      return createStringError("'" + nameOf(weight.tensor) + "' has shape " +
+                               formatShape(shape) + ", axis " + Twine(weight.axis) +
+                               " has to be " + Twine(weight.size) + ", " + weight.reason +
+                               " = " + Twine(op.getHeadDim()));
+  }
+  return Error::success();
+}
+
 /// `value` as a number of `element`, rounded to nearest even.
 static double roundTo(FloatType element, double value) {
   APFloat number(value);
@@ -234,14 +247,16 @@ Error Reference::addAttention(AttentionOp op) {
   for (int64_t b = 0; b < batchSize; ++b)
     inputs->shift.push_back(op.getQOffset() ? valueOf(op.getQOffset()).get(b)
                                             : inputs->n[b] - inputs->m[b]);
-  inputs->q = &valueOf(op.getQ());
   inputs->sinks = op.getSinks() ? &valueOf(op.getSinks()) : nullptr;
   inputs->block = op.getKeyBlock();
   auto element = cast<FloatType>(op.getKeyTensorType().getElementType());
-  for (auto [source, target] : {std::pair{k, &inputs->k}, {v, &inputs->v}}) {
+  for (auto [source, target] : {std::pair<Value, Array *>{op.getQ(), &inputs->q},
+                                {k, &inputs->k},
+                                {v, &inputs->v}}) {
+    bool isPooled = inputs->block && source != op.getQ();
     Expected<Array> array =
-        inputs->block ? computePool(valueOf(source), inputs->block, inputs->n, element)
-                      : copyToDouble(valueOf(source));
+        isPooled ? computePool(valueOf(source), inputs->block, inputs->n, element)
+                 : copyToDouble(valueOf(source));
     if (!array)
       return array.takeError();
     *target = std::move(*array);
@@ -277,6 +292,9 @@ Error Reference::readBody() {
             .Case([&](MaskOpInterface mask) {
               return checkOperands(mask, mask.getTensorSpecs());
             })
+            .Case([&](ScoreOpInterface score) {
+              return checkOperands(score, score.getTensorSpecs());
+            })
             .Case([&](ModifierOpInterface modifier) {
               return checkOperands(modifier, modifier.getTensorSpecs());
             })
@@ -291,6 +309,9 @@ Error Reference::readBody() {
     if (error)
       return error;
   }
+  for (auto op : kernel.getOps<AttentionOp>())
+    if (Error error = checkWeights(op))
+      return error;
   for (Value result : kernel.getBody().front().getTerminator()->getOperands())
     if (!isa_and_present<AttentionOp, MergeOp>(result.getDefiningOp()))
       return createStringError("the kernel returns something that is not the result of "

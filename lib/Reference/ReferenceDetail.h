@@ -13,9 +13,8 @@ namespace sparse_attn {
 
 struct Reference::Inputs {
   AttentionOp op;
-  const Array *q = nullptr;
   const Array *sinks = nullptr;
-  Array k, v;                             ///< f64, pooled where the op reads a pool
+  Array q, k, v;                          ///< f64; k and v pooled as the op says
   llvm::SmallVector<int64_t> n, m, shift; ///< per batch entry; p = i + shift
   int64_t block = 0;                      ///< tokens a key stands for, 0: one
 

@@ -18,7 +18,7 @@ static constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Values that masks and modifiers read
 //===----------------------------------------------------------------------===//
 
-class Reference::Worker::Values : public Evaluator {
+class Reference::Worker::Values : public Evaluator, public AttentionValues {
 public:
   Values(Worker &worker, const Inputs &inputs) : worker(worker), inputs(inputs) {}
 
@@ -43,11 +43,56 @@ public:
   }
   int64_t keys(int64_t b) override { return inputs.n[b]; }
   int64_t heads() override { return worker.reference.heads(); }
+  AttentionValues &attention() override { return *this; }
+
+  int64_t queries(int64_t b) override { return inputs.m[b]; }
+  int64_t shift(int64_t b) override { return inputs.shift[b]; }
+  int64_t keyHeads() override { return worker.reference.kvHeadCount; }
+  double scale() override {
+    AttentionOp op = inputs.op;
+    return op.getScaleOrDefault();
+  }
+  ArrayRef<double> query(int64_t b, int64_t h, int64_t i) override {
+    return rowOf(inputs.q, b, h, i);
+  }
+  ArrayRef<double> key(int64_t b, int64_t keyHead, int64_t j) override {
+    return rowOf(inputs.k, b, keyHead, j);
+  }
+  ArrayRef<double> value(int64_t b, int64_t keyHead, int64_t j) override {
+    return rowOf(inputs.v, b, keyHead, j);
+  }
+  double score(const Pair &pair) override { return score(pair, pair.j); }
+  /// The same for row t of K, which is not j where keys are pooled.
+  double score(const Pair &pair, int64_t t);
 
 private:
+  static ArrayRef<double> rowOf(const Array &array, int64_t b, int64_t h, int64_t row) {
+    int64_t width = array.shape()[3];
+    return {array.as<double>() + array.position({b, h, row, 0}),
+            static_cast<size_t>(width)};
+  }
+
   Worker &worker;
   const Inputs &inputs;
 };
+
+/// scale * <q, k>, changed by the modifiers in order. What a modifier excludes stays
+/// out, whatever the others make of it.
+double Reference::Worker::Values::score(const Pair &pair, int64_t t) {
+  AttentionOp op = inputs.op;
+  for (Value modifier : op.getModifiers())
+    if (cast<ModifierOpInterface>(modifier.getDefiningOp()).excludes(pair, *this))
+      return -kInfinity;
+  double score = 0;
+  for (auto [x, y] : llvm::zip_equal(query(pair.b, pair.h, pair.i),
+                                     key(pair.b, Evaluator::keyHead(pair.h), t)))
+    score += x * y;
+  score *= scale();
+  for (Value modifier : op.getModifiers())
+    score =
+        cast<ModifierOpInterface>(modifier.getDefiningOp()).evaluate(score, pair, *this);
+  return score;
+}
 
 Reference::Worker::Worker(const Reference &reference) : reference(reference) {}
 Reference::Worker::~Worker() = default;
@@ -72,7 +117,8 @@ std::vector<double> Reference::Worker::membership(const Inputs &inputs, Row row)
   Pair pair{row.b, row.h, row.i, row.i + inputs.shift[row.b], 0};
   for (int64_t t = 0; t < inputs.keys(row.b); ++t) {
     pair.j = inputs.position(row.b, t);
-    kept[t] = values.evaluate(op.getMask(), pair);
+    if (values.isDrawn(op.getMask(), pair))
+      kept[t] = values.evaluate(op.getMask(), pair);
   }
   return kept;
 }
@@ -81,19 +127,10 @@ std::vector<double> Reference::Worker::membership(const Inputs &inputs, Row row)
 /// the denominator. Every exponent is taken relative to the largest.
 RowState Reference::Worker::attend(const Inputs &inputs, Row row) {
   AttentionOp op = inputs.op;
-  int64_t width = op.getHeadDim(), valueWidth = op.getValueDim();
+  int64_t valueWidth = op.getValueDim();
   RowState state{std::vector<double>(valueWidth, 0.0), -kInfinity};
   if (row.i >= inputs.m[row.b])
     return state;
-
-  int64_t group = reference.headCount / reference.kvHeadCount;
-  int64_t keyRows = inputs.k.shape()[2];
-  int64_t plane = row.b * reference.kvHeadCount + row.h / group;
-  const double *k = inputs.k.as<double>() + plane * keyRows * width;
-  const double *v = inputs.v.as<double>() + plane * keyRows * valueWidth;
-  std::vector<double> q(width);
-  for (int64_t d = 0; d < width; ++d)
-    q[d] = inputs.q->get(inputs.q->position({row.b, row.h, row.i, d}));
 
   // A pair that the mask or a modifier excludes, or whose score ends up as -inf, is
   // not there: its value is not read, whatever it holds.
@@ -103,25 +140,15 @@ RowState Reference::Worker::attend(const Inputs &inputs, Row row) {
   };
   std::vector<Kept> kept;
   Values &values = valuesOf(inputs);
-  double scale = op.getScaleOrDefault();
   double sink = inputs.sinks ? inputs.sinks->get(row.h) : -kInfinity;
   double top = sink;
   Pair pair{row.b, row.h, row.i, row.i + inputs.shift[row.b], 0};
   for (int64_t t = 0; t < inputs.keys(row.b); ++t) {
     pair.j = inputs.position(row.b, t);
-    double probability = values.evaluate(op.getMask(), pair);
-    auto excludes = [&](Value modifier) {
-      return cast<ModifierOpInterface>(modifier.getDefiningOp()).excludes(pair, values);
-    };
-    if (probability <= 0 || llvm::any_of(op.getModifiers(), excludes))
+    if (!values.isDrawn(op.getMask(), pair))
       continue;
-    double score = 0;
-    for (int64_t d = 0; d < width; ++d)
-      score += q[d] * k[t * width + d];
-    score *= scale;
-    for (Value modifier : op.getModifiers())
-      score = cast<ModifierOpInterface>(modifier.getDefiningOp())
-                  .evaluate(score, pair, values);
+    double probability = values.evaluate(op.getMask(), pair);
+    double score = values.score(pair, t);
     if (score == -kInfinity)
       continue;
     kept.push_back({t, score - std::log(probability)});
@@ -131,11 +158,12 @@ RowState Reference::Worker::attend(const Inputs &inputs, Row row) {
     return state;
 
   double total = std::exp(sink - top);
+  int64_t keyHead = values.Evaluator::keyHead(row.h);
   for (const Kept &pair : kept) {
     double weight = std::exp(pair.exponent - top);
     total += weight;
-    for (int64_t d = 0; d < valueWidth; ++d)
-      state.out[d] += weight * v[pair.t * valueWidth + d];
+    for (auto [out, v] : llvm::zip_equal(state.out, values.value(row.b, keyHead, pair.t)))
+      out += weight * v;
   }
   for (double &out : state.out)
     out /= total;

@@ -44,6 +44,7 @@ struct Needs {
   bool perBatch = false, perHead = false;
   std::optional<int64_t> hopTable;
   Binding binding = Binding::Compile;
+  Operation *selects = nullptr; ///< an op of the mask that is bound at run time
   int64_t period = 1;
   Value listMask; ///< the mask that is a list of keys, which a run gives
   std::optional<KeyList> list;
@@ -99,6 +100,8 @@ static Needs computeNeeds(AttentionOp attention) {
     }
     needs.add(mask);
     needs.binding = std::max(needs.binding, mask.getOwnBinding());
+    if (mask.getOwnBinding() == Binding::Run)
+      needs.selects = op;
     needs.period = combinePeriods(needs.period, mask.getPeriod());
     for (Value operand : op->getOperands())
       if (!isa<MaskType>(operand.getType()))
@@ -315,9 +318,14 @@ static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
   if (needs.list && needs.hopTable)
     return op.emitOpError("has a modifier that needs hop distances, which a plan finds "
                           "tile by tile, and listed keys, which no plan knows");
-  if (needs.binding == Binding::Run)
-    return op.emitOpError("has a mask that depends on the values of Q and K, which block "
-                          "plans do not take yet");
+  if (needs.selects) {
+    InFlightDiagnostic error = op.emitOpError("has a mask with '")
+                               << needs.selects->getName()
+                               << "', which is known only when it runs; block plans do "
+                                  "not take such masks yet";
+    error.attachNote(needs.selects->getLoc()) << "the mask is made here";
+    return error;
+  }
   unsigned hopTables = llvm::count_if(op.getModifiers(), [&](Value value) {
     return needs.tableOf.contains(value.getDefiningOp());
   });
@@ -384,11 +392,12 @@ static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &
   return success();
 }
 
-/// Masks and modifiers are values without effects: erases those that nothing uses.
+/// Masks, scores and modifiers are values without effects: erases those that nothing
+/// uses.
 static void eraseUnusedMasks(ModuleOp module) {
   SmallVector<Operation *> ops;
   module.walk([&](Operation *op) {
-    if (isa<MaskOpInterface, ModifierOpInterface>(op))
+    if (isa<MaskOpInterface, ScoreOpInterface, ModifierOpInterface>(op))
       ops.push_back(op);
   });
   for (Operation *op : llvm::reverse(ops))

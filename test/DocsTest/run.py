@@ -105,9 +105,10 @@ MISTYPED = re.compile(
 )
 
 
-# Masks and modifiers come from ops and from nowhere else.
+# Masks, scores and modifiers come from ops and from nowhere else.
 MAKERS = {
     "!sparse_attn.mask": "sparse_attn.causal",
+    "!sparse_attn.score": "sparse_attn.score.dot",
     "!sparse_attn.modifier": "sparse_attn.softcap cap = 30.0",
 }
 

@@ -29,3 +29,20 @@ func.func @two_distances(%q: !qkv, %k: !qkv, %v: !qkv, %o: !i2, %c: !i2, %p: !i1
   %out, %l = sparse_attn.attention %q, %k, %v mask(%m) modifiers(%a, %b) : !qkv, !qkv, !qkv -> !qkv, !state
   return %out, %l : !qkv, !state
 }
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @selection(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
+  %s = sparse_attn.score.dot
+  %c = sparse_attn.causal
+  %w = sparse_attn.window left = 63 right = 0
+  // expected-note @below {{the mask is made here}}
+  %t = sparse_attn.top_k %s, %c k = 8
+  %m = sparse_attn.union %w, %t
+  // expected-error @below {{'sparse_attn.attention' op has a mask with 'sparse_attn.top_k', which is known only when it runs; block plans do not take such masks yet}}
+  %o, %l = sparse_attn.attention %q, %k, %v mask(%m) : !qkv, !qkv, !qkv -> !qkv, !state
+  return %o, %l : !qkv, !state
+}

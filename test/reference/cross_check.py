@@ -6,7 +6,7 @@
 #===-----------------------------------------------------------------------===#
 """Compares lib/Reference (through sparse-attn-eval) with numpy_reference: every
 pattern on a table of shapes, then random kernels. Membership has to be equal for
-every pair; O and LSE, both float64, agree to rounding.
+every pair, and so has what is drawn; O and LSE, both float64, agree to rounding.
 
     cross_check.py [--seed S] [--cases N]
 """
@@ -54,9 +54,20 @@ def pattern_cases(rng):
             yield Case(kernel, kernel.inputs(rng, shape))
 
 
+def selection_cases(rng):
+    """Every selection and draw on every shape, with lengths or without."""
+    for name in Generator.SELECTIONS:
+        for index, shape in enumerate(SHAPES * 3):
+            generator = Generator(rng, keys=max(shape.N, 8), heads=shape.H, selecting=True)
+            kernel = Kernel(f"{name}_{index}", getattr(generator, name)())
+            kernel.kv_len, kernel.q_len = index % 2 == 1, index % 3 == 1
+            kernel.q_offset = index % 4 == 2
+            yield Case(kernel, kernel.inputs(rng, shape))
+
+
 def random_cases(rng, count):
     for index in range(count):
-        generator = Generator(rng, heads=generator_heads(rng))
+        generator = Generator(rng, heads=generator_heads(rng), selecting=index % 3 == 0)
         kernel = generator.kernel(f"random_{index}", depth=int(rng.integers(1, 4)),
                                   modifiers=int(rng.integers(0, 3)), pool=index % 4 == 0,
                                   split=index % 8 in (0, 1), dtypes=("f32", "f16"))
@@ -95,8 +106,8 @@ def compare(case, folder):
         got = read(f"mask{index}")
         if got.shape != wanted.shape:
             return f"mask{index}: shape {got.shape}, wanted {wanted.shape}"
-        if (got != wanted).any():
-            at = tuple(int(x) for x in np.argwhere(got != wanted)[0])
+        at = ref.find_difference(got, wanted)
+        if at is not None:
             return f"mask{index} at (b, h, i, j) = {at}: {got[at]}, wanted {wanted[at]}"
     for index, wanted in enumerate(case.kernel.reference(case.inputs)):
         got = read(f"result{index}")
@@ -115,7 +126,7 @@ def main():
     parser.add_argument("--cases", type=int, default=300)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    cases = [*pattern_cases(rng), *random_cases(rng, options.cases), *special_cases(rng)]
+    cases = [*pattern_cases(rng), *selection_cases(rng), *random_cases(rng, options.cases), *special_cases(rng)]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for case in cases:

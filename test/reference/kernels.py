@@ -217,6 +217,8 @@ class Kernel:
                 key, value = (builder.op(f"sparse_attn.pool {x} : {t} -> {p}") for x, t, p in
                               ((k, q_type, key_type), (v, v_type, value_type)))
             kept = builder.emit(part.mask)
+            if kept in builder.sampled:
+                kept += " : !sparse_attn.mask<sampled>"
             changes = ", ".join(builder.emit(m) for m in part.modifiers)
             changes = f" modifiers({changes})" if changes else ""
             scale = f" scale = {self.scale:e}" if self.scale is not None else ""
@@ -272,9 +274,13 @@ class Kernel:
 
     def setting(self, inputs, block=0):
         """The sizes and positions that `inputs` stand for."""
-        B, H, M, _ = inputs["q"].shape
-        return ref.Setting(B, H, M, inputs["k"].shape[2], inputs.get("kv_len"),
-                           inputs.get("q_len"), inputs.get("q_offset"), block)
+        B, H, M, D = inputs["q"].shape
+        setting = ref.Setting(B, H, M, inputs["k"].shape[2], inputs.get("kv_len"),
+                              inputs.get("q_len"), inputs.get("q_offset"), block)
+        setting.q, setting.k, setting.v = (inputs[x].astype(np.float64) for x in "qkv")
+        setting.scale = 1 / np.sqrt(D) if self.scale is None else self.scale
+        setting.modifiers = [m.modifier(inputs) for m in self.modifiers]
+        return setting
 
     def membership(self, inputs):
         return ref.membership(lambda s: self.mask.mask(s, inputs), self.setting(inputs))

@@ -41,6 +41,7 @@ class Builder:
 
     def __init__(self):
         self.arguments, self.lines, self.known, self.count = [], [], {}, 0
+        self.sampled = set()
 
     def argument(self, name, type):
         if name not in self.known:
@@ -48,10 +49,20 @@ class Builder:
             self.arguments.append(f'%{name}: {type} {{sparse_attn.name = "{name}"}}')
         return self.known[name]
 
-    def op(self, text, results=1):
+    def op(self, text, results=1, sampled=False):
+        """`sampled`: the result is a sampled mask."""
         self.count += 1
+        if sampled:
+            self.sampled.add(f"%{self.count}")
         self.lines.append(f"%{self.count}{f':{results}' if results > 1 else ''} = {text}")
         return f"%{self.count}"
+
+    def combine(self, name, values, clause=""):
+        """An op of the algebra, which writes its types where an operand is sampled."""
+        drawn = [value in self.sampled for value in values]
+        types = ", ".join("!sparse_attn.mask" + ("<sampled>" if d else "") for d in drawn)
+        text = f"sparse_attn.{name} {', '.join(values)}{clause}"
+        return self.op(text + (f" : {types}" if any(drawn) else ""), sampled=any(drawn))
 
     def emit(self, node):
         """One op for each object of a tree, however often it appears."""
@@ -92,8 +103,7 @@ class Combined(Mask):
         self.name, self.children = name, children
 
     def emit(self, builder):
-        values = ", ".join(builder.emit(child) for child in self.children)
-        return builder.op(f"sparse_attn.{self.name} {values}")
+        return builder.combine(self.name, [builder.emit(child) for child in self.children])
 
     def expression(self):
         symbol = {"union": " | ", "intersect": " & ", "difference": " - "}.get(self.name)
@@ -111,8 +121,8 @@ class PerHead(Mask):
         self.children, self.table = children, table
 
     def emit(self, builder):
-        values = ", ".join(builder.emit(child) for child in self.children)
-        return builder.op(f"sparse_attn.per_head {values} table = {self.table}")
+        return builder.combine("per_head", [builder.emit(child) for child in self.children],
+                               f" table = {self.table}")
 
     def expression(self):
         masks = ", ".join(child.expression() for child in self.children)

@@ -7,7 +7,8 @@
 """docs/semantics.md in NumPy: dense, float64, independent of the C++ oracle.
 
 A mask is a function of a `Setting` that gives a boolean array which broadcasts
-to [B, H, M, N]; a score modifier is a function (score, setting) -> score.
+to [B, H, M, N], or a `Sampled` one; what selects and draws is in
+numpy_selections.py. A score modifier is a function (score, setting) -> score.
 Patterns are written for whole arrays at once, so that they share no structure
 with code that walks pairs.
 """
@@ -24,6 +25,10 @@ class Setting:
     are the real lengths per batch entry. With `block`, key t stands for tokens
     [block * t, block * (t + 1)) and has the position of the last real one.
     """
+
+    #: Q, K, V, the scale and the modifiers, for masks that depend on them.
+    q = k = v = scale = None
+    modifiers = ()
 
     def __init__(self, B, H, M, N, kv_len=None, q_len=None, q_offset=None, block=0):
         self.B, self.H, self.M, self.N, self.block = B, H, M, N, block
@@ -46,6 +51,7 @@ class Setting:
             self.j = np.broadcast_to(self.t, (B, 1, 1, N))
             self.key_exists = self.j < per_batch_n
         self.row_exists = self.i < self.m.reshape(B, 1, 1, 1)
+        self.shift = shift
 
     @property
     def shape(self):
@@ -68,16 +74,41 @@ def nothing(s):
     return np.zeros((1, 1, 1, 1), bool)
 
 
+class Sampled:
+    """What draws give: the inclusion probability of every pair, drawn or not, and
+    which pairs this run has drawn."""
+
+    def __init__(self, probability, drawn):
+        self.probability, self.drawn = probability, drawn
+
+
+def probability_of(kept):
+    return kept.probability if isinstance(kept, Sampled) else kept.astype(np.float64)
+
+
+def drawn_of(kept):
+    return kept.drawn if isinstance(kept, Sampled) else kept
+
+
+def combine(masks, setting, on_booleans, on_probabilities):
+    """Deterministic masks combine as booleans; draws are independent of each other."""
+    parts = [mask(setting) for mask in masks]
+    drawn = functools.reduce(on_booleans, map(drawn_of, parts))
+    if not any(isinstance(part, Sampled) for part in parts):
+        return drawn
+    return Sampled(functools.reduce(on_probabilities, map(probability_of, parts)), drawn)
+
+
 def union(*masks):
-    return lambda s: functools.reduce(np.logical_or, (m(s) for m in masks), nothing(s))
+    return lambda s: combine(masks, s, np.logical_or, lambda a, b: 1 - (1 - a) * (1 - b))
 
 
 def intersect(*masks):
-    return lambda s: functools.reduce(np.logical_and, (m(s) for m in masks), everything(s))
+    return lambda s: combine(masks, s, np.logical_and, np.multiply)
 
 
 def difference(a, b):
-    return lambda s: a(s) & ~b(s)
+    return lambda s: combine((a, b), s, lambda x, y: x & ~y, lambda x, y: x * (1 - y))
 
 
 def complement(a):
@@ -85,12 +116,18 @@ def complement(a):
 
 
 def per_head(masks, table):
-    def mask(s):
-        result = np.zeros(s.shape, bool)
-        dense = [np.broadcast_to(m(s), s.shape) for m in masks]
+    def pick(s, parts):
+        result = np.zeros(s.shape, parts[0].dtype)
         for head in range(s.H):
-            result[:, head] = dense[table[head]][:, head]
+            result[:, head] = np.broadcast_to(parts[table[head]], s.shape)[:, head]
         return result
+
+    def mask(s):
+        parts = [m(s) for m in masks]
+        drawn = pick(s, [drawn_of(part) for part in parts])
+        if not any(isinstance(part, Sampled) for part in parts):
+            return drawn
+        return Sampled(pick(s, [probability_of(part) for part in parts]), drawn)
 
     return mask
 
@@ -384,27 +421,45 @@ def custom_score(function):
 
 
 def membership(mask, setting):
-    """The inclusion probability of every pair, [B, H, M, N]."""
-    kept = np.broadcast_to(mask(setting), setting.shape)
+    """The inclusion probability of every pair that is drawn, [B, H, M, N]."""
+    kept = mask(setting)
+    if isinstance(kept, Sampled):
+        kept = np.where(kept.drawn, kept.probability, 0)
+    kept = np.broadcast_to(kept, setting.shape)
     return np.where(setting.key_exists & setting.row_exists, kept, 0).astype(np.float64)
+
+
+def find_difference(got, wanted):
+    """Where inclusion probabilities differ: what is kept has to be the same, and
+    probabilities agree to rounding. None where nothing differs."""
+    close = ((got == 0) == (wanted == 0)) & np.isclose(got, wanted, rtol=1e-9, atol=0)
+    return None if close.all() else tuple(int(x) for x in np.argwhere(~close)[0])
+
+
+def attention_score(q, k, setting, scale=None, modifiers=()):
+    """Scores after the modifiers; -inf where one of them takes the pair out, whatever
+    the others make of its score."""
+    q, k = np.asarray(q, np.float64), np.asarray(k, np.float64)
+    group = q.shape[1] // k.shape[1] if k.shape[1] else 1
+    heads = np.arange(q.shape[1]) // max(group, 1)
+    scale = 1 / np.sqrt(q.shape[3]) if scale is None else scale
+    score = scale * np.einsum("bhmd,bhnd->bhmn", q, k[:, heads])
+    for modifier in modifiers:
+        score = np.broadcast_to(modifier(score, setting), score.shape)
+    for modifier in modifiers:
+        if hasattr(modifier, "excludes"):
+            score = np.where(modifier.excludes(setting), -np.inf, score)
+    return score
 
 
 def attention(q, k, v, mask, setting, scale=None, sinks=None, modifiers=()):
     """(O, LSE) in float64. `mask` may also give inclusion probabilities."""
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
-    B, H, M, D = q.shape
-    group = H // k.shape[1] if k.shape[1] else 1
+    H, group = q.shape[1], q.shape[1] // k.shape[1] if k.shape[1] else 1
     heads = np.arange(H) // max(group, 1)
     probability = membership(mask, setting)
-    scale = 1 / np.sqrt(D) if scale is None else scale
-    # A modifier may take pairs out, whatever the others make of their scores.
-    for modifier in modifiers:
-        if hasattr(modifier, "excludes"):
-            probability = np.where(modifier.excludes(setting), 0, probability)
     with np.errstate(all="ignore"):
-        score = scale * np.einsum("bhmd,bhnd->bhmn", q, k[:, heads])
-        for modifier in modifiers:
-            score = np.broadcast_to(modifier(score, setting), score.shape)
+        score = attention_score(q, k, setting, scale, modifiers)
         # log(pi) joins the exponent: exp(s) / pi = exp(s - log pi).
         exponent = np.where(probability > 0, score - np.log(probability), -np.inf)
         sink = np.full(H, -np.inf) if sinks is None else np.asarray(sinks, np.float64)

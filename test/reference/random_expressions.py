@@ -11,6 +11,7 @@ import numpy as np
 from kernels import Alibi, Bias, CustomScore, HopDecay, Kernel, RelativeBias, Softcap
 from masks import BlockMask, Combined, Custom, GlobalIndex, GraphHop, Pattern, PerHead
 from masks import Prefix, Segments, Shape
+from selections import Selecting
 
 
 def constant(name, value):
@@ -61,14 +62,17 @@ CUSTOM_SCORES = [
 ]
 
 
-class Generator:
+class Generator(Selecting):
     """Everything random comes from `rng`; `keys` is about the N to expect.
     `expressible` leaves out what the expression language does not have, `compiled`
-    what kernels do not: modifiers of pooled keys and two distances in one score."""
+    what kernels do not: modifiers of pooled keys and two distances in one score.
+    `selecting` adds what depends on Q and K, and draws."""
 
-    def __init__(self, rng, keys=40, heads=None, expressible=False, compiled=False):
+    def __init__(self, rng, keys=40, heads=None, expressible=False, compiled=False,
+                 selecting=False):
         self.rng, self.keys, self.heads = rng, keys, heads
         self.expressible, self.compiled = expressible, compiled
+        self.selecting = selecting
         self.tags = 0
 
     def integer(self, low, high):
@@ -180,6 +184,10 @@ class Generator:
         return getattr(self, name)()
 
     def mask(self, depth):
+        """A deterministic mask, so that any other may take it away."""
+        if depth and self.selecting and self.rng.random() < 0.25:
+            name = self.choice([n for n in self.SELECTIONS if n not in self.SAMPLED])
+            return getattr(self, name)()
         if depth == 0 or self.rng.random() < 0.15:
             return self.leaf()
         kind = self.choice(["union", "intersect", "union", "intersect", "difference",
@@ -195,6 +203,23 @@ class Generator:
             table = [self.integer(0, len(children) - 1) for _ in range(self.heads)]
             return PerHead(children, table)
         return Combined(kind, [self.mask(depth - 1) for _ in range(self.integer(2, 3))])
+
+    def any_mask(self, depth):
+        """A mask that may be sampled, in the shapes that people use."""
+        mask = self.mask(depth)
+        if not self.selecting or self.rng.random() < 0.5:
+            return mask
+        drawn = getattr(self, self.choice(self.SAMPLED))()
+        kind = self.choice(["union", "intersect", "difference", "twice", "per_head"])
+        if kind == "difference":
+            return Combined(kind, [drawn, mask])
+        if kind == "twice":
+            other = getattr(self, self.choice(self.SAMPLED))()
+            return Combined(self.choice(["union", "intersect"]), [mask, drawn, other])
+        if kind == "per_head" and self.heads:
+            table = [self.integer(0, 1) for _ in range(self.heads)]
+            return PerHead([mask, drawn], table)
+        return Combined("union" if kind == "per_head" else kind, [mask, drawn])
 
     #===--- Kernels ---------------------------------------------------------===#
 
@@ -216,7 +241,8 @@ class Generator:
     def kernel(self, name, depth=2, modifiers=0, D=8, Dv=8, pool=False, split=False,
                dtypes=("f32",)):
         flag = lambda chance: bool(self.rng.random() < chance)
-        kernel = Kernel(name, self.mask(depth), D, Dv)
+        pool = pool and not self.selecting
+        kernel = Kernel(name, self.any_mask(depth), D, Dv)
         kernel.modifiers = [self.modifier() for _ in range(modifiers)]
         if self.compiled and sum(isinstance(m, HopDecay) for m in kernel.modifiers) > 1:
             kernel.modifiers = kernel.modifiers[:1]

@@ -18,8 +18,9 @@
 // So `a | b - c & d` is `(a | b) - (c & d)`, as with + and * in arithmetic.
 // White space is free, and `#` starts a comment that ends with its line.
 //
-// A name is the mnemonic of an op that implements MaskOpInterface (or, among
-// modifiers, ModifierOpInterface); nothing here lists the ops. Values without a
+// A name is the mnemonic of an op that implements MaskOpInterface (among modifiers
+// ModifierOpInterface; where a score belongs ScoreOpInterface, without the `score.` that
+// these begin with); nothing here lists the ops. Values without a
 // name fill parameters in the order in which the op declares them: names and
 // expressions fill its operands, numbers and lists its attributes. `unbounded`
 // leaves out an optional attribute. The name of a tensor operand becomes an

@@ -64,8 +64,8 @@ public:
                                               unsigned threads = 0,
                                               const RowProgress &progress = nullptr);
 
-  /// The inclusion probability of every key of one row; padding has 0. Pooled
-  /// keys count as keys.
+  /// The inclusion probability of every key of one row, 0 where it is not drawn;
+  /// padding has 0. Pooled keys count as keys.
   llvm::Expected<std::vector<double>> membership(Row row, size_t attention = 0);
 
 private:
@@ -79,6 +79,7 @@ private:
   llvm::Error addAttention(AttentionOp op);
   llvm::Error checkStates(MergeOp op);
   llvm::Error checkOperands(mlir::Operation *op, llvm::ArrayRef<TensorSpec> specs);
+  llvm::Error checkWeights(AttentionOp op);
   llvm::Error checkSize(mlir::Value argument, unsigned axis, Axis wanted);
   std::string nameOf(mlir::Value argument) const;
   const Array &valueOf(mlir::Value argument) const;

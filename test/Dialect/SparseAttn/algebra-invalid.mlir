@@ -19,7 +19,7 @@ func.func @union_c2(%a: !sparse_attn.mask) {
 // No mask is made of itself, not even where dominance would let it be.
 module @union_c2_cycle {
   %c = sparse_attn.causal
-  // expected-error @below {{'sparse_attn.union' op uses a mask or modifier that is not defined before it; define it earlier in the same block}}
+  // expected-error @below {{'sparse_attn.union' op uses a mask that is not defined before it; define it earlier in the same block}}
   %m = sparse_attn.union %m, %c
 }
 

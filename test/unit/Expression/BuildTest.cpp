@@ -61,6 +61,31 @@ TEST(Expression, OperatorsHaveNames) {
   EXPECT_EQ(getMasks("complement(causal)"), getMasks("~causal"));
 }
 
+// A score is named where a selection takes one, its weights become arguments, and a
+// choice is one of its words.
+TEST(Expression, Selections) {
+  EXPECT_EQ(getMasks("top_k(dot, causal, 8)"), "%0 = score.dot\n"
+                                               "%1 = causal\n"
+                                               "%2 = top_k %0, %1 k = 8\n");
+  EXPECT_EQ(getMasks("top_k(dot, candidates=causal, k=8)"),
+            getMasks("top_k(dot(), causal, 8)"));
+  EXPECT_EQ(getMasks("threshold(pages(share=group), all, 0.5, block_k=16)"),
+            "%0 = score.pages share = group\n"
+            "%1 = all\n"
+            "%2 = threshold %0, %1 t = 5.000000e-01 block_k = 16\n");
+  EXPECT_EQ(getMasks("sink(2) | sample.uniform(causal, rate=0.25, seed=3)"),
+            "%0 = sink size = 2\n"
+            "%1 = causal\n"
+            "%2 = sample.uniform %1 rate = 2.500000e-01 seed = 3\n"
+            "%3 = union %0, %2 : !sparse_attn.mask, !sparse_attn.mask<sampled>\n");
+  KernelSpec spec =
+      makeSpec("top_p(hash(wq, wk, [64, 32], activation=tanh), causal, p=0.9)");
+  EXPECT_NE(getSignature(spec).find("%arg4: tensor<?x?xf32> {sparse_attn.name = \"wk\"}"),
+            std::string::npos);
+  EXPECT_NE(build(spec).ir.find("layers = [64, 32] activation = tanh :"),
+            std::string::npos);
+}
+
 TEST(Expression, Precedence) {
   EXPECT_EQ(getMasks("all | causal & none"), getMasks("all | (causal & none)"));
   EXPECT_EQ(getMasks("all - causal & none"), getMasks("all - (causal & none)"));

@@ -92,6 +92,43 @@ custom
 )");
 }
 
+TEST(ExpressionErrors, Scores) {
+  EXPECT_EQ(firstError("top_k(dott, causal, 3)"),
+            R"(<pattern>:1:7: error: unknown score 'dott'; did you mean 'dot'?
+top_k(dott, causal, 3)
+      ^
+)");
+  EXPECT_EQ(
+      firstError("causal & dot"),
+      R"(<pattern>:1:10: error: 'dot' is no mask; it is a score: give it to a selection, such as top_k
+causal & dot
+         ^
+)");
+  EXPECT_EQ(
+      firstError("top_k(causal, causal, 3)"),
+      R"(<pattern>:1:7: error: 'causal' is no score; it is a mask: give it in the pattern
+top_k(causal, causal, 3)
+      ^
+)");
+  EXPECT_EQ(
+      firstError("top_k(~causal, causal, 3)"),
+      R"(<pattern>:1:7: error: expected a score, such as 'dot', got a mask expression
+top_k(~causal, causal, 3)
+      ^
+)");
+  EXPECT_EQ(firstError("top_k(dot(share=all), causal, 3)"),
+            R"(<pattern>:1:17: error: 'share' of 'dot' must be none or group, got 'all'
+top_k(dot(share=all), causal, 3)
+                ^
+)");
+  EXPECT_EQ(
+      firstError("top_k(hash(w.q, wk, [32]), causal, 3)"),
+      R"(<pattern>:1:12: error: 'query_weights' of 'hash' must be the name of an operand, got 'w.q'
+top_k(hash(w.q, wk, [32]), causal, 3)
+           ^
+)");
+}
+
 //===--- Arguments --------------------------------------------------------===//
 
 TEST(ExpressionErrors, MissingArgument) {
