@@ -116,6 +116,29 @@ GROUPS = [
     ("The algebra", "Masks combine to masks.", ALGEBRA),
 ]  # fmt: skip
 
+# What depends on Q and K, or is drawn: no picture of a kernel, the expression alone.
+CHOICES = [
+    ("top_k(dot, causal, k = 64)", "the 64 keys that score best"),
+    ("top_k(pages, causal, k = 32, block_k = 16)",
+     "the 32 best pages of 16 keys, by a bound on each page (Quest)"),
+    ("top_k(hash(wq, wk, layers = [128, 128, 32]), causal, fraction = 0.1)",
+     "a tenth of the keys, by learned signatures of 32 bits (HashAttention)"),
+    ("top_p(antidiagonal(16), causal, p = 0.9, block_q = 128, block_k = 128)",
+     "blocks that hold 90 % of the mass, by their antidiagonals (XAttention)"),
+    ("threshold(channels(labels, count = 16), causal, t = 1.5)",
+     "keys that score 1.5 or more over the 16 heaviest channels (Double Sparsity)"),
+    ("cluster(causal, buckets = 64, rounds = 4, seed = 7)",
+     "keys in a bucket of the query in one of 4 rounds (Reformer)"),
+    ("random_keys(causal, count = 64, seed = 7)", "64 random keys, as they are"),
+    ("sample.uniform(causal, rate = 0.05, seed = 7)",
+     "a random twentieth, each with 20 times its weight"),
+    ("sample.lsh(causal, tables = 150, bits = 10, seed = 7)",
+     "keys of which 2 of 150 hash tables agree with the query's (MagicPIG)"),
+    ("sample.adaptive(causal - sink(128), sink(128), base_rate = 0.1, epsilon = 0.25, "
+     "delta = 0.25, seed = 7)",
+     "as many draws as keep the denominator within 25 %, in three rows of four (vAttention)"),
+]  # fmt: skip
+
 PAGE = """# Every mask in a picture
 
 Queries go down, keys to the right; what is kept is blue. [semantics.md](semantics.md)
@@ -186,6 +209,14 @@ def write_page():
         for i in range(0, len(pictures), 2):
             cells = [describe(picture) for picture in pictures[i : i + 2]]
             text += "| " + " | ".join(cells + [""] * (2 - len(cells))) + " |\n"
+    text += (
+        "\n## Masks that Q and K decide, and draws\n\n"
+        "Known when a row is computed, so there is no picture of theirs. They take from\n"
+        "candidates; what else a row attends to is united with them.\n\n"
+        "| mask | keeps |\n|---|---|\n"
+    )
+    for expression, meaning in CHOICES:
+        text += f"| `{expression}` | {meaning} |\n"
     return text
 
 

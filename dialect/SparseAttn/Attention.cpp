@@ -130,15 +130,24 @@ static LogicalResult verifySizes(AttentionOp op) {
   return success();
 }
 
-/// The weights of scores and selections have the sizes that D says. (score_hash_c3)
+/// The weights of scores and selections have the sizes that D says: (score_hash_c3),
+/// (score_channels_c2), (score_pq_c3), (score_pq_c4), (score_soft_hash_c4),
+/// (score_pooled_c3), (cluster_c6), (sample_lsh_c5).
 static LogicalResult verifyWeights(AttentionOp op) {
   int64_t headDim = op.getHeadDim();
+  for (Operation *part : collectOps(op.getMask())) {
+    auto score = dyn_cast<ScoreOpInterface>(part);
+    if (score && headDim % score.getHeadDimMultiple() != 0)
+      return score.emitOpError("needs a D that is a multiple of ")
+             << score.getHeadDimMultiple() << ", got " << headDim
+             << "; cut a row of K into pieces of equal length";
+  }
   for (const WeightSize &weight : getWeightSizes(op.getMask(), headDim)) {
     int64_t size = cast<ShapedType>(weight.tensor.getType()).getDimSize(weight.axis);
     if (!areCompatible(size, weight.size))
       return weight.op->emitOpError()
              << "axis " << weight.axis << " of " << weight.name << " must have "
-             << weight.size << " entries, " << weight.reason << " = " << headDim
+             << weight.size << " entries, " << weight.reason << ", for D = " << headDim
              << ", got " << size;
   }
   return success();

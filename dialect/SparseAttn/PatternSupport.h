@@ -30,7 +30,14 @@ inline bool variesAlong(mlir::Value tensor, unsigned axis) {
 //===--- Random numbers ---------------------------------------------------===//
 
 /// The last word of a counter: what the draws are for. random_blocks draws from 0.
-enum class Stream : uint32_t { RandomKeys = 1, Uniform = 2 };
+enum class Stream : uint32_t {
+  RandomKeys = 1,
+  Uniform = 2,
+  AdaptiveBase = 3,
+  Adaptive = 4,
+  Lsh = 5,
+  Cluster = 6
+};
 
 /// Philox 4x32-10 (Salmon et al., SC 2011): four random words for a key and a
 /// counter.

@@ -26,12 +26,8 @@ std::vector<double> ScoreDotOp::evaluate(const QueryUnit &row, int64_t,
   ArrayRef<double> q = values.query(row.b, row.h, row.i0);
   int64_t keyHead = evaluator.keyHead(row.h);
   std::vector<double> scores;
-  for (int64_t j = 0; j < evaluator.keys(row.b); ++j) {
-    double product = 0;
-    for (auto [x, y] : llvm::zip_equal(q, values.key(row.b, keyHead, j)))
-      product += x * y;
-    scores.push_back(values.scale() * product);
-  }
+  for (int64_t j = 0; j < evaluator.keys(row.b); ++j)
+    scores.push_back(values.scale() * dot(q, values.key(row.b, keyHead, j)));
   return scores;
 }
 
@@ -54,10 +50,6 @@ struct Pages {
   std::vector<std::vector<double>> low, high;
 };
 } // namespace
-
-/// A NaN once seen stays.
-static double least(double a, double b) { return a < b || std::isnan(a) ? a : b; }
-static double largest(double a, double b) { return a > b || std::isnan(a) ? a : b; }
 
 static Pages computePages(int64_t b, int64_t keyHead, int64_t block,
                           Evaluator &evaluator) {
@@ -131,7 +123,7 @@ static int64_t countParameters(ArrayRef<int64_t> layers, int64_t width) {
 
 SmallVector<WeightSize> ScoreHashOp::getWeightSizes(int64_t headDim) {
   int64_t count = countParameters(getLayers(), headDim);
-  constexpr StringLiteral kReason = "the weights and offsets of all layers over D";
+  constexpr StringLiteral kReason = "the weights and offsets of all layers";
   return {{*this, getQueryWeights(), "query_weights", 1, count, kReason},
           {*this, getKeyWeights(), "key_weights", 1, count, kReason}};
 }

@@ -105,7 +105,9 @@ static uint32_t mix(uint32_t x) {
 KeyedPermutation::KeyedPermutation(int64_t seed, uint32_t plane, uint32_t row,
                                    Stream stream, uint32_t size)
     : size(size) {
-  unsigned bits = size > 1 ? 32 - llvm::countl_zero(size - 1) : 0;
+  // A network on fewer bits permutes visibly out of balance.
+  constexpr unsigned kFewestBits = 8;
+  unsigned bits = std::max(kFewestBits, 32u - llvm::countl_zero(std::max(size, 1u) - 1));
   lowBits = bits / 2, highBits = bits - lowBits;
   for (uint32_t draw : {0, 1}) {
     std::array<uint32_t, 4> words = philox4x32(
@@ -114,8 +116,8 @@ KeyedPermutation::KeyedPermutation(int64_t seed, uint32_t plane, uint32_t row,
   }
 }
 
-/// A Feistel network on the bits of size - 1, walked until it is back below `size`:
-/// the cycle through `index` comes back there at last, since it began there.
+/// A Feistel network on the bits of size - 1, or eight, walked until it is back below
+/// `size`: the cycle through `index` comes back there at last, since it began there.
 uint32_t KeyedPermutation::operator()(uint32_t index) const {
   uint32_t highMask = (1u << highBits) - 1, lowMask = (1u << lowBits) - 1;
   do {
@@ -129,6 +131,30 @@ uint32_t KeyedPermutation::operator()(uint32_t index) const {
   return index;
 }
 
+/// An odd number of [-97 * 2^32, 97 * 2^32], symmetric around 0, as f32 in units of
+/// 2^33: the bits of three words are counted and the fourth lies between two counts.
+static double drawComponent(int64_t seed, int64_t direction, int64_t coordinate,
+                            Stream stream) {
+  constexpr int64_t kCounts = 97;
+  std::array<uint32_t, 4> words =
+      philox4x32(static_cast<uint64_t>(seed),
+                 {static_cast<uint32_t>(direction), static_cast<uint32_t>(coordinate), 0,
+                  static_cast<uint32_t>(stream)});
+  int64_t bits =
+      llvm::popcount(words[0]) + llvm::popcount(words[1]) + llvm::popcount(words[2]);
+  int64_t odd = 2 * ((bits << 32) + words[3]) + 1 - (kCounts << 32);
+  return static_cast<double>(static_cast<float>(odd)) * 0x1p-33;
+}
+
+std::vector<std::vector<double>>
+sparse_attn::drawDirections(int64_t seed, int64_t count, int64_t width, Stream stream) {
+  std::vector<std::vector<double>> directions(count);
+  for (auto [index, direction] : llvm::enumerate(directions))
+    for (int64_t d = 0; d < width; ++d)
+      direction.push_back(drawComponent(seed, index, d, stream));
+  return directions;
+}
+
 std::vector<int64_t> sparse_attn::listCandidates(Value candidates, const Pair &pair,
                                                  Evaluator &evaluator) {
   std::vector<int64_t> list;
@@ -140,15 +166,18 @@ std::vector<int64_t> sparse_attn::listCandidates(Value candidates, const Pair &p
 }
 
 LogicalResult sparse_attn::verifyDraws(Operation *op, std::optional<uint64_t> count,
-                                       std::optional<APFloat> rate) {
+                                       std::optional<APFloat> rate, StringRef prefix) {
+  std::string countName = (prefix + "count").str(), rateName = (prefix + "rate").str();
   int given = count.has_value() + rate.has_value();
   if (given != 1)
-    return op->emitOpError("needs exactly one of count and rate, got ")
-           << given << "; write count = 64 for a number of keys, rate = 0.1 for a tenth";
+    return op->emitOpError("needs exactly one of ")
+           << countName << " and " << rateName << ", got " << given << "; write "
+           << countName << " = 64 for a number of keys, " << rateName
+           << " = 0.1 for a tenth";
   constexpr StringLiteral kInstead = "use sparse_attn.none to draw nothing";
   if (count)
-    return verifyParameter(op, "count", static_cast<int64_t>(*count), 1, kInstead);
-  return verifyShare(op, "rate", *rate, /*withZero=*/false, kInstead);
+    return verifyParameter(op, countName, static_cast<int64_t>(*count), 1, kInstead);
+  return verifyShare(op, rateName, *rate, /*withZero=*/false, kInstead);
 }
 
 int64_t sparse_attn::countDraws(std::optional<uint64_t> count,

@@ -15,8 +15,23 @@
 #include "dialect/SparseAttn/MaskOperands.h"
 #include "dialect/SparseAttn/PatternSupport.h"
 #include "llvm/ADT/BitVector.h"
+#include "llvm/ADT/STLExtras.h"
+#include <cmath>
 
 namespace sparse_attn {
+
+//===--- Numbers ----------------------------------------------------------===//
+
+/// The lesser and the larger of two numbers; a NaN stays.
+inline double least(double a, double b) { return a < b || std::isnan(a) ? a : b; }
+inline double largest(double a, double b) { return a > b || std::isnan(a) ? a : b; }
+
+inline double dot(llvm::ArrayRef<double> x, llvm::ArrayRef<double> y) {
+  double sum = 0;
+  for (auto [a, b] : llvm::zip_equal(x, y))
+    sum += a * b;
+  return sum;
+}
 
 //===--- Units and their scores -------------------------------------------===//
 
@@ -78,13 +93,19 @@ private:
   std::array<uint32_t, 8> keys;
 };
 
+/// Random directions, nearly normal: each number is the sum of 96 random bits and one
+/// uniform number, as docs/semantics.md defines it in section 6.
+std::vector<std::vector<double>> drawDirections(int64_t seed, int64_t count,
+                                                int64_t width, Stream stream);
+
 /// The keys of one row that are candidates, in ascending order.
 std::vector<int64_t> listCandidates(mlir::Value candidates, const Pair &pair,
                                     Evaluator &evaluator);
 
-/// One of `count` and `rate` is given and in range; `op` is in the message.
+/// One of `count` and `rate`, called so after `prefix`, is given and in range.
 mlir::LogicalResult verifyDraws(mlir::Operation *op, std::optional<uint64_t> count,
-                                std::optional<llvm::APFloat> rate);
+                                std::optional<llvm::APFloat> rate,
+                                llvm::StringRef prefix = "");
 
 /// Draws from `candidates` candidates: min(count, candidates), or floor(rate *
 /// candidates).

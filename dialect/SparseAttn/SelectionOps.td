@@ -13,11 +13,12 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/CommonAttrConstraints.td"
 
 // A deterministic choice from candidates. `getSharing` is that of its score.
-class SparseAttn_SelectionOp<string mnemonic, list<string> methods = []>
+class SparseAttn_SelectionOp<string mnemonic, list<string> methods = [],
+                             list<string> facts = []>
     : SparseAttn_Op<mnemonic, [Pure,
         DeclareOpInterfaceMethods<MaskOpInterface, !listconcat(["evaluate", "buildTileClass",
             "getOwnBinding", "isPerHead", "isPerBatch"], methods)>,
-        DeclareOpInterfaceMethods<SelectionOpInterface, ["getSharing"]>]> {
+        DeclareOpInterfaceMethods<SelectionOpInterface, !listconcat(["getSharing"], facts)>]> {
   let results = (outs SparseAttn_Certain:$result);
 }
 
@@ -167,6 +168,59 @@ def SparseAttn_ThresholdOp : SparseAttn_SelectionOp<"threshold"> {
   }];
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
+}
+
+def SparseAttn_ClusterOp : SparseAttn_SelectionOp<"cluster", ["getTensorSpecs"],
+                                                  ["getKeyStates", "getWeightSizes"]> {
+  let summary = "keep candidates in a bucket of the query (Reformer, Routing)";
+  let description = [{
+    ```
+    keep(i, j)  <=>  (i, j) is a candidate  and, in some round, bucket(q_i) == bucket(k_j)
+    bucket(x)    =   argmax [x R, -x R]              R[D][buckets / 2] drawn from the seed
+                     argmax over c of <x, centroids[h / G, c]>      with centroids
+    ```
+
+    Tokens that point the same way meet in a bucket. The angular hash of Reformer draws
+    directions for every round (docs/semantics.md, section 6, stream 6), the same for all
+    heads; trained centroids (Routing Transformer) belong to key/value heads and serve
+    queries and keys. The lowest of equal maxima wins; a token with a NaN is in no bucket.
+    Where units have several rows or keys, a key unit is kept where some candidate
+    pair of it shares a bucket.
+
+    ```
+    buckets = 4, directions r0, r1      <x, r0> = .3, <x, r1> = -2      bucket 3: -r1
+    ```
+
+    ```mlir
+    %c = sparse_attn.causal
+    %hashed = sparse_attn.cluster %c buckets = 64 rounds = 4 seed = 7
+    %routed = sparse_attn.cluster %c centroids(%centroids : tensor<?x?x?xf32>)
+    ```
+
+    Constraints:
+    * (cluster_c1) either centroids are given, or buckets and a seed
+    * (cluster_c2) buckets is an even number in [2, 2^16)
+    * (cluster_c3) 1 <= rounds <= 64, and 1 with centroids
+    * (cluster_c4) 1 <= block_q < 2^30
+    * (cluster_c5) 1 <= block_k < 2^30
+    * (cluster_c6) centroids are [Hkv, buckets, D]
+    * (cluster_c7) the candidates are the result of an op before
+
+    Invalid: `buckets = 7 seed = 1`, "buckets must be even and in [2, 2^16), got 7; a
+    direction and its opposite are two buckets".
+  }];
+  let arguments = (ins SparseAttn_Certain:$candidates,
+                       Optional<3DTensorOf<[F32]>>:$centroids,
+                       OptionalAttr<I64Attr>:$buckets,
+                       DefaultValuedAttr<I64Attr, "1">:$rounds,
+                       OptionalAttr<I64Attr>:$seed,
+                       SparseAttn_UnitParameter:$block_q, SparseAttn_UnitParameter:$block_k);
+  let assemblyFormat = [{
+    $candidates (`centroids` `(` $centroids^ `:` type($centroids) `)`)?
+    (`buckets` `=` $buckets^)? (`rounds` `=` $rounds^)? (`seed` `=` $seed^)?
+    (`block_q` `=` $block_q^)? (`block_k` `=` $block_k^)? attr-dict
+  }];
+  let hasVerifier = 1;
 }
 
 #endif // SPARSE_ATTN_SELECTION_OPS_TD

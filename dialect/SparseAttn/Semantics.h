@@ -17,6 +17,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/Twine.h"
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -85,6 +86,8 @@ public:
   virtual int64_t heads() = 0;
   /// The attention whose mask this is. Only masks bound at run time ask for it.
   virtual AttentionValues &attention();
+  /// A value that an op reads is out of range: results mean nothing.
+  virtual void fail(const llvm::Twine &reason);
 
   int64_t integer(mlir::Value tensor, llvm::ArrayRef<int64_t> index) {
     return static_cast<int64_t>(at(tensor, index));
@@ -165,6 +168,8 @@ struct ParameterSpec {
   /// Of a Word: the attribute's mnemonic and the words that it may be, with blanks
   /// between them.
   llvm::StringLiteral mnemonic, words;
+  /// What an attribute is where it is left out, "" where it is then absent.
+  llvm::StringLiteral otherwise;
 };
 
 /// Axis `axis` of a weight of `op` has `size` entries.
@@ -174,7 +179,7 @@ struct WeightSize {
   llvm::StringLiteral name; ///< of the operand
   unsigned axis;
   int64_t size;
-  llvm::StringLiteral reason; ///< "D", "the weights of all layers over D", ...
+  llvm::StringLiteral reason; ///< "the numbers of a row", "its tables", ...
 };
 
 /// Something that is kept beside the KV cache of a (b, key/value head), or of a

@@ -104,6 +104,9 @@ class SparseAttn_EnumAttr<EnumInfo words, string mnemonic>
     : EnumAttr<SparseAttn_Dialect, words, mnemonic>;
 
 def SparseAttn_ShareAttr : SparseAttn_EnumAttr<SparseAttn_Sharing, "share">;
+def SparseAttn_CenterAttr : SparseAttn_EnumAttr<SparseAttn_Center, "center">;
+def SparseAttn_NormalizeAttr : SparseAttn_EnumAttr<SparseAttn_Normalize, "normalize">;
+def SparseAttn_TailAttr : SparseAttn_EnumAttr<SparseAttn_Tail, "tail">;
 def SparseAttn_ActivationAttr : SparseAttn_EnumAttr<SparseAttn_Activation, "activation">;
 
 //===--- Op classes -------------------------------------------------------===//
@@ -116,6 +119,18 @@ class SparseAttn_Words<Constraint constraint> {
   string mnemonic = !if(isWord, !cast<EnumAttr>(base).mnemonic, "");
   string words = !if(isWord, !interleave(!foreach(case,
       !cast<EnumAttr>(base).enum.enumerants, case.str), " "), "");
+}
+
+// What an attribute is where it is left out, as an expression writes it.
+class SparseAttn_Otherwise<Constraint constraint> {
+  Constraint base = SparseAttn_Words<constraint>.base;
+  string value = !if(!isa<DefaultValuedAttr>(constraint),
+                     !cast<Attr>(constraint).defaultValue, "");
+  // "::sparse_attn::Sharing::None" is the case of the symbol None.
+  list<EnumCase> cases = !if(!and(!isa<EnumAttr>(base), !isa<DefaultValuedAttr>(constraint)),
+                             !cast<EnumAttr>(base).enum.enumerants, []<EnumCase>);
+  string text = !foldl(value, cases, found, case,
+      !if(!eq(!find(value # ";", "::" # case.symbol # ";"), -1), found, case.str));
 }
 
 // C++ text of the ParameterSpec of one operand or attribute.
@@ -140,7 +155,8 @@ class SparseAttn_ParameterText<string parameter, Constraint constraint> {
                 # !if(optional, "true", "false") # ", "
                 # !if(!isa<Variadic>(constraint), "true", "false") # ", \""
                 # SparseAttn_Words<constraint>.mnemonic # "\", \""
-                # SparseAttn_Words<constraint>.words # "\"}";
+                # SparseAttn_Words<constraint>.words # "\", \""
+                # SparseAttn_Otherwise<constraint>.text # "\"}";
 }
 
 // ODS sorts attribute names; an expression (`window(1023, 0)`) needs the order in

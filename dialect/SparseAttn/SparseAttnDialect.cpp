@@ -87,6 +87,8 @@ AttentionValues &Evaluator::attention() {
   llvm::report_fatal_error("this evaluator knows no attention");
 }
 
+void Evaluator::fail(const Twine &reason) { llvm::report_fatal_error(reason); }
+
 int64_t Evaluator::keyHead(int64_t h) { return h / (heads() / attention().keyHeads()); }
 
 bool Evaluator::isDrawn(Value mask, const Pair &pair) {

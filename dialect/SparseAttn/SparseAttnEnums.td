@@ -26,4 +26,16 @@ def SparseAttn_Activation : SparseAttn_Enum<"Activation",
     "what stands between the dense layers of a network",
     ["relu", "silu", "gelu", "tanh"]>;
 
+def SparseAttn_Center : SparseAttn_Enum<"Center",
+    "what the mean key is subtracted from: keys, keys and queries, or nothing",
+    ["keys", "both", "none"]>;
+
+def SparseAttn_Normalize : SparseAttn_Enum<"Normalize",
+    "how vectors become directions that are hashed",
+    ["cosine", "simple_lsh"]>;
+
+def SparseAttn_Tail : SparseAttn_Enum<"Tail",
+    "which errors a bound is for: both together, or each for itself",
+    ["two_sided", "one_sided"]>;
+
 #endif // SPARSE_ATTN_ENUMS_TD

@@ -119,6 +119,8 @@ def ScoreOpInterface : SparseAttn_OperandInterface<"ScoreOpInterface"> {
       where the type says otherwise, and for a run where the tensor has another size.}],
       "::llvm::SmallVector<::sparse_attn::WeightSize>", "getWeightSizes",
       (ins "int64_t":$headDim), "", [{ return {}; }]>,
+    InterfaceMethod<"D has to be a multiple of this.",
+      "int64_t", "getHeadDimMultiple", (ins), "", [{ return 1; }]>,
     StaticInterfaceMethod<"The weights in order: names, ranks, axes.",
       "::llvm::ArrayRef<::sparse_attn::TensorSpec>", "getTensorSpecs", (ins), "",
       [{ return {}; }]>,

@@ -59,34 +59,52 @@ static std::string printParameter(Attribute attribute) {
        << "]";
   else
     attribute.print(os, /*elideType=*/true);
+  // A choice is printed as `#sparse_attn<share group>`: the word is the last.
+  StringRef word = text;
+  if (word.consume_front("#") && word.consume_back(">"))
+    return word.rsplit(' ').second.str();
   return text;
+}
+
+/// What a mask or a score takes.
+static ArrayRef<ParameterSpec> getParameters(Operation *op) {
+  if (auto score = dyn_cast<ScoreOpInterface>(op))
+    return score.getParameters();
+  return cast<MaskOpInterface>(op).getParameters();
 }
 
 /// "window(left = 1023, right = 0)", or "window(1023, 0)" where `brief`: numbers lose
 /// their names up to the first that is left out, unless tensors stand before them.
 static std::string printCall(Operation *op, bool brief,
                              ArrayRef<std::string> parts = {}) {
-  SmallVector<std::string> arguments(parts);
+  SmallVector<std::string> arguments;
+  for (Value operand : op->getOperands())
+    if (isa<ScoreType>(operand.getType()))
+      arguments.push_back(printCall(operand.getDefiningOp(), brief));
+  llvm::append_range(arguments, parts);
+  size_t unnamed = arguments.size();
   for (Value operand : op->getOperands())
     if (isa<TensorType>(operand.getType()))
       arguments.push_back(getTensorName(operand));
-  bool named = !brief || arguments.size() > parts.size();
-  for (const ParameterSpec &parameter : cast<MaskOpInterface>(op).getParameters()) {
-    if (parameter.kind == ParameterSpec::Mask || parameter.kind == ParameterSpec::Tensor)
+  bool named = !brief || arguments.size() > unnamed;
+  for (const ParameterSpec &parameter : getParameters(op)) {
+    if (parameter.kind == ParameterSpec::Mask || parameter.kind == ParameterSpec::Score ||
+        parameter.kind == ParameterSpec::Tensor)
       continue;
     Attribute attribute = op->getAttr(parameter.name);
-    if (auto boolean = dyn_cast_or_null<BoolAttr>(attribute);
-        boolean && !boolean.getValue())
-      attribute = nullptr; // false is the default everywhere
-    if (!attribute) {
+    std::string value = attribute ? printParameter(attribute) : "";
+    if (!attribute || value == parameter.otherwise) {
       named = true;
       continue;
     }
-    named |= isa<BoolAttr>(attribute);
+    named |=
+        parameter.kind == ParameterSpec::Boolean || parameter.kind == ParameterSpec::Word;
     std::string name = named ? parameter.name.str() + " = " : "";
-    arguments.push_back(name + printParameter(attribute));
+    arguments.push_back(name + value);
   }
-  std::string text = op->getName().stripDialect().str();
+  StringRef name = op->getName().stripDialect();
+  name.consume_front("score."); // as expressions write it
+  std::string text = name.str();
   return arguments.empty() ? text : text + "(" + llvm::join(arguments, ", ") + ")";
 }
 

@@ -145,7 +145,7 @@ Error Reference::checkWeights(AttentionOp op) {
       return createStringError("'" + nameOf(weight.tensor) + "' has shape " +
                                formatShape(shape) + ", axis " + Twine(weight.axis) +
                                " has to be " + Twine(weight.size) + ", " + weight.reason +
-                               " = " + Twine(op.getHeadDim()));
+                               ", for D = " + Twine(op.getHeadDim()));
   }
   return Error::success();
 }

@@ -28,10 +28,8 @@ public:
     for (auto [size, wanted] : llvm::zip_equal(array.shape(), index)) {
       int64_t i = size == 1 ? 0 : wanted;
       if (i < 0 || i >= size) {
-        if (worker.failed())
-          return 0;
-        worker.reason = "'" + worker.reference.nameOf(tensor) + "' of shape " +
-                        formatShape(array.shape()) + " is read at " + formatShape(index);
+        fail("'" + worker.reference.nameOf(tensor) + "' of shape " +
+             formatShape(array.shape()) + " is read at " + formatShape(index));
         return 0;
       }
       position = position * size + i;
@@ -44,6 +42,10 @@ public:
   int64_t keys(int64_t b) override { return inputs.n[b]; }
   int64_t heads() override { return worker.reference.heads(); }
   AttentionValues &attention() override { return *this; }
+  void fail(const Twine &reason) override {
+    if (!worker.failed())
+      worker.reason = reason.str();
+  }
 
   int64_t queries(int64_t b) override { return inputs.m[b]; }
   int64_t shift(int64_t b) override { return inputs.shift[b]; }

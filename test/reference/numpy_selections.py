@@ -15,11 +15,13 @@ A score is a function (setting, block_q, block_k) -> float64 array
 of which selections make the scores of their units.
 """
 
+import itertools
 import math
+from statistics import NormalDist
 
 import numpy as np
 
-from numpy_reference import Sampled, philox4x32_10
+from numpy_reference import Sampled, attention_score, philox4x32_10
 
 #===--- Scores (section 4) ------------------------------------------------===#
 
@@ -33,9 +35,11 @@ class Score:
         self.per, self.function, self.share = per, function, share
 
     def __call__(self, s, block_q, block_k):
+        if min(s.B, s.M, s.N) == 0:
+            return np.zeros((s.B, s.H, 0, 0))
         with np.errstate(all="ignore"):
             values = self.function(s, block_q, block_k)
-            if self.share and values.size:
+            if self.share:
                 group = s.H // s.k.shape[1]
                 sums = values.reshape(s.B, -1, group, *values.shape[2:]).sum(axis=2)
                 values = np.repeat(sums, group, axis=1)
@@ -99,6 +103,85 @@ def hash_bits(query_weights, key_weights, layers, activation="silu", share=False
                          sign(keys_of_heads(s, s.k), key_weights)).astype(np.float64)
 
     return Score("key", function, share)
+
+
+def channels(table, count, quantized=False, share=False):
+    def function(s, block_q, block_k):
+        rows = np.broadcast_to(table, (s.H, count))[None, :, None]
+        query = np.take_along_axis(s.q, np.broadcast_to(rows, (s.B, s.H, s.M, count)), axis=3)
+        label = np.take_along_axis(keys_of_heads(s, s.k),
+                                   np.broadcast_to(rows, (s.B, s.H, s.N, count)), axis=3)
+        if quantized:
+            low = label.min(axis=-1, keepdims=True)
+            step = (label.max(axis=-1, keepdims=True) - low) / 15
+            steps = np.where(step == 0, 0, (label - low) / np.where(step == 0, 1, step))
+            label = low + step * np.rint(steps)
+        return np.einsum("bhmc,bhnc->bhmn", query, label) / np.sqrt(count)
+
+    return Score("key", function, share)
+
+
+def pq(centroids, subvectors, codes, share=False):
+    centroids = np.asarray(centroids, np.float64) # [Hkv, s, c, d]
+
+    def function(s, block_q, block_k):
+        pieces = s.k.reshape(*s.k.shape[:3], subvectors, centroids.shape[3])
+        distance = ((pieces[:, :, :, :, None] - centroids[None, :, None])**2).sum(axis=-1)
+        code = distance.argmin(axis=-1) # [B, Hkv, N, s]
+        kv, sub = np.ogrid[:centroids.shape[0], :subvectors]
+        nearest = centroids[kv[None, :, None], sub[None, None], code]
+        return np.einsum("bhmd,bhnd->bhmn", s.q,
+                         keys_of_heads(s, nearest.reshape(s.k.shape)))
+
+    return Score("key", function, share)
+
+
+def soft_hash(projections, tables, bits, temperature, share=False):
+    corners = np.array(list(itertools.product((-1, 1), repeat=bits)))
+
+    def function(s, block_q, block_k):
+        result = np.zeros((s.B, s.H, s.M, s.N))
+        for w in np.asarray(projections, np.float64):
+            sign = np.where(s.k @ w < 0, -1, 1)
+            heat = np.tanh(s.q @ w) @ corners.T / np.sqrt(s.q.shape[-1]) / temperature
+            heat = np.exp(heat - heat.max(axis=-1, keepdims=True))
+            mass = heat / heat.sum(axis=-1, keepdims=True)
+            in_bucket = (sign[..., None, :] == corners).all(axis=-1)
+            result += np.einsum("bhmc,bhnc->bhmn", mass, keys_of_heads(s, in_bucket))
+        return result * keys_of_heads(s, np.linalg.norm(s.v, axis=-1))[:, :, None]
+
+    return Score("key", function, share)
+
+
+def block_means(x, lengths, block):
+    """[B, heads, blocks, D] of the rows below lengths[b]; 0 where there are none."""
+    result = np.zeros((*x.shape[:2], units(x.shape[2], block), x.shape[3]))
+    for b, length in enumerate(lengths):
+        for u in range(units(int(length), block)):
+            result[b, :, u] = x[b, :, u * block:min((u + 1) * block, length)].mean(axis=1)
+    return result
+
+
+def pooled(query_gate=None, key_gate=None, share=False):
+    def function(s, block_q, block_k):
+        query, key = block_means(s.q, s.m, block_q), block_means(s.k, s.n, block_k)
+        if query_gate is not None:
+            gate = np.broadcast_to(query_gate, (s.H, *query_gate.shape[1:]))
+            query, key = query @ gate.astype(np.float64), key @ key_gate.astype(np.float64)
+        return np.einsum("bhtd,bhud->bhtu", query, keys_of_heads(s, key))
+
+    return Score("tile", function, share)
+
+
+def antidiagonal(stride, share=False):
+    def function(s, block_q, block_k):
+        product = np.einsum("bhmd,bhnd->bhmn", s.q, keys_of_heads(s, s.k))
+        at = np.arange(s.M)[:, None] % block_q + np.arange(s.N)[None] % block_k
+        product = np.where((at % stride == stride - 1) & s.row_exists & s.key_exists, product, 0)
+        product = np.add.reduceat(product, np.arange(0, s.M, block_q), axis=2)
+        return np.add.reduceat(product, np.arange(0, s.N, block_k), axis=3)
+
+    return Score("tile", function, share)
 
 
 #===--- Selections (section 5) --------------------------------------------===#
@@ -173,9 +256,37 @@ def threshold(score, candidates, t, block_q=1, block_k=1):
                   lambda scores, count: np.flatnonzero(scores >= t))
 
 
+def bucket_of(products):
+    """The index of the largest number of the last axis; -1 where there is none."""
+    known = ~np.isnan(products)
+    best = np.where(known, products, -np.inf).argmax(axis=-1)
+    return np.where(known.any(axis=-1), best, -1)
+
+
+def cluster(candidates, buckets=None, rounds=1, seed=None, block_q=1, block_k=1,
+            centroids=None):
+    def share_bucket(s, block_q, block_k):
+        if centroids is not None:
+            w = np.asarray(centroids, np.float64)
+            of = lambda x, w: bucket_of(np.einsum("bhrd,hcd->bhrc", x, w))[..., None]
+            query, key = of(s.q, w[np.arange(s.H) // (s.H // w.shape[0])]), of(s.k, w)
+        else:
+            r = directions(seed, rounds * buckets // 2, s.q.shape[-1], CLUSTER)
+            r = r.reshape(rounds, buckets // 2, -1)
+            product = lambda x: np.einsum("bhrd,kcd->bhrkc", x, r)
+            of = lambda x: bucket_of(np.concatenate([product(x), -product(x)], axis=-1))
+            query, key = of(s.q), of(s.k)
+        key = keys_of_heads(s, key)[:, :, None]
+        query = query[:, :, :, None]
+        return ((query == key) & (query >= 0)).any(axis=-1).astype(np.float64)
+
+    score = Score("key", share_bucket)
+    return threshold(score, candidates, 1, block_q, block_k)
+
+
 #===--- Draws (section 6) -------------------------------------------------===#
 
-RANDOM_KEYS, UNIFORM = 1, 2
+RANDOM_KEYS, UNIFORM, ADAPTIVE_BASE, ADAPTIVE, LSH, CLUSTER = range(1, 7)
 
 
 def mix(x):
@@ -191,7 +302,7 @@ def permutation(seed, plane, row, stream, size):
     key = (seed % 2**32, (seed >> 32) % 2**32)
     counters = [(plane, row % 2**32, draw, stream) for draw in (0, 1)]
     keys = philox4x32_10(counters, key).reshape(-1).astype(np.uint32)
-    bits = max(size - 1, 0).bit_length()
+    bits = max(8, (size - 1).bit_length())
     low_bits = np.uint32(bits // 2)
     high_mask, low_mask = np.uint32(2**(bits - bits // 2) - 1), np.uint32(2**(bits // 2) - 1)
 
@@ -207,6 +318,16 @@ def permutation(seed, plane, row, stream, size):
         while (outside := result >= size).any():
             result[outside] = step(result[outside])
     return result
+
+
+def directions(seed, count, width, stream):
+    """[count, width]: counted bits and a uniform number between counts, as f32."""
+    counters = [(r, d, 0, stream) for r in range(count) for d in range(width)]
+    words = philox4x32_10(counters, (seed % 2**32, (seed >> 32) % 2**32))
+    bits = np.unpackbits(words[:, :3].astype("<u4").view(np.uint8), axis=1)
+    bits = bits.sum(axis=1).astype(np.int64)
+    value = 2 * (bits * 2**32 + words[:, 3].astype(np.int64)) + 1 - 97 * 2**32
+    return value.astype(np.float32).astype(np.float64).reshape(count, width) / 2**33
 
 
 def each_row(s, candidates):
@@ -237,3 +358,90 @@ def random_keys(candidates, seed, count=None, rate=None):
 
 def sample_uniform(candidates, seed, count=None, rate=None):
     return draw_uniform(candidates, seed, UNIFORM, count, rate)
+
+
+def match_probability(cosine, bits, tables, min_matches):
+    """The sum of the binomial tail, of which all terms are positive."""
+    a = (1 - np.arccos(np.clip(cosine, -1, 1)) / np.pi)**bits
+    tail = range(min_matches, tables + 1)
+    return sum(math.comb(tables, t) * a**t * (1 - a)**(tables - t) for t in tail)
+
+
+def sample_lsh(candidates, seed, tables, bits, min_matches=2, center="keys",
+               normalize="cosine", mean=None):
+    def middle_of(s):
+        if mean is not None:
+            return s.per_batch(mean).astype(np.float64)
+        result = np.zeros((s.B, s.k.shape[1], s.k.shape[3]))
+        for b, n in enumerate(s.n):
+            if n:
+                result[b] = s.k[b, :, :n].mean(axis=1)
+        return result
+
+    def hashed(s):
+        k, q = s.k, s.q
+        if center != "none":
+            middle = middle_of(s)
+            k = k - middle[:, :, None]
+            q = q - keys_of_heads(s, middle)[:, :, None] if center == "both" else q
+        if normalize == "simple_lsh":
+            norms = np.where(s.key_exists[:, 0], np.linalg.norm(k, axis=-1), 0)
+            longest = norms.max(axis=-1, keepdims=True, initial=0)
+            longest = np.where(longest > 0, longest, 1)
+            last = np.sqrt(np.maximum(0, 1 - (norms / longest)**2))
+            k = np.concatenate([k / longest[..., None], last[..., None]], axis=-1)
+            q = np.concatenate([q, np.zeros((*q.shape[:3], 1))], axis=-1)
+        return q, keys_of_heads(s, k)
+
+    def mask(s):
+        q, k = hashed(s)
+        r = directions(seed, tables * bits, q.shape[-1], LSH)
+        signs = lambda x: (x @ r.T >= 0).reshape(*x.shape[:3], tables, bits)
+        agree = (signs(q)[:, :, :, None] == signs(k)[:, :, None]).all(axis=-1)
+        with np.errstate(all="ignore"):
+            q_length, k_length = (np.linalg.norm(x, axis=-1) for x in (q, k))
+            length = q_length[..., None] * k_length[:, :, None]
+            cosine = np.where(length > 0, np.einsum("bhmd,bhnd->bhmn", q, k) / length, 0)
+            neither = (q_length[..., None] == 0) & (k_length[:, :, None] == 0)
+            cosine = np.where(neither, 1, cosine)
+        probability = match_probability(cosine, bits, tables, min_matches)
+        pairs = candidate_pairs(candidates, s)
+        return Sampled(np.where(pairs, probability, 0),
+                       pairs & (agree.sum(axis=-1) >= min_matches))
+
+    return mask
+
+
+def sample_adaptive(candidates, beside, seed, epsilon, delta, base_count=None,
+                    base_rate=None, tail="two_sided", finite_population=True):
+    z = NormalDist().inv_cdf(1 - (delta if tail == "one_sided" else delta / 2))
+
+    def budget(scores, others, base):
+        n, m = len(scores), len(base)
+        top = max(scores[base].max(), others.max(initial=-np.inf))
+        e = np.exp(scores[base] - top)
+        denominator = np.exp(others - top).sum() + n * e.mean()
+        b0 = (z * e.std(ddof=1) * n / (epsilon * denominator))**2
+        b = b0 * n / (n + b0) if finite_population else b0
+        return int(np.clip(np.ceil(b), m, n)) if b < n else n
+
+    def mask(s):
+        result = Sampled(np.zeros(s.shape), np.zeros(s.shape, bool))
+        with np.errstate(all="ignore"):
+            score = attention_score(s.q, s.k, s, s.scale, s.modifiers)
+        heavy = candidate_pairs(beside, s)
+        for b, h, i, plane, row, keys in each_row(s, candidates):
+            draws = n = len(keys)
+            if n >= 2:
+                base = base_count if base_rate is None else int(np.floor(base_rate * n))
+                first = permutation(seed, plane, row, ADAPTIVE_BASE, n)[:max(2, base)]
+                others = heavy[b, h, i].copy()
+                others[keys] = False
+                with np.errstate(all="ignore"):
+                    draws = budget(score[b, h, i, keys], score[b, h, i, others], first)
+            taken = permutation(seed, plane, row, ADAPTIVE, n)[:draws]
+            result.probability[b, h, i, keys] = draws / max(n, 1)
+            result.drawn[b, h, i, keys[taken]] = True
+        return result
+
+    return mask

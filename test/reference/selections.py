@@ -47,45 +47,117 @@ class Score:
         return {}
 
     def score(self, operands):
-        return getattr(sel, self.name)(self.share)
+        return getattr(sel, self.name)(share=self.share)
 
     def shared(self, text):
         return text if self.share else ""
 
 
 @dataclass
-class Hash(Score):
-    name: str = "hash"
+class Weighted(Score):
+    """A score with weights: `shapes` gives them, `types` how IR writes them."""
+
     tag: str = ""
-    layers: tuple = (32,)
-    activation: str = None
+    attributes: dict = field(default_factory=dict)
 
     def names(self):
-        return [f"query_weights{self.tag}", f"key_weights{self.tag}"]
+        return [f"{name}{self.tag}" for name in self.weights]
 
-    def attributes(self):
-        return {"layers": list(self.layers), "activation": self.activation,
-                "share": "group" if self.share else None}
+    def given(self):
+        return {**self.attributes, "share": "group" if self.share else None}
 
     def emit(self, builder):
-        type = "tensor<?x?xf32>"
-        weights = ", ".join(builder.argument(name, type) for name in self.names())
-        return builder.op(f"sparse_attn.score.hash {weights}{spelled(self.attributes())} "
-                          f": {type}, {type}")
+        values = ", ".join(builder.argument(name, type)
+                           for name, type in zip(self.names(), self.types()))
+        return builder.op(f"sparse_attn.score.{self.name} {values}{spelled(self.given())} "
+                          f": {', '.join(self.types())}")
+
+    def types(self):
+        return [f"tensor<{'?x' * rank}{type}>" for rank, type in self.weights.values()]
 
     def expression(self):
-        given = [f"{name}={value}" for name, value in words(self.attributes()).items()]
-        return f"hash({', '.join(self.names() + given)})"
+        given = [f"{name}={value}" for name, value in words(self.given()).items()]
+        return f"{self.name}({', '.join(self.names() + given)})"
 
     def operands(self, rng, shape):
-        widths = [D, *self.layers]
-        size = sum((a + 1) * b for a, b in zip(widths, widths[1:]))
-        return {name: rng.normal(size=(one_or(rng, shape.H), size)).astype(np.float32)
-                for name in self.names()}
+        normal = lambda *size: rng.normal(size=size).astype(np.float32)
+        return dict(zip(self.names(), self.draw(rng, shape, normal)))
 
     def score(self, operands):
-        return sel.hash_bits(*(operands[name] for name in self.names()), self.layers,
-                             self.activation or "silu", self.share)
+        attributes = {name: v for name, v in self.attributes.items() if v is not None}
+        return getattr(sel, self.function)(*(operands[name] for name in self.names()),
+                                           **attributes, share=self.share)
+
+
+class Hash(Weighted):
+    function = "hash_bits"
+    weights = {"query_weights": (2, "f32"), "key_weights": (2, "f32")}
+
+    def draw(self, rng, shape, normal):
+        widths = [D, *self.attributes["layers"]]
+        size = sum((a + 1) * b for a, b in zip(widths, widths[1:]))
+        return [normal(one_or(rng, shape.H), size) for _ in self.weights]
+
+
+class Channels(Weighted):
+    function = "channels"
+    weights = {"channels": (2, "i32")}
+
+    def draw(self, rng, shape, normal):
+        size = (one_or(rng, shape.H), self.attributes["count"])
+        return [rng.integers(0, D, size).astype(np.int32)]
+
+
+class ProductCodes(Weighted):
+    function = "pq"
+    weights = {"centroids": (4, "f32")}
+
+    def draw(self, rng, shape, normal):
+        pieces = self.attributes["subvectors"]
+        return [normal(shape.Hkv, pieces, self.attributes["codes"], D // pieces)]
+
+
+class SoftHash(Weighted):
+    function = "soft_hash"
+    weights = {"projections": (3, "f32")}
+
+    def draw(self, rng, shape, normal):
+        return [normal(self.attributes["tables"], D, self.attributes["bits"])]
+
+
+class Gated(Weighted):
+    """score.pooled with gates, which the op writes as clauses."""
+
+    function = "pooled"
+    weights = {"query_gate": (3, "f32"), "key_gate": (3, "f32")}
+
+    def emit(self, builder):
+        type = self.types()[0]
+        clauses = " ".join(f"{clause}({builder.argument(name, type)} : {type})"
+                           for clause, name in zip(self.weights, self.names()))
+        return builder.op(f"sparse_attn.score.pooled {clauses}{spelled(self.given())}")
+
+    def draw(self, rng, shape, normal):
+        width = self.attributes["width"]
+        return [normal(one_or(rng, shape.H), D, width), normal(shape.Hkv, D, width)]
+
+    def score(self, operands):
+        return sel.pooled(*(operands[name] for name in self.names()), share=self.share)
+
+
+@dataclass
+class Antidiagonal(Score):
+    stride: int = 1
+
+    def emit(self, builder):
+        return builder.op(f"sparse_attn.score.antidiagonal stride = {self.stride}"
+                          f"{self.shared(' share = group')}")
+
+    def expression(self):
+        return f"antidiagonal({self.stride}{self.shared(', share=group')})"
+
+    def score(self, operands):
+        return sel.antidiagonal(self.stride, self.share)
 
 
 #===--- Selections and draws ----------------------------------------------===#
@@ -93,53 +165,90 @@ class Hash(Score):
 
 @dataclass(repr=False)
 class Selection(Mask):
-    """An op that chooses from candidates, by `score` if it has one."""
+    """An op that chooses from candidates, by `score` if it has one. `beside` is the mask
+    that sample.adaptive adds to, `tensor` the (name, tag) of a tensor of rank 3."""
 
     name: str
     candidates: Mask
     attributes: dict = field(default_factory=dict)
     score: Score = None
+    beside: Mask = None
+    tensor: tuple = None
 
     @property
     def children(self):
-        return (self.candidates,)
+        return tuple(x for x in (self.candidates, self.beside) if x)
 
     def emit(self, builder):
-        values = [builder.emit(x) for x in (self.score, self.candidates) if x]
-        return builder.op(f"sparse_attn.{self.name} {', '.join(values)}"
-                          f"{spelled(self.attributes)}",
+        values = ", ".join(builder.emit(x) for x in (self.score, self.candidates) if x)
+        if self.beside:
+            values += f" beside {builder.emit(self.beside)}"
+        if self.tensor:
+            type = "tensor<?x?x?xf32>"
+            tensor = builder.argument("".join(self.tensor), type)
+            values += f" {self.tensor[0]}({tensor} : {type})"
+        return builder.op(f"sparse_attn.{self.name} {values}{spelled(self.attributes)}",
                           sampled=self.name.startswith("sample."))
 
     def expression(self):
-        given = [x.expression() for x in (self.score, self.candidates) if x]
+        given = [x.expression() for x in (self.score, self.candidates, self.beside) if x]
+        given += ["".join(self.tensor)] if self.tensor else []
         given += [f"{name}={value}" for name, value in words(self.attributes).items()]
         return f"{self.name}({', '.join(given)})"
 
     def operands(self, rng, shape):
         result = super().operands(rng, shape)
-        return {**result, **(self.score.operands(rng, shape) if self.score else {})}
+        if self.score:
+            result.update(self.score.operands(rng, shape))
+        if self.tensor:
+            first = (int(rng.integers(1, 6)),) if self.tensor[0] == "centroids" else ()
+            size = ((shape.Hkv, *first, D) if first else
+                    (one_or(rng, shape.B), shape.Hkv, D))
+            result["".join(self.tensor)] = rng.normal(size=size).astype(np.float32)
+        return result
 
     def mask(self, setting, operands):
         candidates = lambda s: self.candidates.mask(s, operands)
         score = [self.score.score(operands)] if self.score else []
+        if self.beside:
+            score.append(candidates)
+            candidates = lambda s: self.beside.mask(s, operands)
         function = getattr(sel, self.name.replace(".", "_"))
         given = {name: v for name, v in self.attributes.items() if v is not None}
+        if self.tensor:
+            given[self.tensor[0]] = operands["".join(self.tensor)]
         return function(*score, candidates, **given)(setting)
 
 
 class Selecting:
     """What a Generator makes of scores and draws; `rng` and helpers are its own."""
 
-    SELECTIONS = "top_k top_p threshold random_keys sample_uniform".split()
-    SAMPLED = ("sample_uniform",)
+    SELECTIONS = ("top_k top_p threshold cluster random_keys sample_uniform sample_lsh "
+                  "sample_adaptive").split()
+    SAMPLED = ("sample_uniform", "sample_lsh", "sample_adaptive")
+    SCORES = "dot pages hash channels pq soft_hash pooled gated antidiagonal".split()
 
-    def score(self):
-        share = self.choice([False, False, True])
-        kind = self.choice(["dot", "pages", "hash"])
+    def score(self, kind=None):
+        kind = kind or self.choice(self.SCORES)
+        share, tag = self.choice([False, False, True]), self.tag()
         if kind == "hash":
-            layers = self.choice([(32,), (5, 32), (6, 4, 64)])
-            activation = self.choice([None, "relu", "silu", "gelu", "tanh"])
-            return Hash(share=share, tag=self.tag(), layers=layers, activation=activation)
+            return Hash("hash", share, tag, {
+                "layers": self.choice([[32], [5, 32], [6, 4, 64]]),
+                "activation": self.choice([None, "relu", "silu", "gelu", "tanh"])})
+        if kind == "channels":
+            return Channels(kind, share, tag, {"count": self.integer(1, 5),
+                                               "quantized": self.choice([None, True])})
+        if kind == "pq":
+            return ProductCodes(kind, share, tag, {"subvectors": self.choice([1, 2, 4, 8]),
+                                                   "codes": self.integer(2, 9)})
+        if kind == "soft_hash":
+            return SoftHash(kind, share, tag, {"tables": self.integer(1, 3),
+                                               "bits": self.integer(1, 4),
+                                               "temperature": self.choice([0.25, 1.0])})
+        if kind == "gated":
+            return Gated("pooled", share, tag, {"width": self.integer(1, 5)})
+        if kind == "antidiagonal":
+            return Antidiagonal(kind, share, self.integer(1, 4))
         return Score(kind, share)
 
     def units(self):
@@ -174,3 +283,30 @@ class Selecting:
 
     def sample_uniform(self):
         return Selection("sample.uniform", self.candidates(), self.draws())
+
+    def cluster(self):
+        hashed = self.choice([False, True])
+        attributes = {"buckets": self.choice([2, 4, 8]), "rounds": self.integer(1, 3),
+                      "seed": self.integer(0, 2**40)} if hashed else {}
+        return Selection("cluster", self.candidates(), {**attributes, **self.units()},
+                         tensor=None if hashed else ("centroids", self.tag()))
+
+    def sample_lsh(self):
+        center = self.choice(["keys", "both", "none"])
+        tensor = ("mean", self.tag()) if center != "none" and self.choice([0, 1]) else None
+        bits = self.integer(1, 4)
+        return Selection("sample.lsh", self.candidates(), {
+            "tables": self.integer(2, 12), "bits": bits,
+            "min_matches": self.choice([1, 2, None]), "center": center,
+            "normalize": self.choice([None, "cosine", "simple_lsh"]),
+            "seed": self.integer(0, 2**40)}, tensor=tensor)
+
+    def sample_adaptive(self):
+        base = self.choice([{"base_count": self.integer(1, 8)},
+                            {"base_rate": self.choice([0.1, 0.3])}])
+        return Selection("sample.adaptive", self.candidates(), {
+            **base, "epsilon": self.choice([0.2, 0.5, 0.9]),
+            "delta": self.choice([0.1, 0.25]),
+            "tail": self.choice([None, "two_sided", "one_sided"]),
+            "finite_population": self.choice([None, False]),
+            "seed": self.integer(0, 2**40)}, beside=self.mask(1))

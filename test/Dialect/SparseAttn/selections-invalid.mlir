@@ -29,7 +29,7 @@ func.func @score_hash_c2(%w: tensor<?x?xf32>) {
 
 func.func @score_hash_c3(%q: !qkv, %wq: tensor<?x288xf32>, %wk: tensor<?x256xf32>) -> !qkv {
   %c = sparse_attn.causal
-  // expected-error @below {{'sparse_attn.score.hash' op axis 1 of key_weights must have 288 entries, the weights and offsets of all layers over D = 8, got 256}}
+  // expected-error @below {{'sparse_attn.score.hash' op axis 1 of key_weights must have 288 entries, the weights and offsets of all layers, for D = 8, got 256}}
   %s = sparse_attn.score.hash %wq, %wk layers = [32] : tensor<?x288xf32>, tensor<?x256xf32>
   %t = sparse_attn.top_k %s, %c k = 4
   %m = sparse_attn.union %c, %t
@@ -44,7 +44,7 @@ func.func @score_hash_c3(%q: !qkv, %wq: tensor<?x288xf32>, %wk: tensor<?x256xf32
 
 func.func @attention_c9(%q: !qkv, %w: tensor<?x289xf32>) -> !qkv {
   %c = sparse_attn.causal
-  // expected-error @below {{axis 1 of query_weights must have 288 entries, the weights and offsets of all layers over D = 8, got 289}}
+  // expected-error @below {{axis 1 of query_weights must have 288 entries, the weights and offsets of all layers, for D = 8, got 289}}
   %s = sparse_attn.score.hash %w, %w layers = [32] : tensor<?x289xf32>, tensor<?x289xf32>
   %m = sparse_attn.top_k %s, %c k = 4
   %o, %l = sparse_attn.attention %q, %q, %q mask(%m) : !qkv, !qkv, !qkv -> !qkv, !lse

@@ -24,8 +24,8 @@ func.func @selections() {
   %rows = sparse_attn.top_k %score, %causal k = 64
   // CHECK: sparse_attn.top_k %{{.*}}, %{{.*}} fraction = 1.000000e-01 block_q = 64 block_k = 16
   %tiles = sparse_attn.top_k %score, %causal fraction = 0.1 block_q = 64 block_k = 16
-  // CHECK: sparse_attn.top_p %{{.*}}, %{{.*}} p = 9.500000e-01 block_k = 16
-  %mass = sparse_attn.top_p %score, %causal p = 0.95 block_k = 16
+  // CHECK: sparse_attn.top_p %{{.*}}, %{{.*}} p = 8.750000e-01 block_k = 16
+  %mass = sparse_attn.top_p %score, %causal p = 0.875 block_k = 16
   // CHECK: sparse_attn.threshold %{{.*}}, %{{.*}} t = -2.500000e+00 block_q = 4
   %high = sparse_attn.threshold %score, %causal t = -2.5 block_q = 4
   return

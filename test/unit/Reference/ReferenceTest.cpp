@@ -230,4 +230,37 @@ TEST_F(ReferenceTest, ReadingOutsideAnOperandIsAnError) {
             "'indices' of shape [1, 1, 2] is read at [0, 0, 2]");
 }
 
+// Sizes of weights that types leave open, and values that no type can check.
+TEST_F(ReferenceTest, SaysWhichWeightIsWrong) {
+  auto kernel =
+      makeKernel("  %c = sparse_attn.causal\n"
+                 "  %s = sparse_attn.score.hash %w, %w layers = [32] : tensor<?x?xf32>, "
+                 "tensor<?x?xf32>\n"
+                 "  %m = sparse_attn.top_k %s, %c k = 1",
+                 ", %w: tensor<?x?xf32> {sparse_attn.name = \"weights\"}");
+  auto inputs = makeInputs(2, 4);
+  inputs["weights"] = makeArray(ElementKind::F32, {1, 256});
+  EXPECT_EQ(getError(kernel, std::move(inputs)),
+            "'weights' has shape [1, 256], axis 1 has to be 288, the weights and offsets "
+            "of all layers, for D = 8");
+  auto heads = makeInputs(2, 4);
+  heads["weights"] = makeArray(ElementKind::F32, {3, 288});
+  EXPECT_EQ(getError(kernel, std::move(heads)),
+            "'weights' has shape [3, 288], axis 0 has to be 1 or H = 1");
+}
+
+TEST_F(ReferenceTest, ChannelsLieInARow) {
+  auto kernel =
+      makeKernel("  %c = sparse_attn.causal\n"
+                 "  %s = sparse_attn.score.channels %t count = 2 : tensor<?x?xi32>\n"
+                 "  %m = sparse_attn.top_k %s, %c k = 1",
+                 ", %t: tensor<?x?xi32> {sparse_attn.name = \"channels\"}");
+  auto inputs = makeInputs(2, 4);
+  inputs["channels"] = makeArray(ElementKind::I32, {1, 2}, {7, 8});
+  auto reference = llvm::cantFail(Reference::create(kernel, std::move(inputs)));
+  Expected<std::vector<Array>> results = reference->evaluate(reference->allRows());
+  ASSERT_FALSE(bool(results));
+  EXPECT_EQ(toString(results.takeError()), "channel 8 of head 0 is not in [0, D)");
+}
+
 } // namespace

@@ -109,9 +109,9 @@ TEST_F(SelectionTest, RandomKeysPicture) {
                  std::vector<double>(5), 5),
             "x....\n"
             "xx...\n"
+            "xx...\n"
             "x.x..\n"
-            ".x.x.\n"
-            "x...x\n");
+            ".xx..\n");
 }
 
 // A union of draws has drawn what one of them has, with the probability of both.

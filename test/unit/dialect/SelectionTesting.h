@@ -45,12 +45,19 @@ public:
     return sum;
   }
 
+  /// The same values with nothing remembered, for another mask.
+  RowEvaluator forget() {
+    RowEvaluator fresh;
+    fresh.q = std::move(q), fresh.k = std::move(k), fresh.v = std::move(v);
+    return fresh;
+  }
+
   Pair pairOf(int64_t i, int64_t j) { return {0, 0, i, i + shift(0), j}; }
 };
 
 class SelectionTest : public testing::Test {
 protected:
-  SelectionTest() { context.loadDialect<SparseAttnDialect, func::FuncDialect>(); }
+  SelectionTest() { context.loadDialect<SparseAttnDialect, mlir::func::FuncDialect>(); }
 
   /// The mask that the last of `ops` makes, each without the dialect's name.
   mlir::Value parse(const std::vector<std::string> &ops) {
