@@ -193,7 +193,9 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyMaskOperands(*this)))
     return failure();
   // (attention_c8)
-  if (getKeyBlock() && getBinding(getMask()) == Binding::Run)
+  if (getKeyBlock() && llvm::any_of(collectOps(getMask()), [](Operation *op) {
+        return isa<SelectionOpInterface>(op);
+      }))
     return emitOpError("has a mask that selects or draws keys, and its keys are pooled; "
                        "select tokens and leave K and V as they are");
   // (attention_c9)
