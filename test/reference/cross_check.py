@@ -24,6 +24,7 @@ from kernels import Bias, Kernel
 from masks import Combined, Pattern, Shape
 from random_expressions import Generator
 from reals import encode
+from selections import Selection
 
 # M < N, M = N, M > N, decode, grouped heads, nothing at all.
 SHAPES = [Shape(2, 4, 2, 7, 33), Shape(1, 2, 2, 40, 40), Shape(1, 4, 1, 45, 20),
@@ -62,6 +63,17 @@ def selection_cases(rng):
             kernel = Kernel(f"{name}_{index}", getattr(generator, name)())
             kernel.kv_len, kernel.q_len = index % 2 == 1, index % 3 == 1
             kernel.q_offset = index % 4 == 2
+            yield Case(kernel, kernel.inputs(rng, shape))
+
+
+def score_cases(rng):
+    """Every score often enough that each of its parameters shows."""
+    for kind in Generator.SCORES:
+        for index, shape in enumerate(SHAPES[:4] * 4):
+            generator = Generator(rng, heads=shape.H, selecting=True)
+            mask = Selection("top_k", Pattern("causal" if index % 2 else "all"),
+                             {"k": 1 + index % 5, **generator.units()}, generator.score(kind))
+            kernel = Kernel(f"{kind}_{index}", mask)
             yield Case(kernel, kernel.inputs(rng, shape))
 
 
@@ -126,7 +138,8 @@ def main():
     parser.add_argument("--cases", type=int, default=300)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    cases = [*pattern_cases(rng), *selection_cases(rng), *random_cases(rng, options.cases), *special_cases(rng)]
+    cases = [*pattern_cases(rng), *selection_cases(rng), *score_cases(rng),
+             *random_cases(rng, options.cases), *special_cases(rng)]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for case in cases:
