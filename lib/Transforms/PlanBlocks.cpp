@@ -74,23 +74,12 @@ struct Needs {
 };
 } // namespace
 
-/// The mask ops that `mask` is built from, operands first.
-static void collectMasks(Value mask, llvm::SetVector<Operation *> &ops) {
-  Operation *op = mask.getDefiningOp();
-  if (ops.contains(op))
-    return;
-  for (Value operand : op->getOperands())
-    if (isa<MaskType>(operand.getType()))
-      collectMasks(operand, ops);
-  ops.insert(op);
-}
-
 static Needs computeNeeds(AttentionOp attention) {
   Needs needs;
-  llvm::SetVector<Operation *> masks;
-  collectMasks(attention.getMask(), masks);
-  for (Operation *op : masks) {
-    auto mask = cast<MaskOpInterface>(op);
+  for (Operation *op : collectOps(attention.getMask())) {
+    auto mask = dyn_cast<MaskOpInterface>(op);
+    if (!mask)
+      continue; // a selection's score
     needs.perBatch |= mask.isPerBatch();
     needs.perHead |= mask.isPerHead();
     if (std::optional<KeyList> list = mask.getKeyList()) {

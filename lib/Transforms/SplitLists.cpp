@@ -20,7 +20,7 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "sparse_attn/Transforms/Passes.h"
-#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
 using namespace sparse_attn;
@@ -31,35 +31,26 @@ namespace sparse_attn {
 } // namespace sparse_attn
 
 namespace {
-/// The mask ops that a mask is built from, operands first, and which of them are lists.
+/// What a mask is made of, operands first, and which of it are lists.
 struct MaskParts {
-  explicit MaskParts(Value mask) { collect(mask); }
+  explicit MaskParts(Value mask) : ops(collectOps(mask)) {
+    for (Operation *op : ops) {
+      auto list = dyn_cast<MaskOpInterface>(op);
+      if (list && list.getKeyList())
+        lists.push_back(list);
+      else if (llvm::none_of(op->getOperands(),
+                             [&](Value operand) { return dependsOnList(operand); }))
+        continue;
+      dependent.insert(op->getResult(0));
+    }
+  }
 
   bool dependsOnList(Value mask) const { return dependent.contains(mask); }
 
-  llvm::SetVector<Operation *> ops;
+  SmallVector<Operation *> ops;
   SmallVector<MaskOpInterface> lists;
 
 private:
-  void collect(Value mask) {
-    Operation *op = mask.getDefiningOp();
-    if (ops.contains(op))
-      return;
-    bool depends = false;
-    for (Value operand : op->getOperands())
-      if (isa<MaskType>(operand.getType())) {
-        collect(operand);
-        depends |= dependent.contains(operand);
-      }
-    ops.insert(op);
-    if (auto list = cast<MaskOpInterface>(op); list.getKeyList()) {
-      lists.push_back(list);
-      depends = true;
-    }
-    if (depends)
-      dependent.insert(mask);
-  }
-
   llvm::DenseSet<Value> dependent;
 };
 } // namespace
@@ -111,9 +102,10 @@ static LogicalResult checkGrows(AttentionOp attention, const MaskParts &parts) {
   return success();
 }
 
-static LogicalResult split(AttentionOp attention) {
+/// Adds the merge of both states to `merges`, where the attention becomes two.
+static LogicalResult split(AttentionOp attention, SmallVectorImpl<MergeOp> &merges) {
   MaskParts parts(attention.getMask());
-  if (parts.lists.empty())
+  if (parts.lists.empty() || attention->use_empty())
     return success();
   if (parts.lists.size() > 1)
     return attention.emitOpError("has a mask with two lists of keys; give one list that "
@@ -142,43 +134,29 @@ static LogicalResult split(AttentionOp attention) {
                                 ValueRange{sureState.getLse(), listedState.getLse()});
   attention.replaceAllUsesWith(merged);
   attention.erase();
+  merges.push_back(merged);
   return success();
 }
 
-static bool isEmpty(Value out) {
-  auto attention = out.getDefiningOp<AttentionOp>();
-  return attention && !attention.getSinks() &&
-         attention.getMask().getDefiningOp<NoneOp>();
+/// Folds what the substitution has left, which tells whether anything is sure.
+static LogicalResult foldMasks(ModuleOp module) {
+  MLIRContext *context = module.getContext();
+  RewritePatternSet patterns(context);
+  for (RegisteredOperationName op : context->getRegisteredOperations())
+    if (op.hasInterface<MaskOpInterface>())
+      op.getCanonicalizationPatterns(patterns, context);
+  return applyPatternsGreedily(module, std::move(patterns));
 }
 
-/// Takes states without a key out of a merge.
-static void dropEmptyStates(MergeOp merge) {
-  SmallVector<Value> outs, lses;
-  for (auto [out, lse] : llvm::zip_equal(merge.getOuts(), merge.getLses()))
-    if (!isEmpty(out)) {
-      outs.push_back(out);
-      lses.push_back(lse);
-    }
-  if (outs.empty() || outs.size() == merge.getOuts().size())
+/// Takes the state of what is sure out of the merge where that is nothing.
+static void dropEmptyState(MergeOp merge) {
+  auto sure = merge.getOuts().front().getDefiningOp<AttentionOp>();
+  if (sure.getSinks() || !sure.getMask().getDefiningOp<NoneOp>())
     return;
-  if (outs.size() == 1 && outs.front().getType() == merge.getOut().getType()) {
-    merge.replaceAllUsesWith(ValueRange{outs.front(), lses.front()});
-    merge.erase();
-    return;
-  }
-  merge.getOutsMutable().assign(outs);
-  merge.getLsesMutable().assign(lses);
-}
-
-static void eraseUnused(Operation *root) {
-  SmallVector<Operation *> ops;
-  root->walk([&](Operation *op) {
-    if (isa<AttentionOp, MaskOpInterface>(op))
-      ops.push_back(op);
-  });
-  for (Operation *op : llvm::reverse(ops))
-    if (op->use_empty())
-      op->erase();
+  Value out = merge.getOuts().back(), lse = merge.getLses().back();
+  merge.replaceAllUsesWith(ValueRange{out, lse});
+  merge.erase();
+  sure.erase();
 }
 
 namespace {
@@ -186,20 +164,15 @@ struct SplitLists : sparse_attn::impl::SplitListsPassBase<SplitLists> {
   void runOnOperation() override {
     SmallVector<AttentionOp> attentions;
     getOperation().walk([&](AttentionOp op) { attentions.push_back(op); });
-    for (AttentionOp op : attentions)
-      if (failed(split(op)))
-        return signalPassFailure();
-    // Folds what the substitution has left, which tells whether anything is sure.
-    RewritePatternSet patterns(&getContext());
-    for (RegisteredOperationName op : getContext().getRegisteredOperations())
-      if (op.hasInterface<MaskOpInterface>())
-        op.getCanonicalizationPatterns(patterns, &getContext());
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      return signalPassFailure();
     SmallVector<MergeOp> merges;
-    getOperation().walk([&](MergeOp op) { merges.push_back(op); });
-    llvm::for_each(merges, dropEmptyStates);
-    eraseUnused(getOperation());
+    for (AttentionOp op : attentions)
+      if (failed(split(op, merges)))
+        return signalPassFailure();
+    if (merges.empty())
+      return;
+    if (failed(foldMasks(getOperation())))
+      return signalPassFailure();
+    llvm::for_each(merges, dropEmptyState);
   }
 };
 } // namespace

@@ -128,19 +128,19 @@ static void write_call_padding(const attending *attend, const sa_call *call,
   write_padding(attend, call, all, args->rows);
 }
 
-/* What the kernel reads of listed keys; returns how many there are, or -1. */
-static int64_t describe_list(attending *attend, const sa_call *call, int64_t part,
-                             char *room, sa_attend_args *args) {
+/* What the kernel reads of listed keys. False where the list is wrong. */
+static bool describe_list(attending *attend, const sa_call *call, int64_t part,
+                          char *room, sa_attend_args *args) {
   sa_key_list list;
   if (!sa_list_keys(attend->state, attend->attention, call, part, room, &list)) {
     atomic_store_explicit(&attend->bad_call, call->index, memory_order_relaxed);
-    return -1;
+    return false;
   }
   args->list = list.keys;
   args->list_weights = list.weights;
   args->keys = list.count;
   set_runs(args, &list.runs);
-  return list.count;
+  return true;
 }
 
 static void attend_part(attending *attend, const sa_call *call, int64_t part,
@@ -156,7 +156,7 @@ static void attend_part(attending *attend, const sa_call *call, int64_t part,
     return;
   char *lists = room + attend->state->workspace.scratch_bytes;
   if (attention->code->list >= 0) {
-    if (describe_list(attend, call, part, lists, &args) < 0)
+    if (!describe_list(attend, call, part, lists, &args))
       return;
   } else {
     sa_run_list list = list_runs(attend, call, part, (sa_run *)lists);

@@ -19,17 +19,11 @@ enum {
   kPartial = SPARSE_ATTN_TILE_PARTIAL
 };
 
-/* The innermost row (i1, i2) of an operand whose axes of size 1 broadcast. */
-static const int32_t *row(const sa_view *view, int64_t i1, int64_t i2) {
-  return (const int32_t *)view->data + (view->size[1] > 1 ? i1 : 0) * view->stride[1] +
-         (view->size[2] > 1 ? i2 : 0) * view->stride[2];
-}
-
 /*===--- segments ---------------------------------------------------------===*/
 
 int32_t sa_classify_segments(const sa_view *offsets, int32_t b, int32_t p0, int32_t p1,
                              int32_t j0, int32_t j1) {
-  const int32_t *starts = row(offsets, 0, b);
+  const int32_t *starts = sa_operand_row(offsets, 0, b);
   int64_t count = offsets->size[3];
   if (count < 2)
     return kEmpty;
@@ -56,7 +50,7 @@ int32_t sa_classify_segments(const sa_view *offsets, int32_t b, int32_t p0, int3
 
 void sa_fill_segments(const sa_view *offsets, int32_t b, const sa_fill_args *pairs,
                       uint8_t *bits) {
-  const int32_t *starts = row(offsets, 0, b);
+  const int32_t *starts = sa_operand_row(offsets, 0, b);
   int64_t count = offsets->size[3];
   sa_clear_pairs(pairs, bits);
   int64_t end = sa_position_end(pairs);
@@ -85,7 +79,7 @@ static int32_t classify_membership(const int32_t *set, int64_t count, int32_t fi
 
 int32_t sa_classify_global(const sa_view *index, int32_t b, int32_t p0, int32_t p1,
                            int32_t j0, int32_t j1) {
-  const int32_t *set = row(index, 0, b);
+  const int32_t *set = sa_operand_row(index, 0, b);
   int64_t padding = sa_count_up_to(set, index->size[3], -1);
   int64_t count = index->size[3] - padding;
   set += padding;
@@ -100,7 +94,7 @@ int32_t sa_classify_global(const sa_view *index, int32_t b, int32_t p0, int32_t 
 
 void sa_fill_global(const sa_view *index, int32_t b, const sa_fill_args *pairs,
                     uint8_t *bits) {
-  const int32_t *set = row(index, 0, b);
+  const int32_t *set = sa_operand_row(index, 0, b);
   int64_t count = index->size[3];
   int64_t padding = sa_count_up_to(set, count, -1);
   set += padding;
@@ -149,7 +143,8 @@ int32_t sa_classify_block_mask(const sa_view *indptr, const sa_view *indices,
                                const sa_view *bits, int32_t block_rows,
                                int32_t block_keys, int32_t b, int32_t h, int32_t p0,
                                int32_t p1, int32_t j0, int32_t j1) {
-  const int32_t *begin = row(indptr, b, h), *listed = row(indices, b, h);
+  const int32_t *begin = sa_operand_row(indptr, b, h),
+                *listed = sa_operand_row(indices, b, h);
   int64_t row_blocks = indptr->size[3] - 1;
   if (p1 < 0)
     return kEmpty;
@@ -230,7 +225,8 @@ static void copy_block(const sa_fill_args *pairs, uint8_t *bits, const uint8_t *
 void sa_fill_block_mask(const sa_view *indptr, const sa_view *indices,
                         const sa_view *blocks, int32_t block_rows, int32_t block_keys,
                         int32_t b, int32_t h, const sa_fill_args *pairs, uint8_t *bits) {
-  const int32_t *begin = row(indptr, b, h), *listed = row(indices, b, h);
+  const int32_t *begin = sa_operand_row(indptr, b, h),
+                *listed = sa_operand_row(indices, b, h);
   sa_clear_pairs(pairs, bits);
   int64_t row_end =
       sa_min(sa_position_end(pairs), (indptr->size[3] - 1) * (int64_t)block_rows);

@@ -13,38 +13,15 @@
 
 #include "internal.h"
 
-/* The walk of one key tile: the run that may still grow, and where runs go. */
+/* The walk of one key tile. */
 typedef struct column {
   const sparse_attn_plan *plan;
   const sa_plan_attention *attention;
   int64_t b, h;
   int32_t key_tile;
   sa_tile_span keys;
-  sa_tile_sink sink;
-  void *context;
-  int32_t first, tiles; /* of the pending run; tiles is 0 where there is none */
-  sparse_attn_tile_class kind;
+  sa_run_joiner runs;
 } column;
-
-static bool flush(column *walk) {
-  int32_t tiles = walk->tiles;
-  walk->tiles = 0;
-  return tiles == 0 || walk->sink(walk->context, walk->first, tiles, walk->kind);
-}
-
-static bool append(column *walk, int32_t first, int32_t tiles,
-                   sparse_attn_tile_class kind) {
-  if (walk->tiles && walk->kind == kind && walk->first + walk->tiles == first) {
-    walk->tiles += tiles;
-    return true;
-  }
-  if (!flush(walk))
-    return false;
-  walk->first = first;
-  walk->tiles = tiles;
-  walk->kind = kind;
-  return true;
-}
 
 /*===--- A table ----------------------------------------------------------===*/
 
@@ -67,9 +44,9 @@ static bool walk_table(column *walk) {
   for (int32_t row_tile = 0; row_tile < walk->attention->row_tiles; ++row_tile) {
     sa_run_list list = sa_table_list(walk->attention, walk->b, walk->h, row_tile);
     const sa_run *run = find_run(&list, walk->key_tile);
-    if (run && !append(walk, row_tile, 1,
-                       run->mask == SA_RUN_FULL ? SPARSE_ATTN_TILE_FULL
-                                                : SPARSE_ATTN_TILE_PARTIAL))
+    if (run && !sa_join_run(&walk->runs, row_tile, 1,
+                            run->mask == SA_RUN_FULL ? SPARSE_ATTN_TILE_FULL
+                                                     : SPARSE_ATTN_TILE_PARTIAL))
       return false;
   }
   return true;
@@ -90,9 +67,9 @@ static bool walk_rows(column *walk, int32_t first, int32_t tiles, int64_t rows) 
     return true;
   /* A tile that crosses the last key has pairs that do not exist. */
   if (kind == SPARSE_ATTN_TILE_FULL && walk->keys.count == attention->code->tile_keys)
-    return append(walk, first, tiles, SPARSE_ATTN_TILE_FULL);
+    return sa_join_run(&walk->runs, first, tiles, SPARSE_ATTN_TILE_FULL);
   if (tiles == 1 || kind == SPARSE_ATTN_TILE_FULL)
-    return append(walk, first, tiles, SPARSE_ATTN_TILE_PARTIAL);
+    return sa_join_run(&walk->runs, first, tiles, SPARSE_ATTN_TILE_PARTIAL);
   int32_t half = tiles / 2;
   return walk_rows(walk, first, half, rows) &&
          walk_rows(walk, first + half, tiles - half, rows - (int64_t)half * tile_rows);
@@ -119,11 +96,10 @@ bool sa_enumerate_rows(const sparse_attn_plan *plan, const sa_plan_attention *at
                  .b = b,
                  .h = h,
                  .key_tile = (int32_t)key_tile,
-                 .sink = sink,
-                 .context = context};
+                 .runs = {.sink = sink, .context = context}};
   walk.keys = sa_key_span(attention, key_tile, sa_plan_entry(attention, b).keys);
   if (walk.keys.count == 0)
     return true;
   bool planned = sa_has_table(attention);
-  return (planned ? walk_table(&walk) : walk_classes(&walk)) && flush(&walk);
+  return (planned ? walk_table(&walk) : walk_classes(&walk)) && sa_flush_run(&walk.runs);
 }

@@ -13,15 +13,9 @@
 
 #include "extent.h"
 
-/* The innermost row (i1, i2) of an operand whose axes of size 1 broadcast. */
-static const int32_t *row(const sa_view *view, int64_t i1, int64_t i2) {
-  return (const int32_t *)view->data + (view->size[1] > 1 ? i1 : 0) * view->stride[1] +
-         (view->size[2] > 1 ? i2 : 0) * view->stride[2];
-}
-
 uint32_t sa_extent_segments(const sa_view *offsets, int32_t b, int32_t p0, int32_t p1,
                             int32_t j0, int32_t j1) {
-  const int32_t *starts = row(offsets, 0, b);
+  const int32_t *starts = sa_operand_row(offsets, 0, b);
   int64_t count = offsets->size[3];
   sa_alike keys = sa_begin_alike(j1);
   if (count < 2 || p1 < starts[0] || p0 >= starts[count - 1]) {
@@ -52,7 +46,7 @@ uint32_t sa_extent_segments(const sa_view *offsets, int32_t b, int32_t p0, int32
 
 uint32_t sa_extent_global(const sa_view *index, int32_t b, int32_t p0, int32_t p1,
                           int32_t j0, int32_t j1) {
-  const int32_t *set = row(index, 0, b);
+  const int32_t *set = sa_operand_row(index, 0, b);
   int64_t padding = sa_count_up_to(set, index->size[3], -1);
   int64_t count = index->size[3] - padding;
   set += padding;
@@ -83,7 +77,8 @@ uint32_t sa_extent_block_mask(const sa_view *indptr, const sa_view *indices,
                               const sa_view *bits, int32_t block_rows, int32_t block_keys,
                               int32_t b, int32_t h, int32_t p0, int32_t p1, int32_t j0,
                               int32_t j1) {
-  const int32_t *begin = row(indptr, b, h), *listed = row(indices, b, h);
+  const int32_t *begin = sa_operand_row(indptr, b, h),
+                *listed = sa_operand_row(indices, b, h);
   int64_t row_blocks = indptr->size[3] - 1;
   sa_alike keys = sa_begin_alike(j1);
   int64_t first = sa_max(p0, 0) / block_rows, last = p1 < 0 ? -1 : p1 / block_rows;

@@ -41,6 +41,14 @@ static sparse_attn_status check_plane(const sparse_attn_plan *plan, int64_t b,
   return status ? status : check_index(plan, "h", h, plan->shape.heads);
 }
 
+/* The attention whose plane (b, h) is asked about. */
+static sparse_attn_status find_plane(const sparse_attn_plan *plan, size_t index,
+                                     int64_t b, int64_t h,
+                                     const sa_plan_attention **attention) {
+  sparse_attn_status status = find_attention(plan, index, attention);
+  return status ? status : check_plane(plan, b, h);
+}
+
 size_t sparse_attn_plan_attention_count(const sparse_attn_plan *plan) {
   size_t count = 0;
   for (int32_t i = 0; plan && i < plan->attention_count; ++i)
@@ -136,9 +144,7 @@ sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t i
                                                         sparse_attn_tile_class kind),
                                           void *context) {
   const sa_plan_attention *attention = NULL;
-  sparse_attn_status status = find_attention(plan, index, &attention);
-  if (!status)
-    status = check_plane(plan, b, h);
+  sparse_attn_status status = find_plane(plan, index, b, h, &attention);
   if (!status)
     status = check_index(plan, "row_tile", row_tile, attention->row_tiles);
   if (status)
@@ -166,9 +172,7 @@ sparse_attn_plan_visit_keys(const sparse_attn_plan *plan, size_t index, int64_t 
                                           int64_t tiles, sparse_attn_tile_class kind),
                             void *context) {
   const sa_plan_attention *attention = NULL;
-  sparse_attn_status status = find_attention(plan, index, &attention);
-  if (!status)
-    status = check_plane(plan, b, h);
+  sparse_attn_status status = find_plane(plan, index, b, h, &attention);
   if (!status)
     status = check_index(plan, "key_tile", key_tile, attention->key_tiles);
   if (status)
@@ -185,9 +189,7 @@ sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_
                                              int64_t j0, int64_t j1,
                                              sparse_attn_tile_class *kind) {
   const sa_plan_attention *attention = NULL;
-  sparse_attn_status status = find_attention(plan, index, &attention);
-  if (!status)
-    status = check_plane(plan, b, h);
+  sparse_attn_status status = find_plane(plan, index, b, h, &attention);
   if (status)
     return status;
   if (!kind)

@@ -115,6 +115,12 @@ static inline void *sa_at(const sa_view *view, size_t element_bytes, int64_t i0,
                                   (int64_t)element_bytes;
 }
 
+/* The innermost row (i1, i2) of an operand whose axes of size 1 broadcast. */
+static inline const int32_t *sa_operand_row(const sa_view *view, int64_t i1, int64_t i2) {
+  return (const int32_t *)view->data + (view->size[1] > 1 ? i1 : 0) * view->stride[1] +
+         (view->size[2] > 1 ? i2 : 0) * view->stride[2];
+}
+
 /*===--- program.c --------------------------------------------------------===*/
 
 /* What the runtime derives of a value (an input or a step's result). */
@@ -233,6 +239,20 @@ static inline int32_t sa_classify_box(const sa_tile_query *query, int32_t p, int
 /* Takes one run of tiles of one kind; returns false to stop. */
 typedef bool (*sa_tile_sink)(void *context, int32_t first, int32_t tiles,
                              sparse_attn_tile_class kind);
+
+/* A sink that gets neighbours of one kind as one run: the run that may still grow;
+ * `tiles` is 0 where there is none. */
+typedef struct sa_run_joiner {
+  sa_tile_sink sink;
+  void *context;
+  int32_t first, tiles;
+  sparse_attn_tile_class kind;
+} sa_run_joiner;
+
+/* Both return false where the sink stopped. Flush after the last run. */
+bool sa_join_run(sa_run_joiner *joiner, int32_t first, int32_t tiles,
+                 sparse_attn_tile_class kind);
+bool sa_flush_run(sa_run_joiner *joiner);
 
 /* Gives the kept tiles of `query` to `sink`, ascending, neighbours of one kind
  * as one run. Returns false where the sink stopped it. */

@@ -135,12 +135,6 @@ static bool mark_keys(const sa_run_state *state, const sa_plan_attention *attent
   return true;
 }
 
-/* The class of one key for all rows of `query`; unlike a tile's it is exact where there
- * is one row. */
-static int32_t classify_key(const sa_tile_query *query, int32_t key) {
-  return sa_classify_box(query, query->p0, query->rows, key, 1);
-}
-
 /* Gives tile `tile` of the list bits: so far every row keeps its first `columns` keys. */
 static void give_bits(const sa_tile_query *query, const list_room *room, int64_t tile,
                       int64_t columns) {
@@ -189,7 +183,7 @@ bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
       int32_t key = (int32_t)(word * 64 + __builtin_ctzll(set));
       if (key >= last)
         break;
-      int32_t kind = classify_key(&query, key);
+      int32_t kind = sa_classify_box(&query, query.p0, query.rows, key, 1);
       if (kind == SPARSE_ATTN_TILE_EMPTY)
         continue;
       if (code->probability >= 0)

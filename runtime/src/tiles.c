@@ -7,36 +7,32 @@
 
 #include "internal.h"
 
-/* An enumeration: the run that may still grow, and where runs go. */
-typedef struct enumeration {
-  const sa_tile_query *query;
-  sa_tile_sink sink;
-  void *context;
-  int32_t first_key, class_keys; /* of the residue class that is walked */
-  int32_t class_first;           /* its first tile */
-  int32_t first, tiles;          /* of the pending run; tiles is 0 where there is none */
-  sparse_attn_tile_class kind;
-} enumeration;
-
-static bool flush(enumeration *walk) {
-  int32_t tiles = walk->tiles;
-  walk->tiles = 0;
-  return tiles == 0 || walk->sink(walk->context, walk->first, tiles, walk->kind);
+bool sa_flush_run(sa_run_joiner *joiner) {
+  int32_t tiles = joiner->tiles;
+  joiner->tiles = 0;
+  return tiles == 0 || joiner->sink(joiner->context, joiner->first, tiles, joiner->kind);
 }
 
-static bool append(enumeration *walk, int32_t first, int32_t tiles,
-                   sparse_attn_tile_class kind) {
-  if (walk->tiles && walk->kind == kind && walk->first + walk->tiles == first) {
-    walk->tiles += tiles;
+bool sa_join_run(sa_run_joiner *joiner, int32_t first, int32_t tiles,
+                 sparse_attn_tile_class kind) {
+  if (joiner->tiles && joiner->kind == kind && joiner->first + joiner->tiles == first) {
+    joiner->tiles += tiles;
     return true;
   }
-  if (!flush(walk))
+  if (!sa_flush_run(joiner))
     return false;
-  walk->first = first;
-  walk->tiles = tiles;
-  walk->kind = kind;
+  joiner->first = first;
+  joiner->tiles = tiles;
+  joiner->kind = kind;
   return true;
 }
+
+typedef struct enumeration {
+  const sa_tile_query *query;
+  sa_run_joiner runs;
+  int32_t first_key, class_keys; /* of the residue class that is walked */
+  int32_t class_first;           /* its first tile */
+} enumeration;
 
 /* Tiles [first, first + tiles) of the class are full, but the last one may cross
  * the last key: then some of its pairs do not exist. */
@@ -44,9 +40,10 @@ static bool append_full(enumeration *walk, int32_t first, int32_t tiles) {
   int32_t whole = walk->class_keys / walk->query->tile_keys;
   int32_t tile = walk->class_first + first;
   if (first + tiles <= whole)
-    return append(walk, tile, tiles, SPARSE_ATTN_TILE_FULL);
-  return (tiles == 1 || append(walk, tile, tiles - 1, SPARSE_ATTN_TILE_FULL)) &&
-         append(walk, tile + tiles - 1, 1, SPARSE_ATTN_TILE_PARTIAL);
+    return sa_join_run(&walk->runs, tile, tiles, SPARSE_ATTN_TILE_FULL);
+  return (tiles == 1 ||
+          sa_join_run(&walk->runs, tile, tiles - 1, SPARSE_ATTN_TILE_FULL)) &&
+         sa_join_run(&walk->runs, tile + tiles - 1, 1, SPARSE_ATTN_TILE_PARTIAL);
 }
 
 /* Bisects tiles [first, first + tiles) of the class, tiles > 0. */
@@ -62,13 +59,14 @@ static bool walk_tiles(enumeration *walk, int32_t first, int32_t tiles) {
   if (kind == SPARSE_ATTN_TILE_FULL)
     return append_full(walk, first, tiles);
   if (tiles == 1)
-    return append(walk, walk->class_first + first, 1, SPARSE_ATTN_TILE_PARTIAL);
+    return sa_join_run(&walk->runs, walk->class_first + first, 1,
+                       SPARSE_ATTN_TILE_PARTIAL);
   int32_t half = tiles / 2;
   return walk_tiles(walk, first, half) && walk_tiles(walk, first + half, tiles - half);
 }
 
 bool sa_enumerate_tiles(const sa_tile_query *query, sa_tile_sink sink, void *context) {
-  enumeration walk = {.query = query, .sink = sink, .context = context};
+  enumeration walk = {.query = query, .runs = {.sink = sink, .context = context}};
   int32_t classes = query->rows == 0 ? 0 : (int32_t)sa_min(query->step, query->keys);
   for (int32_t key = 0; key < classes; ++key) {
     walk.first_key = key;
@@ -77,5 +75,5 @@ bool sa_enumerate_tiles(const sa_tile_query *query, sa_tile_sink sink, void *con
     if (!walk_tiles(&walk, 0, (int32_t)sa_ceil_div(walk.class_keys, query->tile_keys)))
       return false;
   }
-  return flush(&walk);
+  return sa_flush_run(&walk.runs);
 }

@@ -44,22 +44,11 @@ class Case:
         return f"{self.kernel.mlir()}q {q}, k {k}, {extra}"
 
 
-def pattern_cases(rng):
-    """Every pattern, plain and with each of the lengths, on every shape."""
-    for name in Generator.LEAVES:
-        for index, shape in enumerate(SHAPES):
-            generator = Generator(rng, keys=max(shape.N, 8), heads=shape.H)
-            kernel = Kernel(f"{name}_{index}", getattr(generator, name)())
-            kernel.kv_len, kernel.q_len = index % 2 == 1, index % 3 == 1
-            kernel.q_offset = index % 4 == 2
-            yield Case(kernel, kernel.inputs(rng, shape))
-
-
-def selection_cases(rng):
-    """Every selection and draw on every shape, with lengths or without."""
-    for name in Generator.SELECTIONS:
-        for index, shape in enumerate(SHAPES * 3):
-            generator = Generator(rng, keys=max(shape.N, 8), heads=shape.H, selecting=True)
+def leaf_cases(rng, names, shapes, selecting=False):
+    """Every mask called so on every shape, plain and with each of the lengths."""
+    for name in names:
+        for index, shape in enumerate(shapes):
+            generator = Generator(rng, keys=max(shape.N, 8), heads=shape.H, selecting=selecting)
             kernel = Kernel(f"{name}_{index}", getattr(generator, name)())
             kernel.kv_len, kernel.q_len = index % 2 == 1, index % 3 == 1
             kernel.q_offset = index % 4 == 2
@@ -138,7 +127,8 @@ def main():
     parser.add_argument("--cases", type=int, default=300)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    cases = [*pattern_cases(rng), *selection_cases(rng), *score_cases(rng),
+    cases = [*leaf_cases(rng, Generator.LEAVES, SHAPES),
+             *leaf_cases(rng, Generator.SELECTIONS, SHAPES * 3, selecting=True), *score_cases(rng),
              *random_cases(rng, options.cases), *special_cases(rng)]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

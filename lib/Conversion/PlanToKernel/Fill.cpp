@@ -35,7 +35,8 @@ static llvm::DenseSet<Value> findDependents(Region &classify, ValueRange roots) 
 }
 
 bool sparse_attn::canFill(block_plan::AttentionOp plan) {
-  if (plan.getBinding() != block_plan::PlanBinding::Plan)
+  // Listed keys are decided one by one.
+  if (plan.getBinding() != block_plan::PlanBinding::Plan || plan.getList())
     return false;
   Region &classify = plan.getClassify();
   ValueRange pair = getPairArguments(classify);
