@@ -41,10 +41,6 @@ SmallVector<WeightSize> ClusterOp::getWeightSizes(int64_t headDim) {
   return {{*this, getCentroids(), "centroids", 2, headDim, "the numbers of a row"}};
 }
 
-SmallVector<KeyState> ClusterOp::getKeyStates(int64_t, int64_t, int64_t) {
-  return {{"buckets", 2 * static_cast<int64_t>(getRounds()), 1, /*perQueryHead=*/false}};
-}
-
 ArrayRef<TensorSpec> ClusterOp::getTensorSpecs() {
   static constexpr TensorSpec specs[] = {
       {"centroids", 32, true, true, 3, {Axis::KvHeads, Axis::Free, Axis::Free}}};

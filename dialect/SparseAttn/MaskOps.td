@@ -18,7 +18,7 @@ include "mlir/IR/CommonAttrConstraints.td"
 class SparseAttn_AlgebraOp<string mnemonic, list<Trait> traits = [], list<string> methods = []>
     : SparseAttn_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor,
         DeclareOpInterfaceMethods<MaskOpInterface, !listconcat(
-            ["evaluate", "isDrawn", "buildTileClass", "buildKeyExtent"], methods)>],
+            ["evaluate", "isDrawn", "buildTileClass", "buildKeyExtent", "getKeySet"], methods)>],
         traits)> {
   let results = (outs SparseAttn_MaskType:$result);
 }
@@ -233,7 +233,7 @@ def SparseAttn_ComplementOp : SparseAttn_AlgebraOp<"complement"> {
 def SparseAttn_PerHeadOp : SparseAttn_Op<"per_head", [Pure, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<MaskOpInterface,
         ["evaluate", "isDrawn", "buildTileClass", "buildKeyExtent", "isPerHead",
-         "getPlanChecks"]>]> {
+         "getPlanChecks", "getKeySet"]>]> {
   let summary = "a mask for each head";
   let description = [{
     ```

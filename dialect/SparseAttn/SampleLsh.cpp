@@ -44,13 +44,6 @@ SmallVector<WeightSize> SampleLshOp::getWeightSizes(int64_t headDim) {
   return {{*this, getMean(), "mean", 2, headDim, "the numbers of a row"}};
 }
 
-SmallVector<KeyState> SampleLshOp::getKeyStates(int64_t, int64_t, int64_t) {
-  auto bits = static_cast<int64_t>(getTables() * getBits());
-  return {{"hashes", static_cast<int64_t>(llvm::divideCeil(bits, 8)), 1,
-           /*perQueryHead=*/false},
-          {"key_norms", sizeof(float), 1, /*perQueryHead=*/false}};
-}
-
 ArrayRef<TensorSpec> SampleLshOp::getTensorSpecs() {
   static constexpr TensorSpec specs[] = {
       {"mean", 32, true, true, 3, {Axis::BatchOrOne, Axis::KvHeads, Axis::Free}}};

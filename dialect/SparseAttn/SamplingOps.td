@@ -17,7 +17,7 @@ class SparseAttn_DrawOp<string mnemonic, Type result, list<string> methods = [],
                         list<string> facts = []>
     : SparseAttn_Op<mnemonic, [Pure,
         DeclareOpInterfaceMethods<MaskOpInterface, !listconcat(["evaluate", "buildTileClass",
-            "getOwnBinding", "isPerHead", "isPerBatch"], methods)>,
+            "getOwnBinding", "isPerHead", "isPerBatch", "getKeySet"], methods)>,
         DeclareOpInterfaceMethods<SelectionOpInterface, facts>]> {
   let results = (outs result:$result);
 }
@@ -117,7 +117,7 @@ def SparseAttn_SampleUniformOp : SparseAttn_DrawOp<"sample.uniform", SparseAttn_
 }
 
 def SparseAttn_SampleLshOp : SparseAttn_DrawOp<"sample.lsh", SparseAttn_Sampled,
-    ["isDrawn", "getTensorSpecs"], ["getKeyStates", "getWeightSizes"]> {
+    ["isDrawn", "getTensorSpecs"], ["getKeyStates", "getEncoding", "getWeightSizes"]> {
   let summary = "draw keys whose hash tables agree with the query's (MagicPIG)";
   let description = [{
     ```

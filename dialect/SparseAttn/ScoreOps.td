@@ -16,7 +16,7 @@ include "mlir/IR/CommonAttrConstraints.td"
 // weights.
 class SparseAttn_ScoreOp<string mnemonic, list<string> methods = [], list<Trait> traits = []>
     : SparseAttn_Op<"score." # mnemonic, !listconcat([Pure,
-        DeclareOpInterfaceMethods<ScoreOpInterface, !listconcat(["evaluate"], methods)>],
+        DeclareOpInterfaceMethods<ScoreOpInterface, !listconcat(["evaluate", "getEncoding"], methods)>],
         traits)> {
   let results = (outs SparseAttn_Score:$result);
 }
@@ -296,7 +296,8 @@ def SparseAttn_ScorePooledOp : SparseAttn_ScoreOp<"pooled",
   let hasVerifier = 1;
 }
 
-def SparseAttn_ScoreAntidiagonalOp : SparseAttn_ScoreOp<"antidiagonal", ["getGranularity"]> {
+def SparseAttn_ScoreAntidiagonalOp : SparseAttn_ScoreOp<"antidiagonal",
+    ["getGranularity", "getKeyStates"]> {
   let summary = "the sum of every stride-th antidiagonal of a tile (XAttention)";
   let description = [{
     ```

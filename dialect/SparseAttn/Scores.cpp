@@ -37,13 +37,6 @@ std::vector<double> ScoreDotOp::evaluate(const QueryUnit &row, int64_t,
 
 Granularity ScorePagesOp::getGranularity() { return Granularity::Block; }
 
-SmallVector<KeyState> ScorePagesOp::getKeyStates(int64_t headDim, int64_t,
-                                                 int64_t block) {
-  int64_t bytes = headDim * static_cast<int64_t>(sizeof(float));
-  return {{"page_low", bytes, block, /*perQueryHead=*/false},
-          {"page_high", bytes, block, /*perQueryHead=*/false}};
-}
-
 namespace {
 /// The bounds of pages, D numbers each.
 struct Pages {
@@ -126,10 +119,6 @@ SmallVector<WeightSize> ScoreHashOp::getWeightSizes(int64_t headDim) {
   constexpr StringLiteral kReason = "the weights and offsets of all layers";
   return {{*this, getQueryWeights(), "query_weights", 1, count, kReason},
           {*this, getKeyWeights(), "key_weights", 1, count, kReason}};
-}
-
-SmallVector<KeyState> ScoreHashOp::getKeyStates(int64_t, int64_t, int64_t) {
-  return {{"signatures", getLayers().back() / 8, 1, /*perQueryHead=*/true}};
 }
 
 ArrayRef<TensorSpec> ScoreHashOp::getTensorSpecs() {

@@ -41,13 +41,6 @@ SmallVector<WeightSize> ScoreChannelsOp::getWeightSizes(int64_t) {
            "its count"}};
 }
 
-SmallVector<KeyState> ScoreChannelsOp::getKeyStates(int64_t, int64_t, int64_t) {
-  int64_t count = getCount(), number = sizeof(float);
-  if (getQuantized())
-    return {{"labels", (count + 1) / 2 + 2 * number, 1, true}};
-  return {{"labels", count * number, 1, true}};
-}
-
 ArrayRef<TensorSpec> ScoreChannelsOp::getTensorSpecs() {
   static constexpr TensorSpec specs[] = {
       {"channels", 32, false, false, 2, {Axis::HeadsOrOne, Axis::Free}}};
@@ -116,11 +109,6 @@ SmallVector<WeightSize> ScorePqOp::getWeightSizes(int64_t headDim) {
            "its codes"},
           {*this, getCentroids(), "centroids", 3, headDim / subvectors,
            "the length of a subvector"}};
-}
-
-SmallVector<KeyState> ScorePqOp::getKeyStates(int64_t, int64_t, int64_t) {
-  int64_t bytes = getCodes() <= 256 ? 1 : 2;
-  return {{"codes", static_cast<int64_t>(getSubvectors()) * bytes, 1, false}};
 }
 
 ArrayRef<TensorSpec> ScorePqOp::getTensorSpecs() {
@@ -206,11 +194,6 @@ SmallVector<WeightSize> ScoreSoftHashOp::getWeightSizes(int64_t headDim) {
           {*this, getProjections(), "projections", 1, headDim, "the numbers of a row"},
           {*this, getProjections(), "projections", 2, static_cast<int64_t>(getBits()),
            "its bits"}};
-}
-
-SmallVector<KeyState> ScoreSoftHashOp::getKeyStates(int64_t, int64_t, int64_t) {
-  return {{"buckets", static_cast<int64_t>(getTables()) * 2, 1, false},
-          {"value_norms", sizeof(float), 1, false}};
 }
 
 ArrayRef<TensorSpec> ScoreSoftHashOp::getTensorSpecs() {

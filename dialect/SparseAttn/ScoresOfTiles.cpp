@@ -60,12 +60,6 @@ SmallVector<WeightSize> ScorePooledOp::getWeightSizes(int64_t headDim) {
           {*this, getKeyGate(), "key_gate", 2, width, kWidth}};
 }
 
-SmallVector<KeyState> ScorePooledOp::getKeyStates(int64_t headDim, int64_t,
-                                                  int64_t block) {
-  int64_t width = getWidth() ? static_cast<int64_t>(*getWidth()) : headDim;
-  return {{"pooled_keys", width * static_cast<int64_t>(sizeof(float)), block, false}};
-}
-
 ArrayRef<TensorSpec> ScorePooledOp::getTensorSpecs() {
   static constexpr TensorSpec specs[] = {
       {"query_gate", 32, true, true, 3, {Axis::HeadsOrOne, Axis::Free, Axis::Free}},

@@ -17,7 +17,7 @@ class SparseAttn_SelectionOp<string mnemonic, list<string> methods = [],
                              list<string> facts = []>
     : SparseAttn_Op<mnemonic, [Pure,
         DeclareOpInterfaceMethods<MaskOpInterface, !listconcat(["evaluate", "buildTileClass",
-            "getOwnBinding", "isPerHead", "isPerBatch"], methods)>,
+            "getOwnBinding", "isPerHead", "isPerBatch", "getKeySet"], methods)>,
         DeclareOpInterfaceMethods<SelectionOpInterface, !listconcat(["getSharing"], facts)>]> {
   let results = (outs SparseAttn_Certain:$result);
 }
@@ -171,7 +171,8 @@ def SparseAttn_ThresholdOp : SparseAttn_SelectionOp<"threshold"> {
 }
 
 def SparseAttn_ClusterOp : SparseAttn_SelectionOp<"cluster", ["getTensorSpecs"],
-                                                  ["getKeyStates", "getWeightSizes"]> {
+                                                  ["getKeyStates", "getEncoding",
+                                                   "getWeightSizes"]> {
   let summary = "keep candidates in a bucket of the query (Reformer, Routing)";
   let description = [{
     ```

@@ -183,11 +183,64 @@ struct WeightSize {
 };
 
 /// Something that is kept beside the KV cache of a (b, key/value head), or of a
-/// (b, query head): `bytes` for every `keys` keys.
+/// (b, query head): `width` words for every `keys` keys. The values of `word` are those
+/// of sa_key_state::word in the runtime's abi.h.
 struct KeyState {
+  enum Word : int32_t { F32 = 1, I32 = 2, U16 = 3, U8 = 4 };
   llvm::StringLiteral name;
-  int64_t bytes, keys;
+  Word word;
+  int64_t width, keys;
   bool perQueryHead;
+
+  int64_t bytes() const { return width * (word == U8 ? 1 : word == U16 ? 2 : 4); }
+};
+
+/// How keys become states, and query rows the words that a score compares them with;
+/// the values of `kind` are those of sa_encoding::kind, which documents the rest.
+struct Encoding {
+  enum Kind : int32_t {
+    None = 0,
+    Pages = 1,
+    Hash = 2,
+    Channels = 3,
+    Pq = 4,
+    SoftHash = 5,
+    Pooled = 6,
+    Antidiagonal = 7,
+    Cluster = 8,
+    Lsh = 9
+  };
+  Kind kind;
+  int64_t queryWords;                    ///< of 32 bits
+  llvm::SmallVector<mlir::Value> inputs; ///< a null value where absent
+  llvm::SmallVector<int64_t> parameters;
+  llvm::SmallVector<double> reals;
+};
+
+/// What a mask that a run decides does to make a set of keys; the values of `kind` are
+/// those of sa_set::kind, which documents the rest.
+struct KeySet {
+  enum Kind : int32_t {
+    Structure = 1,
+    List = 2,
+    Union = 3,
+    Intersect = 4,
+    Difference = 5,
+    Heads = 6,
+    TopK = 7,
+    TopP = 8,
+    Threshold = 9,
+    Cluster = 10,
+    Random = 11,
+    Lsh = 12,
+    Adaptive = 13,
+    Complement = 14
+  };
+  Kind kind;
+  llvm::SmallVector<mlir::Value> operands; ///< masks; of what chooses, candidates first
+  llvm::SmallVector<mlir::Value> inputs;   ///< tensors, a null value where absent
+  llvm::SmallVector<int64_t> parameters;
+  llvm::SmallVector<double> reals;
 };
 
 /// What a plan checks about layout operands; the values of `kind` are those of

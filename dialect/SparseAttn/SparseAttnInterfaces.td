@@ -80,6 +80,10 @@ def MaskOpInterface : SparseAttn_OperandInterface<"MaskOpInterface"> {
     InterfaceMethod<"The table that the runtime derives from the operands, if any.",
       "::std::optional<::sparse_attn::PlanTable>", "getPlanTable", (ins), "",
       [{ return std::nullopt; }]>,
+    InterfaceMethod<[{How a run makes the keys of a row where the op, or a mask that it
+      combines, is bound at run time; nothing where it never is.}],
+      "::std::optional<::sparse_attn::KeySet>", "getKeySet", (ins), "",
+      [{ return ::std::nullopt; }]>,
     InterfaceMethod<[{Where the op keeps, for each block of rows, the keys that a run
       lists: the lists.}],
       "::std::optional<::sparse_attn::KeyList>", "getKeyList", (ins), "",
@@ -115,6 +119,10 @@ def ScoreOpInterface : SparseAttn_OperandInterface<"ScoreOpInterface"> {
       "::llvm::SmallVector<::sparse_attn::KeyState>", "getKeyStates",
       (ins "int64_t":$headDim, "int64_t":$valueDim, "int64_t":$block), "",
       [{ return {}; }]>,
+    InterfaceMethod<[{How the runtime encodes keys, and queries, for D, blocks of `block`
+      keys and the attention's scale.}],
+      "::sparse_attn::Encoding", "getEncoding",
+      (ins "int64_t":$headDim, "int64_t":$block, "double":$scale)>,
     InterfaceMethod<[{The sizes of weights that follow from D: an error when compiling
       where the type says otherwise, and for a run where the tensor has another size.}],
       "::llvm::SmallVector<::sparse_attn::WeightSize>", "getWeightSizes",
@@ -152,6 +160,9 @@ def SelectionOpInterface : SparseAttn_OperandInterface<"SelectionOpInterface"> {
       "::llvm::SmallVector<::sparse_attn::KeyState>", "getKeyStates",
       (ins "int64_t":$headDim, "int64_t":$valueDim, "int64_t":$block), "",
       [{ return {}; }]>,
+    InterfaceMethod<"How the runtime encodes keys, and queries, where it keeps anything.",
+      "::std::optional<::sparse_attn::Encoding>", "getEncoding", (ins "int64_t":$headDim), "",
+      [{ return ::std::nullopt; }]>,
     InterfaceMethod<"The sizes of its own tensor operands that follow from D, as for scores.",
       "::llvm::SmallVector<::sparse_attn::WeightSize>", "getWeightSizes",
       (ins "int64_t":$headDim), "", [{ return {}; }]>,

@@ -65,6 +65,12 @@ private:
       elements.push_back(sizeof(T) == 4 ? i32(number) : i64(number));
     return pointTo(elements);
   }
+  Constant *pointTo(const std::vector<double> &numbers) {
+    Constants elements;
+    for (double number : numbers)
+      elements.push_back(llvm::ConstantFP::get(llvm::Type::getDoubleTy(context), number));
+    return pointTo(elements);
+  }
   template <typename T, typename Build>
   Constant *pointToEach(const std::vector<T> &items, Build build) {
     return pointTo(llvm::to_vector(llvm::map_range(items, build)));
@@ -102,6 +108,10 @@ private:
   Constant *buildTensor(const TensorDesc &tensor);
   Constant *buildTable(const TableDesc &table);
   Constant *buildCheck(const CheckDesc &check);
+  Constant *buildKeyState(const KeyStateDesc &state);
+  Constant *buildEncoding(const EncodingDesc &encoding);
+  Constant *buildScore(const ScoreDesc &score);
+  Constant *buildSet(const SetDesc &set);
   Constant *buildLevel(const LevelDesc &level);
   Constant *buildAttention(const AttentionDesc &attention);
   Constant *buildStep(const StepDesc &step);
@@ -138,12 +148,42 @@ Constant *DescriptorBuilder::buildCheck(const CheckDesc &check) {
                               pointTo(check.parameters), string(check.op)});
 }
 
+Constant *DescriptorBuilder::buildKeyState(const KeyStateDesc &state) {
+  return structure<sa_key_state>({string(state.name), i32(state.word), i32(state.width),
+                                  i32(state.block), i32(state.perQueryHead)});
+}
+
+Constant *DescriptorBuilder::buildEncoding(const EncodingDesc &e) {
+  return structure<sa_encoding>(
+      {i32(e.kind), i32(e.k), i32(e.v), i32(e.headDim), i32(e.valueDim),
+       i32(e.queryWords), i32(e.states.size()), i32(e.inputs.size()),
+       i32(e.parameters.size()), i32(e.reals.size()),
+       pointToEach(e.states, [&](const KeyStateDesc &s) { return buildKeyState(s); }),
+       pointTo(e.inputs), pointTo(e.parameters), pointTo(e.reals)});
+}
+
+Constant *DescriptorBuilder::buildScore(const ScoreDesc &score) {
+  return structure<sa_score>({i32(score.encoding), i32(score.granularity),
+                              i32(score.shareGroup), i32(score.block)});
+}
+
+Constant *DescriptorBuilder::buildSet(const SetDesc &s) {
+  return structure<sa_set>({i32(s.kind), i32(s.operands.size()), i32(s.inputs.size()),
+                            i32(s.parameters.size()), i32(s.reals.size()), i32(s.score),
+                            i32(s.encoding), i32(s.blockQ), i32(s.blockK), i32(s.sampled),
+                            pointTo(s.operands), pointTo(s.inputs), pointTo(s.parameters),
+                            pointTo(s.reals), function(s.classifySymbol)});
+}
+
 Constant *DescriptorBuilder::buildLevel(const LevelDesc &level) {
-  return structure<sa_level>({i32(level.level), i32(0), string(level.name),
-                              i64(level.scratchBytes), i64(level.packedBytes),
-                              i64(level.stackRows), i64(level.stateBytes),
-                              function(level.packSymbol), function(level.attendSymbol),
-                              function(level.combineSymbol), function(level.fillSymbol)});
+  return structure<sa_level>(
+      {i32(level.level), i32(0), string(level.name), i64(level.scratchBytes),
+       i64(level.packedBytes), i64(level.stackRows), i64(level.stateBytes),
+       function(level.packSymbol), function(level.attendSymbol),
+       function(level.combineSymbol), function(level.fillSymbol),
+       pointToEach(level.scoreSymbols,
+                   [&](StringRef symbol) { return function(symbol); }),
+       function(level.keyScoresSymbol), function(level.projectSymbol)});
 }
 
 Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
@@ -168,9 +208,15 @@ Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
                          a.hopTable,
                          a.list,
                          a.probability,
-                         int32_t(a.tables.size()),
-                         int32_t(a.checks.size())})
+                         int32_t(a.sets.size()),
+                         int32_t(a.scores.size())})
     fields.push_back(i32(number));
+  fields.push_back(
+      pointToEach(a.sets, [&](const SetDesc &set) { return buildSet(set); }));
+  fields.push_back(
+      pointToEach(a.scores, [&](const ScoreDesc &score) { return buildScore(score); }));
+  fields.push_back(i32(a.tables.size()));
+  fields.push_back(i32(a.checks.size()));
   fields.push_back(
       pointToEach(a.tables, [&](const TableDesc &table) { return buildTable(table); }));
   fields.push_back(
@@ -201,7 +247,10 @@ Constant *DescriptorBuilder::buildKernel(const CompiledKernel &kernel) {
       {string(kernel.name), i32(kernel.inputs.size()), i32(kernel.outputs.size()),
        tensors(kernel.inputs), tensors(kernel.outputs), i32(kernel.valueCount),
        i32(kernel.steps.size()),
-       pointToEach(kernel.steps, [&](const StepDesc &step) { return buildStep(step); })});
+       pointToEach(kernel.steps, [&](const StepDesc &step) { return buildStep(step); }),
+       i32(kernel.encodings.size()), i32(0),
+       pointToEach(kernel.encodings,
+                   [&](const EncodingDesc &e) { return buildEncoding(e); })});
 }
 
 Constant *DescriptorBuilder::buildLibrary(const CompiledLibrary &library,

@@ -55,18 +55,59 @@ struct CheckDesc {
   std::string op; ///< mnemonic of the op that asks
 };
 
+/// sa_key_state.
+struct KeyStateDesc {
+  std::string name;
+  int32_t word = 1, width = 1, block = 1;
+  bool perQueryHead = false;
+};
+
+/// sa_encoding.
+struct EncodingDesc {
+  int32_t kind = 0;
+  int32_t k = -1, v = -1; ///< value ids
+  int32_t headDim = 0, valueDim = 0, queryWords = 0;
+  std::vector<KeyStateDesc> states;
+  std::vector<int32_t> inputs; ///< value ids, -1 where absent
+  std::vector<int64_t> parameters;
+  std::vector<double> reals;
+};
+
+/// sa_score.
+struct ScoreDesc {
+  int32_t encoding = -1;
+  int32_t granularity = 0;
+  bool shareGroup = false;
+  int32_t block = 1;
+};
+
+/// sa_set.
+struct SetDesc {
+  int32_t kind = 0;
+  int32_t score = -1, encoding = -1;
+  int32_t blockQ = 1, blockK = 1;
+  bool sampled = false;
+  std::vector<int32_t> operands, inputs;
+  std::vector<int64_t> parameters;
+  std::vector<double> reals;
+  std::string classifySymbol; ///< an sa_classify_fn, or empty
+};
+
 /// sa_level: one instruction level of an attention.
 struct LevelDesc {
   int32_t level = 0;
   std::string name; ///< "avx2", "neon", ...
   int64_t scratchBytes = 0;
-  int64_t packedBytes = 0;   ///< of one key tile
-  int64_t stackRows = 0;     ///< rows that a call takes
-  int64_t stateBytes = 0;    ///< of one row
-  std::string packSymbol;    ///< an sa_pack_fn
-  std::string attendSymbol;  ///< an sa_attend_fn
-  std::string combineSymbol; ///< an sa_attend_fn
-  std::string fillSymbol;    ///< an sa_fill_fn, or empty
+  int64_t packedBytes = 0;               ///< of one key tile
+  int64_t stackRows = 0;                 ///< rows that a call takes
+  int64_t stateBytes = 0;                ///< of one row
+  std::string packSymbol;                ///< an sa_pack_fn
+  std::string attendSymbol;              ///< an sa_attend_fn
+  std::string combineSymbol;             ///< an sa_attend_fn
+  std::string fillSymbol;                ///< an sa_fill_fn, or empty
+  std::vector<std::string> scoreSymbols; ///< sa_score_fn
+  std::string keyScoresSymbol;           ///< an sa_key_scores_fn, or empty
+  std::string projectSymbol;             ///< an sa_project_fn, or empty
 };
 
 /// sa_attention.
@@ -82,6 +123,8 @@ struct AttentionDesc {
   int32_t out = -1, lse = -1;
   int32_t hopTable = -1;
   int32_t list = -1, probability = -1;
+  std::vector<SetDesc> sets; ///< of a mask that a run decides
+  std::vector<ScoreDesc> scores;
   std::vector<TableDesc> tables;
   std::vector<CheckDesc> checks;
   std::string classifySymbol;    ///< an sa_classify_fn
@@ -106,6 +149,7 @@ struct CompiledKernel {
   std::vector<TensorDesc> inputs, outputs;
   int32_t valueCount = 0;
   std::vector<StepDesc> steps;
+  std::vector<EncodingDesc> encodings;
   std::string source;       ///< MLIR text of the kernel's function
   llvm::json::Object facts; ///< merged into the kernel's object of the manifest
 };

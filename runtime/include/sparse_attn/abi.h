@@ -143,6 +143,133 @@ typedef struct sa_attend_args {
 } sa_attend_args;
 typedef void (*sa_attend_fn)(const sa_attend_args *args);
 
+/*===--- Masks that a run decides -----------------------------------------===*
+ * What the runtime keeps of keys beside K, scores of key units made from it, and the
+ * sets of keys that a mask consists of. */
+
+/* State words lie in groups of units: word w of unit u of a (b, head) is element
+ *   [u / SA_STATE_LANES][w][u % SA_STATE_LANES]
+ * on every instruction level, so that a saved state can be read anywhere. */
+#define SA_STATE_LANES 16
+
+enum { SA_WORD_F32 = 1, SA_WORD_I32 = 2, SA_WORD_U16 = 3, SA_WORD_U8 = 4 };
+
+/* An array that is kept beside K: `width` words for every `block` keys. */
+typedef struct sa_key_state {
+  const char *name; /* "signatures" */
+  int32_t word;     /* SA_WORD_* */
+  int32_t width;
+  int32_t block;
+  int32_t per_query_head; /* 1: one for each query head, 0: for each key/value head */
+} sa_key_state;
+
+/* How keys become states, and query rows the words that a score compares them with
+ * (docs/semantics.md, sections 4 to 6). States are listed with their widths, where G is
+ * the number of keys of a block. */
+enum {
+  /* No state. Query: q * scale [D]. reals: scale */
+  SA_ENCODE_NONE = 0,
+  /* page_low [D], page_high [D] of a block. Query: q [D] */
+  SA_ENCODE_PAGES = 1,
+  /* signatures [bits / 32], bit i of the signature in bit i % 32 of word i / 32, 1 for a
+   * sign of +1. Query: the same. inputs: query weights, key weights; parameters:
+   * activation (0 relu, 1 silu, 2 gelu, 3 tanh), the widths of the layers */
+  SA_ENCODE_HASH = 2,
+  /* labels [count]. Query: q of the channels, over sqrt(count) [count]. Quantized: labels
+   * [ceil(count / 8)], label i in the 4 bits from 4 (i % 8) on of word i / 8, label_low
+   * [1], label_step [1]. Query: as before, zeros up to whole words of labels, then the
+   * sum of them. inputs: channels; parameters: count, quantized */
+  SA_ENCODE_CHANNELS = 3,
+  /* codes [subvectors]. Query: <q[s], centroid c of s> [subvectors][codes]. inputs:
+   * centroids; parameters: subvectors, codes */
+  SA_ENCODE_PQ = 4,
+  /* buckets [tables], bit i of a bucket 1 for a sign of +1; value_norms [1]. Query: p of
+   * each bucket [tables][2^bits]. inputs: projections; parameters: tables, bits; reals:
+   * temperature */
+  SA_ENCODE_SOFT_HASH = 5,
+  /* pooled_keys [D or width] of a block. Query: the mean of the rows [D or width].
+   * inputs: query gate, key gate or -1 */
+  SA_ENCODE_POOLED = 6,
+  /* key_sums [r][D], r = min(stride, G), of a block: sum a of the keys with (j - j0) mod
+   * stride = a. Query: sum a of the rows with (i - i0) mod stride = stride - 1 - a
+   * [r][D]. parameters: stride */
+  SA_ENCODE_ANTIDIAGONAL = 7,
+  /* buckets [rounds], 0xffff for none. Query: the same, 32-bit words. inputs: centroids
+   * or -1; parameters: rounds, buckets, seed */
+  SA_ENCODE_CLUSTER = 8,
+  /* hashes [tables], bit k of a hash 1 where <x, direction> >= 0; key_norms [1], of the
+   * vector that is hashed. Query: hashes, 32-bit words. inputs: mean or -1; parameters:
+   * tables, bits, center (0 keys, 1 both, 2 none), normalize (0 cosine, 1 simple_lsh),
+   * seed */
+  SA_ENCODE_LSH = 9
+};
+typedef struct sa_encoding {
+  int32_t kind;
+  int32_t k, v; /* value ids */
+  int32_t head_dim, value_dim;
+  int32_t query_words; /* 32-bit words of an encoded query */
+  int32_t state_count, input_count, parameter_count, real_count;
+  const sa_key_state *states;
+  const int32_t *inputs; /* value ids of the weights, -1 where absent */
+  const int64_t *parameters;
+  const double *reals;
+} sa_encoding;
+
+/* The scores of units [0, units) of one head, from the states of its (b, head) or, where
+ * there are none, from K. */
+typedef struct sa_score_args {
+  const void *const *states; /* by number in sa_encoding::states; 64-byte aligned */
+  const void *query;         /* encoded, 64-byte aligned */
+  float *scores;             /* room for whole groups of SA_STATE_LANES */
+  int64_t units;
+  const sa_view *values;
+  int64_t b, kv_head;
+} sa_score_args;
+typedef void (*sa_score_fn)(const sa_score_args *args);
+
+typedef struct sa_score {
+  int32_t encoding;    /* index in sparse_attn_kernel::encodings */
+  int32_t granularity; /* of one number: 0 a row and a key, 1 a row and a block, 2 a
+                        * tile of rows and a block */
+  int32_t share_group; /* 1: summed over the query heads of a group */
+  int32_t block;       /* keys of a unit */
+} sa_score;
+
+/* A set of keys for each row. `operands` are sets before it. A selection's first operand
+ * is its candidates, and so is a draw's. */
+enum {
+  SA_SET_STRUCTURE = 1, /* classify */
+  SA_SET_LIST = 2,      /* inputs: keys, probability or -1; parameters: block_q,
+                         * share_group */
+  SA_SET_UNION = 3,
+  SA_SET_INTERSECT = 4,
+  SA_SET_DIFFERENCE = 5, /* of two */
+  SA_SET_HEADS = 6,      /* parameters: the operand of each head */
+  SA_SET_TOP_K = 7,      /* parameters: k or -1; reals: fraction */
+  SA_SET_TOP_P = 8,      /* reals: p */
+  SA_SET_THRESHOLD = 9,  /* reals: t */
+  SA_SET_CLUSTER = 10,   /* encoding */
+  SA_SET_RANDOM = 11,   /* parameters: seed, stream, count or -1, weighted; reals: rate */
+  SA_SET_LSH = 12,      /* encoding; parameters: tables, bits, min_matches */
+  SA_SET_ADAPTIVE = 13, /* operands: candidates, beside; parameters: seed, base_count or
+                         * -1, one_sided, finite_population; reals: base_rate, epsilon,
+                         * delta */
+  SA_SET_COMPLEMENT = 14
+};
+typedef struct sa_set {
+  int32_t kind;
+  int32_t operand_count, input_count, parameter_count, real_count;
+  int32_t score;            /* index in sa_attention::scores, or -1 */
+  int32_t encoding;         /* index in sparse_attn_kernel::encodings, or -1 */
+  int32_t block_q, block_k; /* rows and keys that are chosen together */
+  int32_t sampled;          /* 1: keys have probabilities */
+  const int32_t *operands;
+  const int32_t *inputs; /* value ids */
+  const int64_t *parameters;
+  const double *reals;
+  sa_classify_fn classify;
+} sa_set;
+
 /* Instruction levels: those of x86-64, those of AArch64, each with the best last. A
  * library holds levels of one architecture. */
 enum {
@@ -151,6 +278,14 @@ enum {
   SA_LEVEL_AVX512_BF16 = 3,
   SA_LEVEL_NEON = 101
 };
+
+/* The attention's own scores, after its modifiers, of one row and the listed keys:
+ * scores[i] for key args->list[i], i < args->keys. args->runs is not read. */
+typedef void (*sa_key_scores_fn)(const sa_attend_args *args, float *scores);
+
+/* out[o] = sum over i of x[i] * w[i * outs + o], i < ins, o < outs, in f32. */
+typedef void (*sa_project_fn)(const float *x, const float *w, float *out, int64_t ins,
+                              int64_t outs);
 
 typedef struct sa_level {
   int32_t level;
@@ -162,8 +297,11 @@ typedef struct sa_level {
   int64_t state_bytes;   /* of one row, a multiple of 64 */
   sa_pack_fn pack;
   sa_attend_fn attend;
-  sa_attend_fn combine; /* reads no runs and no keys */
-  sa_fill_fn fill;      /* NULL: bisect with the classifier */
+  sa_attend_fn combine;        /* reads no runs and no keys */
+  sa_fill_fn fill;             /* NULL: bisect with the classifier */
+  const sa_score_fn *scores;   /* by number in sa_attention::scores */
+  sa_key_scores_fn key_scores; /* NULL where no set asks */
+  sa_project_fn project;       /* NULL where no encoding asks */
 } sa_level;
 
 /* Tables that a mask needs beside its operands; built by the runtime when a
@@ -218,6 +356,10 @@ typedef struct sa_attention {
    * [B?, H or Hkv?, ceil(M / tile_rows), any] i32, and of their probabilities, f32;
    * -1 where absent. The mask then chooses among the listed keys. */
   int32_t list, probability;
+  /* A mask that a run decides: its sets, of which the last one is the mask. */
+  int32_t set_count, score_count;
+  const sa_set *sets;
+  const sa_score *scores;
   int32_t table_count, check_count;
   const sa_table *tables;
   const sa_check *checks;
@@ -264,6 +406,9 @@ struct sparse_attn_kernel {
   int32_t value_count;
   int32_t step_count;
   const sa_step *steps;
+  int32_t encoding_count;
+  int32_t reserved;
+  const sa_encoding *encodings;
 };
 
 struct sparse_attn_library {
