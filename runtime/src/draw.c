@@ -1,0 +1,84 @@
+/*===- draw.c - keys drawn without replacement ----------------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "draw.h"
+#include "internal.h"
+
+/*===--- The permutation --------------------------------------------------===*/
+
+sa_permutation sa_make_permutation(int64_t seed, uint32_t plane, uint32_t row,
+                                   uint32_t stream, int64_t size) {
+  sa_permutation permutation = {.size = (uint32_t)size};
+  int bits = 8; /* a network on fewer permutes visibly out of balance */
+  while (size > INT64_C(1) << bits)
+    ++bits;
+  permutation.low_bits = bits / 2;
+  permutation.high_bits = bits - bits / 2;
+  for (uint32_t half = 0; half < 2; ++half) {
+    uint32_t words[4] = {plane, row, half, stream};
+    sa_philox(words, (uint64_t)seed);
+    memcpy(permutation.keys + 4 * half, words, sizeof(words));
+  }
+  return permutation;
+}
+
+static uint32_t mix(uint32_t x) {
+  x ^= x >> 16;
+  x *= 0x7feb352du;
+  x ^= x >> 15;
+  x *= 0x846ca68bu;
+  return x ^ x >> 16;
+}
+
+/* A Feistel network on the bits of size - 1, or eight, walked until it is back below the
+ * size: the cycle through `x` comes back there at last, since it began there. */
+uint32_t sa_permute(const sa_permutation *permutation, uint32_t x) {
+  uint32_t high_mask = (1u << permutation->high_bits) - 1;
+  uint32_t low_mask = (1u << permutation->low_bits) - 1;
+  do {
+    uint32_t high = x >> permutation->low_bits, low = x & low_mask;
+    for (int key = 0; key < 8; key += 2) {
+      high ^= mix(low ^ permutation->keys[key]) & high_mask;
+      low ^= mix(high ^ permutation->keys[key + 1]) & low_mask;
+    }
+    x = high << permutation->low_bits | low;
+  } while (x >= permutation->size);
+  return x;
+}
+
+uint32_t sa_permute_back(const sa_permutation *permutation, uint32_t x) {
+  uint32_t high_mask = (1u << permutation->high_bits) - 1;
+  uint32_t low_mask = (1u << permutation->low_bits) - 1;
+  do {
+    uint32_t high = x >> permutation->low_bits, low = x & low_mask;
+    for (int key = 6; key >= 0; key -= 2) {
+      low ^= mix(high ^ permutation->keys[key + 1]) & low_mask;
+      high ^= mix(low ^ permutation->keys[key]) & high_mask;
+    }
+    x = high << permutation->low_bits | low;
+  } while (x >= permutation->size);
+  return x;
+}
+
+/*===--- Draws ------------------------------------------------------------===*/
+
+int64_t sa_count_draws(int64_t count, double rate, int64_t candidates) {
+  return count >= 0 ? sa_min(count, candidates) : (int64_t)(rate * (double)candidates);
+}
+
+void sa_draw(const sa_permutation *permutation, const sa_numbering *candidates,
+             int64_t draws, uint64_t *drawn) {
+  /* What is drawn is set, or what is not is taken out. */
+  bool is_most = draws > candidates->count / 2;
+  int64_t first = is_most ? draws : 0, end = is_most ? candidates->count : draws;
+  for (int64_t w = 0; w < candidates->words; ++w)
+    drawn[w] = is_most ? candidates->set[w] : 0;
+  for (int64_t draw = first; draw < end; ++draw) {
+    int64_t key = sa_element(candidates, sa_permute(permutation, (uint32_t)draw));
+    drawn[key / SA_WORD_BITS] ^= UINT64_C(1) << key % SA_WORD_BITS;
+  }
+}
