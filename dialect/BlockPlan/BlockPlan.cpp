@@ -123,6 +123,15 @@ LogicalResult AttentionOp::verify() {
       failed(verifyRegion(*this, "modify", getModify(),
                           {f32, f32, i32, i32, i32, i32, i32}, {f32})))
     return failure();
+  // (plan_attention_c6)
+  if (getScores().size() != getScoreBlocks().size() ||
+      llvm::any_of(getScoreBlocks(), [](int64_t block) { return block < 1; }))
+    return emitOpError("score_blocks must have the keys of a unit, at least one, for "
+                       "each of scores");
+  for (Value score : getScores())
+    if (!isa_and_nonnull<sparse_attn::ScoreOpInterface>(score.getDefiningOp()))
+      return emitOpError("scores must be made by score ops, got one of type ")
+             << score.getType();
   return success();
 }
 

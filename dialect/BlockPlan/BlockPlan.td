@@ -115,19 +115,34 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     With a `list`, the keys of query tile t are those that the list names for it, in
     [B, H, tiles, any]; `classify` then chooses among these, and `probability` holds
     the inclusion probability of each.
+
+    A mask that a run decides asks for `scores`, each of units of so many keys as
+    `score_blocks` says. With `key_scores` it asks for the attention's own scores of
+    listed keys too, and with `project` for products with weights, which scores ask
+    for anyway.
+
+    Constraints:
+    * (plan_attention_c1) a tile has at least one row, and a multiple of 8 keys
+    * (plan_attention_c2) q, k and v are rank-4 tensors
+    * (plan_attention_c3) there is a predicate with `compile` binding alone
+    * (plan_attention_c4) period >= 1
+    * (plan_attention_c5) regions take and yield what the above says
+    * (plan_attention_c6) each of `scores` is one, and has a block of at least one key
   }];
   let arguments = (ins AnyType:$q, AnyType:$k, AnyType:$v,
                        Optional<AnyType>:$kv_len, Optional<AnyType>:$q_len,
                        Optional<AnyType>:$q_offset, Optional<AnyType>:$sinks,
                        Variadic<AnyType>:$layout, Optional<AnyType>:$list,
-                       Optional<AnyType>:$probability,
+                       Optional<AnyType>:$probability, Variadic<AnyType>:$scores,
                        BlockPlan_BindingAttr:$binding, F64Attr:$scale,
                        DenseI64ArrayAttr:$tile, DefaultValuedAttr<I64Attr, "1">:$period,
                        I64Attr:$key_block,
                        UnitAttr:$per_batch, UnitAttr:$per_head,
                        TypedArrayAttrBase<BlockPlan_NeedAttr, "checks">:$checks,
                        TypedArrayAttrBase<BlockPlan_NeedAttr, "tables">:$tables,
-                       OptionalAttr<I64Attr>:$hop_table);
+                       OptionalAttr<I64Attr>:$hop_table,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$score_blocks,
+                       UnitAttr:$key_scores, UnitAttr:$project);
   let results = (outs AnyType:$out, AnyType:$lse);
   let regions = (region SizedRegion<1>:$classify, MaxSizedRegion<1>:$extent,
                         MaxSizedRegion<1>:$predicate, MaxSizedRegion<1>:$modify);
@@ -138,7 +153,8 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
     (`layout` `(` $layout^ `:` type($layout) `)`)?
     (`list` `(` $list^ `:` type($list) `)`)?
-    (`probability` `(` $probability^ `:` type($probability) `)`)? attr-dict
+    (`probability` `(` $probability^ `:` type($probability) `)`)?
+    (`scores` `(` $scores^ `:` type($scores) `)`)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `->` type($out) `,` type($lse)
     `classify` $classify (`extent` $extent^)? `predicate` $predicate `modify` $modify
   }];

@@ -16,7 +16,7 @@ include "mlir/IR/CommonAttrConstraints.td"
 // weights.
 class SparseAttn_ScoreOp<string mnemonic, list<string> methods = [], list<Trait> traits = []>
     : SparseAttn_Op<"score." # mnemonic, !listconcat([Pure,
-        DeclareOpInterfaceMethods<ScoreOpInterface, !listconcat(["evaluate", "getEncoding"], methods)>],
+        DeclareOpInterfaceMethods<ScoreOpInterface, !listconcat(["evaluate", "getEncoding", "buildScore"], methods)>],
         traits)> {
   let results = (outs SparseAttn_Score:$result);
 }

@@ -9,6 +9,7 @@
 
 #include "dialect/SparseAttn/Semantics.h"
 #include "dialect/SparseAttn/TileBuilder.h"
+#include "dialect/SparseAttn/UnitScoreBuilder.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"

@@ -123,6 +123,9 @@ def ScoreOpInterface : SparseAttn_OperandInterface<"ScoreOpInterface"> {
       keys and the attention's scale.}],
       "::sparse_attn::Encoding", "getEncoding",
       (ins "int64_t":$headDim, "int64_t":$block, "double":$scale)>,
+    InterfaceMethod<[{Emits the scores of key units from the states and an encoded query:
+      the meaning again, in f32, after what the encoding has done already.}],
+      "void", "buildScore", (ins "::sparse_attn::UnitScoreBuilder &":$builder)>,
     InterfaceMethod<[{The sizes of weights that follow from D: an error when compiling
       where the type says otherwise, and for a run where the tensor has another size.}],
       "::llvm::SmallVector<::sparse_attn::WeightSize>", "getWeightSizes",

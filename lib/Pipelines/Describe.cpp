@@ -361,11 +361,16 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   desc.extentSymbol = getExtentSymbol(kernel, index, plan);
   for (const CPULevel *level : levels) {
     KernelShape shape(plan, *level);
+    std::vector<std::string> scores;
+    for (unsigned score = 0; score < plan.getScores().size(); ++score)
+      scores.push_back(getScoreSymbol(kernel, index, score, *level));
     desc.levels.push_back(
         {level->id, level->name.str(), shape.scratchBytes, shape.packedBytes,
          shape.stackRows, shape.stateBytes, getPackSymbol(kernel, index, *level),
          getAttendSymbol(kernel, index, *level), getCombineSymbol(kernel, index, *level),
-         getFillSymbol(kernel, index, plan, *level)});
+         getFillSymbol(kernel, index, plan, *level), std::move(scores),
+         getKeyScoresSymbol(kernel, index, plan, *level),
+         getProjectSymbol(kernel, index, plan, *level)});
   }
   return desc;
 }

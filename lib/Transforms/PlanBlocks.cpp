@@ -362,13 +362,14 @@ static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &
       builder, op.getLoc(), op.getOut().getType(), op.getLse().getType(), op.getQ(),
       op.getK(), op.getV(), op.getKvLen(), op.getQLen(), op.getQOffset(), op.getSinks(),
       needs.layout.getArrayRef(), needs.list ? needs.list->indices : Value(),
-      needs.list ? needs.list->probability : Value(),
+      needs.list ? needs.list->probability : Value(), /*scores=*/ValueRange(),
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
       llvm::APFloat(op.getScaleOrDefault()), getTile(op, needs, options),
       op.needsNeighbours() || needs.list ? 1 : needs.period, op.getKeyBlock(),
       needs.perBatch, needs.perHead, builder.getArrayAttr(needs.checks),
       builder.getArrayAttr(needs.tables),
-      needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr());
+      needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr(),
+      /*score_blocks=*/ArrayRef<int64_t>(), /*key_scores=*/false, /*project=*/false);
   if (!op.getModifiers().empty())
     buildModify(plan.getModify(), op, builder);
   buildClassify(plan.getClassify(), op, needs, plan.getPeriod(), builder);

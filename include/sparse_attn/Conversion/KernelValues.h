@@ -52,6 +52,16 @@ std::string getCombineSymbol(mlir::func::FuncOp kernel, unsigned index,
 std::string getFillSymbol(mlir::func::FuncOp kernel, unsigned index,
                           block_plan::AttentionOp plan, const CPULevel &level);
 
+/// Of score number `score` of the attention.
+std::string getScoreSymbol(mlir::func::FuncOp kernel, unsigned index, unsigned score,
+                           const CPULevel &level);
+/// Empty where no set of the plan's mask asks for the scores of listed keys.
+std::string getKeyScoresSymbol(mlir::func::FuncOp kernel, unsigned index,
+                               block_plan::AttentionOp plan, const CPULevel &level);
+/// Empty where nothing is encoded by weights.
+std::string getProjectSymbol(mlir::func::FuncOp kernel, unsigned index,
+                             block_plan::AttentionOp plan, const CPULevel &level);
+
 /// Whether the pairs of a plan's tiles can be decided a vector of keys at a time: the
 /// mask is known at plan time, and its helpers are asked about the tile's own pairs.
 bool canFill(block_plan::AttentionOp plan);

@@ -22,9 +22,9 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-/// result[i] = the sum over lanes of vectors[i]: at stage s, vectors i and i + s become
-/// one, in which bit s of a lane says which of them its partial sum belongs to.
-static Value buildSumsOfLanes(KernelBuilder &b, SmallVector<Value> vectors) {
+/// At stage s, vectors i and i + s become one, in which bit s of a lane says which of
+/// them its partial sum belongs to.
+Value sparse_attn::buildSumsOfLanes(KernelBuilder &b, SmallVector<Value> vectors) {
   int64_t lanes = vectors.size();
   for (int64_t s = 1; s < lanes; s *= 2) {
     SmallVector<int64_t> own, other;
@@ -65,7 +65,7 @@ struct Keys {
 
 /// Asks for the lines [first, first + count) of `dim` elements each key of K or V has,
 /// counted from the key `key` on, before they are needed.
-static void buildPrefetch(KernelBuilder &b, const Keys &keys, Value memref, Value key,
+static void buildPrefetch(KernelBuilder &b, const TileKeys &keys, Value memref, Value key,
                           Value first, int64_t count, int64_t dim) {
   constexpr int64_t kFirstLevel = 3;
   int64_t line = kLineBits / getBits(memref), lines = llvm::divideCeil(dim, line);
@@ -73,20 +73,20 @@ static void buildPrefetch(KernelBuilder &b, const Keys &keys, Value memref, Valu
     Value number = b.add(first, b.index(n));
     Value place = b.add(key, b.div(number, b.index(lines)));
     Value column = b.mul(b.remainder(number, lines), line);
-    memref::PrefetchOp::create(b.builder, b.loc, memref, keys.at(place, column),
+    memref::PrefetchOp::create(b.builder, b.loc, memref, keys.at(b, place, column),
                                /*isWrite=*/false, kFirstLevel, /*isDataCache=*/true);
   }
 }
 
-/// Asks for the whole of a key some keys ahead. The processor follows a stream by itself
-/// within a page of memory only; between two pages a row's arithmetic, longer than what
-/// it keeps in flight, would wait for the first line of the next one.
-static void buildPrefetchAhead(KernelBuilder &b, const Keys &keys, Value memref,
-                               Value key, int64_t dim) {
+/// The processor follows a stream by itself within a page of memory only; between two
+/// pages a row's arithmetic, longer than what it keeps in flight, would wait for the
+/// first line of the next one.
+void sparse_attn::buildPrefetchAhead(KernelBuilder &b, const TileKeys &keys, Value memref,
+                                     Value key, int64_t dim) {
   constexpr int64_t kBytesAhead = 6 << 10; // more than a page, less than the cache
   int64_t bytes = llvm::divideCeil(dim * getBits(memref), 8);
   int64_t ahead = llvm::divideCeil(kBytesAhead, bytes);
-  if (keys.rows.list)
+  if (keys.list)
     ahead = std::min<int64_t>(ahead, SA_LIST_MARGIN / 2);
   buildPrefetch(b, keys, memref, b.add(key, b.index(ahead)), b.index(0),
                 llvm::divideCeil(bytes * 8, kLineBits), dim);
@@ -142,7 +142,7 @@ func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
           // Keys in the order of memory, each for all rows.
           b.loop(b.index(0), b.index(lanes), 1, [&](Value lane) {
             Value key = keys.clamp(b.add(first, lane));
-            buildPrefetchAhead(b, keys, k, b.add(first, lane), shape.headDim);
+            buildPrefetchAhead(b, keys.rows, k, b.add(first, lane), shape.headDim);
             SmallVector<Value> columns = loadRow(b, shape, k, keys.at(key, b.index(0)));
             b.loop(b.index(0), frame.total, 1, [&](Value row) {
               SmallVector<Value> query =
@@ -255,15 +255,15 @@ void WeightedValues::prefetchNext(Value key, int64_t count, Value row, int64_t r
   b.branch(b.ne(row, b.index(0)), [&] {
     Value group = b.sub(b.div(row, b.index(rows)), b.index(1));
     Value done = b.add(b.mul(group, shape.keys), key);
-    buildPrefetch(b, keys, next, b.index(shape.keys), b.mul(done, kLines), kLines * count,
-                  shape.headDim);
+    buildPrefetch(b, keys.rows, next, b.index(shape.keys), b.mul(done, kLines),
+                  kLines * count, shape.headDim);
   });
 }
 
 /// Listed keys lie anywhere, which no processor foresees.
 void WeightedValues::prefetchListed(Value key, Value row) {
   b.branch(b.eq(row, b.index(0)),
-           [&] { buildPrefetchAhead(b, keys, values, key, shape.valueDim); });
+           [&] { buildPrefetchAhead(b, keys.rows, values, key, shape.valueDim); });
 }
 
 /// Adds the values of all keys to `vectors` vectors of columns from `first` on, the last

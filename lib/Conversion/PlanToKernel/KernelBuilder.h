@@ -13,7 +13,7 @@
 #ifndef SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H
 #define SPARSE_ATTN_LIB_CONVERSION_KERNELBUILDER_H
 
-#include "dialect/SparseAttn/TileBuilder.h"
+#include "dialect/SparseAttn/SparseAttn.h"
 #include "mlir/IR/IRMapping.h"
 #include "sparse_attn/Conversion/KernelShape.h"
 #include "sparse_attn/Conversion/KernelValues.h"
@@ -194,6 +194,7 @@ struct AttendContext {
   KernelShape shape;
   mutable mlir::ModuleOp module;
   std::string prefix; ///< of the symbols of helper functions
+  bool listed;        ///< keys are those of a list, which a call brings
 
   /// Of the scores, > 0. Products leave plain dot products, whose largest is the largest
   /// score, and the softmax scales them.
@@ -220,6 +221,13 @@ struct TileKeys {
   }
 };
 
+/// Asks for the whole of a key of K or V, some keys after `key`, before it is needed.
+void buildPrefetchAhead(KernelBuilder &b, const TileKeys &keys, mlir::Value memref,
+                        mlir::Value key, int64_t dim);
+
+/// result[i] = the sum over lanes of vectors[i], of as many vectors as there are lanes.
+mlir::Value buildSumsOfLanes(KernelBuilder &b, llvm::SmallVector<mlir::Value> vectors);
+
 /// The arguments of a call (an sa_attend_args) and the arrays of its scratch.
 struct Frame {
   Frame(KernelBuilder &b, const KernelShape &shape, mlir::Value args);
@@ -239,7 +247,7 @@ struct Frame {
 
   /// The keys of the tile whose first one is number `first`.
   TileKeys keysOf(const AttendContext &context, mlir::Value first) const {
-    return {batch, kvHead, first, step, context.plan.getList() ? list : mlir::Value()};
+    return {batch, kvHead, first, step, context.listed ? list : mlir::Value()};
   }
 
   /// The row of Q, O and LSE that is row `index` of the query tile.
@@ -269,6 +277,11 @@ void buildPack(const AttendContext &context, mlir::func::FuncOp packTile,
                llvm::StringRef symbol);
 void buildAttend(const AttendContext &context, mlir::func::FuncOp packTile,
                  llvm::StringRef symbol);
+/// An sa_score_fn, of units of `block` keys.
+void buildScore(const AttendContext &context, ScoreOpInterface score, int64_t block,
+                llvm::StringRef symbol);
+void buildKeyScores(const AttendContext &context, llvm::StringRef symbol);
+void buildProject(const AttendContext &context, llvm::StringRef symbol);
 void buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
                    mlir::ModuleOp module, llvm::StringRef symbol);
 /// Only where getExtentSymbol names one.

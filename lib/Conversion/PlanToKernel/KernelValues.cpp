@@ -58,6 +58,24 @@ std::string sparse_attn::getFillSymbol(func::FuncOp kernel, unsigned index,
   return canFill(plan) ? getSymbol(kernel, index, ("fill_" + level.name).str()) : "";
 }
 
+std::string sparse_attn::getScoreSymbol(func::FuncOp kernel, unsigned index,
+                                        unsigned score, const CPULevel &level) {
+  return getSymbol(kernel, index, ("score" + Twine(score) + "_" + level.name).str());
+}
+std::string sparse_attn::getKeyScoresSymbol(func::FuncOp kernel, unsigned index,
+                                            block_plan::AttentionOp plan,
+                                            const CPULevel &level) {
+  return plan.getKeyScores()
+             ? getSymbol(kernel, index, ("key_scores_" + level.name).str())
+             : "";
+}
+std::string sparse_attn::getProjectSymbol(func::FuncOp kernel, unsigned index,
+                                          block_plan::AttentionOp plan,
+                                          const CPULevel &level) {
+  bool asks = plan.getProject() || !plan.getScores().empty();
+  return asks ? getSymbol(kernel, index, ("project_" + level.name).str()) : "";
+}
+
 SmallVector<func::FuncOp> sparse_attn::getKernels(ModuleOp module) {
   SmallVector<func::FuncOp> kernels;
   for (auto func : module.getOps<func::FuncOp>())

@@ -158,7 +158,7 @@ func::FuncOp sparse_attn::buildPackTile(const AttendContext &context) {
       [&](KernelBuilder &b, ValueRange arguments) {
         Value values = arguments[0], packed = arguments[1];
         TileKeys source = {arguments[2], arguments[3], arguments[4], arguments[6],
-                           context.plan.getList() ? arguments[7] : Value()};
+                           context.listed ? arguments[7] : Value()};
         Value keys = arguments[5];
         Value k = b.viewOf(values, context.ids.id(context.plan.getK()), shape.element);
         Value v = b.viewOf(values, context.ids.id(context.plan.getV()), shape.element);

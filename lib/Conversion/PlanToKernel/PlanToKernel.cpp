@@ -75,6 +75,22 @@ void sparse_attn::buildExtent(block_plan::AttentionOp plan, const KernelValues &
                 });
 }
 
+/// What the sets of a mask that a run decides ask for.
+static void buildSelectionFunctions(const AttendContext &context, func::FuncOp kernel,
+                                    unsigned index, const CPULevel &level) {
+  block_plan::AttentionOp plan = context.plan;
+  for (auto [number, score] : llvm::enumerate(plan.getScores()))
+    buildScore(context, cast<ScoreOpInterface>(score.getDefiningOp()),
+               plan.getScoreBlocks()[number],
+               getScoreSymbol(kernel, index, number, level));
+  if (std::string scores = getKeyScoresSymbol(kernel, index, plan, level);
+      !scores.empty())
+    buildKeyScores(context, scores);
+  if (std::string project = getProjectSymbol(kernel, index, plan, level);
+      !project.empty())
+    buildProject(context, project);
+}
+
 /// Calls `convert` for every attention of every kernel and erases the kernels.
 static void replaceKernels(ModuleOp module,
                            function_ref<void(func::FuncOp, block_plan::AttentionOp,
@@ -116,14 +132,15 @@ struct ConvertPlanToKernel
     replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,
                                        unsigned index, const KernelValues &ids) {
       std::string symbol = getAttendSymbol(kernel, index, *facts);
-      AttendContext context = {plan, ids, KernelShape(plan, *facts), getOperation(),
-                               symbol};
+      AttendContext context = {plan,           ids,    KernelShape(plan, *facts),
+                               getOperation(), symbol, /*listed=*/bool(plan.getList())};
       func::FuncOp packTile = buildPackTile(context);
       buildPack(context, packTile, getPackSymbol(kernel, index, *facts));
       buildAttend(context, packTile, symbol);
       buildCombine(context, getCombineSymbol(kernel, index, *facts));
       if (std::string fill = getFillSymbol(kernel, index, plan, *facts); !fill.empty())
         buildFill(context, fill);
+      buildSelectionFunctions(context, kernel, index, *facts);
     });
   }
 };

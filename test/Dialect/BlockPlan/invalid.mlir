@@ -140,3 +140,56 @@ func.func @choose_c2(%o: tensor<?x?x?x64xf32>, %l: tensor<?x?x?xf32>) {
   %r, %s = block_plan.choose %o lse %l : (tensor<?x?x?x64xf32>), (tensor<?x?x?xf32>) -> tensor<?x?x?x64xf16>, tensor<?x?x?xf32>
   return
 }
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c6(%q: !qkv, %k: !qkv, %v: !qkv) {
+  %s = sparse_attn.score.pages
+  // expected-error @+1 {{score_blocks must have the keys of a unit, at least one, for each of scores}}
+  %o, %l = block_plan.attention %q, %k, %v scores(%s : !sparse_attn.score) {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, score_blocks = array<i64>, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c6_block(%q: !qkv, %k: !qkv, %v: !qkv) {
+  %s = sparse_attn.score.pages
+  // expected-error @+1 {{score_blocks must have the keys of a unit, at least one, for each of scores}}
+  %o, %l = block_plan.attention %q, %k, %v scores(%s : !sparse_attn.score) {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, score_blocks = array<i64: 0>, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @plan_attention_c6_score(%q: !qkv, %k: !qkv, %v: !qkv, %s: !sparse_attn.score) {
+  // expected-error @+1 {{scores must be made by score ops, got one of type '!sparse_attn.score'}}
+  %o, %l = block_plan.attention %q, %k, %v scores(%s : !sparse_attn.score) {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, score_blocks = array<i64: 1>, tables = [], tile = array<i64: 64, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}

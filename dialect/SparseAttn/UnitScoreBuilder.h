@@ -1,0 +1,67 @@
+//===- UnitScoreBuilder.h - emitting the scores of key units ---*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What a score op emits into. Its states lie in words, units side by side; a score says
+// what one word adds, and is told nothing of how many units go at once or in what order.
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_DIALECT_UNITSCOREBUILDER_H
+#define SPARSE_ATTN_DIALECT_UNITSCOREBUILDER_H
+
+#include "mlir/IR/Value.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/ADT/SmallVector.h"
+
+namespace sparse_attn {
+
+/// A number, f32 or i32, for each of the units that are scored at once: a vector for
+/// each group of units.
+using Lanes = llvm::SmallVector<mlir::Value, 4>;
+
+class UnitScoreBuilder {
+public:
+  virtual ~UnitScoreBuilder();
+
+  //===--- The score: one of these ----------------------------------------===//
+  /// `finish` of the sum, from 0 on, to which `add` adds what word `word` (an index) of
+  /// the first state contributes, for all its words; the sum itself without `finish`.
+  virtual void sumWords(
+      llvm::function_ref<Lanes(mlir::Value word, Lanes sum)> add,
+      llvm::function_ref<Lanes(Lanes sum)> finish = [](Lanes sum) { return sum; }) = 0;
+  /// <encoded query, key> of every key.
+  virtual void dotKeys() = 0;
+
+  //===--- What it reads ---------------------------------------------------===//
+  /// Words as they are kept, those of less than 32 bits with zeros above.
+  virtual Lanes state(unsigned number, mlir::Value word) = 0;
+  /// The same word of the encoded query for all units, as f32 and as i32.
+  virtual Lanes query(mlir::Value word) = 0;
+  virtual Lanes queryBits(mlir::Value word) = 0;
+  /// Words `first` + offsets of the encoded query, as f32.
+  virtual Lanes lookup(mlir::Value first, const Lanes &offsets) = 0;
+  /// word * factor + offset, and a word that is known.
+  virtual mlir::Value place(mlir::Value word, int64_t factor, int64_t offset = 0) = 0;
+  virtual mlir::Value place(int64_t word) = 0;
+
+  //===--- f32 -------------------------------------------------------------===//
+  virtual Lanes real(double value) = 0;
+  virtual Lanes add(const Lanes &a, const Lanes &b) = 0;
+  virtual Lanes mul(const Lanes &a, const Lanes &b) = 0;
+  virtual Lanes fma(const Lanes &a, const Lanes &b, const Lanes &c) = 0; ///< a * b + c
+  virtual Lanes max(const Lanes &a, const Lanes &b) = 0;                 ///< a NaN stays
+
+  //===--- i32 -------------------------------------------------------------===//
+  virtual Lanes toReal(const Lanes &integers) = 0;
+  virtual Lanes bitXor(const Lanes &a, const Lanes &b) = 0;
+  virtual Lanes popcount(const Lanes &a) = 0;
+  /// Bits [first, first + count), from bit 0 on.
+  virtual Lanes bits(const Lanes &a, int64_t first, int64_t count) = 0;
+};
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_DIALECT_UNITSCOREBUILDER_H

@@ -1,0 +1,94 @@
+//===- UnitScores.cpp - the scores of key units, emitted ------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What one word of the states (Encodings.cpp) adds to a score. sa_encoding in the
+// runtime's abi.h tells what the words of an encoded query are.
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/SparseAttn/SparseAttn.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+UnitScoreBuilder::~UnitScoreBuilder() = default;
+
+void ScoreDotOp::buildScore(UnitScoreBuilder &b) { b.dotKeys(); }
+
+/// The largest products with any key of the page, channel by channel.
+void ScorePagesOp::buildScore(UnitScoreBuilder &b) {
+  b.sumWords([&](Value channel, Lanes sum) {
+    Lanes q = b.query(channel);
+    return b.add(sum,
+                 b.max(b.mul(q, b.state(0, channel)), b.mul(q, b.state(1, channel))));
+  });
+}
+
+/// agreeing - differing = bits - 2 differing
+void ScoreHashOp::buildScore(UnitScoreBuilder &b) {
+  b.sumWords(
+      [&](Value word, Lanes sum) {
+        Lanes differing = b.popcount(b.bitXor(b.queryBits(word), b.state(0, word)));
+        return b.add(sum, b.toReal(differing)); // whole numbers far below 2^24
+      },
+      [&](Lanes differing) {
+        auto bits = static_cast<double>(getLayers().back());
+        return b.fma(b.real(-2), differing, b.real(bits));
+      });
+}
+
+/// sum of q l, or of q (low + step l) = low (sum of q) + step (sum of q l)
+void ScoreChannelsOp::buildScore(UnitScoreBuilder &b) {
+  constexpr int64_t kLabelBits = 4, kLabels = 32 / kLabelBits; // in a word
+  if (!getQuantized())
+    return b.sumWords([&](Value channel, Lanes sum) {
+      return b.fma(b.query(channel), b.state(0, channel), sum);
+    });
+  b.sumWords(
+      [&](Value word, Lanes sum) {
+        Lanes labels = b.state(0, word);
+        for (int64_t i = 0; i < kLabels; ++i) {
+          Lanes label = b.toReal(b.bits(labels, i * kLabelBits, kLabelBits));
+          sum = b.fma(b.query(b.place(word, kLabels, i)), label, sum);
+        }
+        return sum;
+      },
+      [&](Lanes sum) {
+        Value only = b.place(0);
+        int64_t total = llvm::alignTo(static_cast<int64_t>(getCount()), kLabels);
+        Lanes low = b.mul(b.query(b.place(total)), b.state(1, only));
+        return b.fma(b.state(2, only), sum, low);
+      });
+}
+
+void ScorePqOp::buildScore(UnitScoreBuilder &b) {
+  auto codes = static_cast<int64_t>(getCodes());
+  b.sumWords([&](Value subvector, Lanes sum) {
+    return b.add(sum, b.lookup(b.place(subvector, codes), b.state(0, subvector)));
+  });
+}
+
+void ScoreSoftHashOp::buildScore(UnitScoreBuilder &b) {
+  int64_t buckets = int64_t{1} << getBits();
+  b.sumWords(
+      [&](Value table, Lanes sum) {
+        return b.add(sum, b.lookup(b.place(table, buckets), b.state(0, table)));
+      },
+      [&](Lanes sum) { return b.mul(sum, b.state(1, b.place(0))); });
+}
+
+void ScorePooledOp::buildScore(UnitScoreBuilder &b) {
+  b.sumWords([&](Value channel, Lanes sum) {
+    return b.fma(b.query(channel), b.state(0, channel), sum);
+  });
+}
+
+void ScoreAntidiagonalOp::buildScore(UnitScoreBuilder &b) {
+  b.sumWords(
+      [&](Value word, Lanes sum) { return b.fma(b.query(word), b.state(0, word), sum); });
+}
