@@ -22,12 +22,12 @@ typedef struct direction_key {
   uint32_t stream;
 } direction_key;
 
-/* A matrix [dim][count] and who reads it. */
+/* Panels of directions, and how many read them. */
 typedef struct direction_set {
   direction_key key;
   int64_t users;
   struct direction_set *next;
-  float matrix[];
+  float panels[];
 } direction_set;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -69,19 +69,21 @@ static bool is_same(const direction_key *a, const direction_key *b) {
          a->stream == b->stream;
 }
 
-static size_t matrix_bytes(const direction_key *key) {
+static size_t panel_bytes(const direction_key *key) {
   return (size_t)(key->count * key->dim) * sizeof(float);
 }
 
 static direction_set *make_set(const direction_key *key) {
-  direction_set *set = sa_allocate(1, sizeof(direction_set) + matrix_bytes(key));
+  direction_set *set = sa_allocate(1, sizeof(direction_set) + panel_bytes(key));
   if (!set)
     return NULL;
   set->key = *key;
   set->users = 0;
-  for (int64_t d = 0; d < key->dim; ++d)
-    for (int64_t r = 0; r < key->count; ++r)
-      set->matrix[d * key->count + r] = draw(key, r, d);
+  float *to = set->panels;
+  for (int64_t first = 0; first < key->count; first += SA_PANEL)
+    for (int64_t d = 0; d < key->dim; ++d)
+      for (int64_t r = first; r < sa_min(first + SA_PANEL, key->count); ++r)
+        *to++ = draw(key, r, d);
   return set;
 }
 
@@ -118,7 +120,7 @@ bool sa_encoding_directions(const sa_encoding *code, const float **directions) {
     pthread_mutex_unlock(&lock);
     free(made);
   }
-  *directions = set->matrix;
+  *directions = set->panels;
   return true;
 }
 
@@ -128,7 +130,7 @@ void sa_release_directions(const float *directions) {
   pthread_mutex_lock(&lock);
   for (direction_set **link = &sets; *link; link = &(*link)->next) {
     direction_set *set = *link;
-    if (set->matrix == directions) {
+    if (set->panels == directions) {
       if (--set->users == 0) {
         *link = set->next;
         free(set);
@@ -141,5 +143,17 @@ void sa_release_directions(const float *directions) {
 
 size_t sa_directions_bytes(const sa_encoding *code) {
   direction_key key;
-  return find_key(code, &key) ? matrix_bytes(&key) : 0;
+  return find_key(code, &key) ? panel_bytes(&key) : 0;
+}
+
+void sa_project_rows(const sa_encoder *encoder, const float *rows, int64_t count,
+                     int64_t ins, int64_t directions, float *products) {
+  const float *panel = encoder->directions;
+  for (int64_t first = 0; first < directions; first += SA_PANEL) {
+    int64_t outs = sa_min(SA_PANEL, directions - first);
+    for (int64_t i = 0; i < count; ++i)
+      encoder->project(rows + i * ins, panel, products + i * directions + first, ins,
+                       outs);
+    panel += ins * outs;
+  }
 }

@@ -11,11 +11,22 @@ static const sa_encoding_kind *const kinds[] = {
     [SA_ENCODE_NONE] = &sa_encode_none,
     [SA_ENCODE_PAGES] = &sa_encode_pages,
     [SA_ENCODE_HASH] = &sa_encode_hash,
+    [SA_ENCODE_CHANNELS] = &sa_encode_channels,
+    [SA_ENCODE_PQ] = &sa_encode_pq,
+    [SA_ENCODE_SOFT_HASH] = &sa_encode_soft_hash,
+    [SA_ENCODE_POOLED] = &sa_encode_pooled,
+    [SA_ENCODE_ANTIDIAGONAL] = &sa_encode_antidiagonal,
+    [SA_ENCODE_CLUSTER] = &sa_encode_cluster,
+    [SA_ENCODE_LSH] = &sa_encode_lsh,
 };
 
 static const sa_encoding_kind *find_kind(const sa_encoding *code) {
   bool known = code->kind >= 0 && code->kind < (int32_t)(sizeof(kinds) / sizeof(*kinds));
-  return known ? kinds[code->kind] : NULL;
+  if (!known)
+    return NULL;
+  bool quantized = code->kind == SA_ENCODE_CHANNELS && code->parameter_count == 2 &&
+                   code->parameters[1];
+  return quantized ? &sa_encode_labels : kinds[code->kind];
 }
 
 /*===--- Checks -----------------------------------------------------------===*/

@@ -81,11 +81,23 @@ void sa_project(const float *x, const float *w, float *out, int64_t ins, int64_t
 
 /*===--- directions.c: what follows of seed and shape ---------------------===*/
 
-/* Random directions as a matrix [D or more][directions], shared by all that ask for the
- * same; *directions is NULL where the encoding has none. False without memory. */
+/* Random directions, shared by all that ask for the same; *directions is NULL where the
+ * encoding has none. They are matrices [ins][SA_PANEL] one after the other, the last one
+ * with fewer columns, so that one is used for many keys while it is in the nearest cache.
+ * False without memory. */
+enum { SA_PANEL = 64 };
 bool sa_encoding_directions(const sa_encoding *code, const float **directions);
 void sa_release_directions(const float *directions);
 size_t sa_directions_bytes(const sa_encoding *code);
+
+/* products[row][direction] of `count` rows of `ins` numbers. */
+void sa_project_rows(const sa_encoder *encoder, const float *rows, int64_t count,
+                     int64_t ins, int64_t directions, float *products);
+
+/* Rows that are projected together: their products fit a near cache. */
+static inline int64_t sa_batch_rows(int64_t directions) {
+  return sa_max(1, sa_min(16, (1 << 16) / directions));
+}
 
 /*===--- encode_buckets.c, encode_lsh.c: what tables say ------------------===*/
 
@@ -105,12 +117,60 @@ static inline int64_t sa_lsh_center_size(const sa_encoding *code) {
 /* Whether that depends on all keys. */
 bool sa_lsh_reads_all_keys(const sa_encoding *code);
 
-/* Row `i` of head `h` as it is hashed, D numbers, and its norm. */
-double sa_lsh_row(const sa_encoder *encoder, int64_t b, int64_t h, int64_t i, float *row);
+/* Row `i` of head `h` as it is hashed, D numbers, and its norm. `scratch` has D floats.
+ */
+double sa_lsh_row(const sa_encoder *encoder, int64_t b, int64_t h, int64_t i, double *row,
+                  float *scratch);
 
 /* The cosine of that row and key j, as they are hashed. `scratch` has D floats. */
 double sa_lsh_cosine(const sa_encoder *encoder, int64_t b, int64_t kv_head,
-                     const float *row, double norm, int64_t j, float *scratch);
+                     const double *row, double norm, int64_t j, float *scratch);
+
+/* Fills the centers of all (b, kv_head), keys being those below lengths(context, b).
+ * `sums` has sa_lsh_sum_bytes. */
+typedef int64_t (*sa_length_fn)(const void *context, int64_t b);
+typedef struct sa_lsh_job {
+  const sa_encoder *encoder;
+  int64_t batch;
+  sa_length_fn length;
+  const void *context;
+  double *centers, *sums; /* sums: sa_lsh_sum_bytes; NULL where no key is read */
+  char *scratch;          /* of each worker */
+  size_t scratch_stride;
+} sa_lsh_job;
+void sa_lsh_find_centers(const sa_lsh_job *job, const sparse_attn_options *options,
+                         int workers);
+bool sa_lsh_sum_bytes(const sa_encoding *code, int64_t planes, int64_t keys,
+                      size_t *bytes);
+
+/*===--- encoded.c: the states of a run -----------------------------------===*/
+
+/* Keys to encode: for every batch entry those of `range`. The states of (b, head) are
+ * at planes[i] + (b * heads + head) * plane_bytes[i], where heads are those that have
+ * states of their own. */
+typedef struct sa_key_range {
+  int64_t first, end;
+} sa_key_range;
+typedef struct sa_encode_job {
+  const sa_encoder *encoder;
+  int64_t batch;
+  sa_key_range (*range)(const void *context, int64_t b);
+  const void *context;
+  char *planes[SA_MOST_STATES];
+  size_t plane_bytes[SA_MOST_STATES];
+  char *scratch; /* of each worker */
+  size_t scratch_stride;
+} sa_encode_job;
+void sa_encode_planes(const sa_encode_job *job, const sparse_attn_options *options,
+                      int workers);
+
+/* The encoder number `encoding` of the kernel for the queries of `attention`. */
+sa_encoder sa_run_encoder(const sa_run_state *state, const sa_plan_attention *attention,
+                          int32_t encoding);
+
+/* The words of state `number` of an encoding that query head `h` reads. */
+const void *sa_run_plane(const sa_run_state *state, int32_t encoding, int32_t number,
+                         int64_t b, int64_t h);
 
 /*===--- Kinds: what encode.c finds by sa_encoding::kind -------------------===*/
 
@@ -128,8 +188,8 @@ typedef struct sa_encoding_kind {
 } sa_encoding_kind;
 
 extern const sa_encoding_kind sa_encode_none, sa_encode_pages, sa_encode_hash,
-    sa_encode_channels, sa_encode_pq, sa_encode_soft_hash, sa_encode_pooled,
-    sa_encode_antidiagonal, sa_encode_cluster, sa_encode_lsh;
+    sa_encode_channels, sa_encode_labels, sa_encode_pq, sa_encode_soft_hash,
+    sa_encode_pooled, sa_encode_antidiagonal, sa_encode_cluster, sa_encode_lsh;
 
 /*===--- For the kinds ----------------------------------------------------===*/
 

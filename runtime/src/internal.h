@@ -15,8 +15,10 @@
  *   classify, extent, random_blocks, reach      answers for generated classifiers
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
+ *   directions, encode, encode_*                keys as states, queries as words
  *   choose, plan, columns, inspect              the plan
- *   schedule, workspace, pack, listed, attend,  a run
+ *   encoded, schedule, workspace, pack,         a run
+ *   listed, attend,
  *   pool, merge, run
  *
  *===----------------------------------------------------------------------===*/
@@ -381,6 +383,18 @@ struct sa_plan_attention {
   sa_tile_table table;
 };
 
+enum { SA_MOST_STATES = 3 };
+
+/* An encoding, and where a run keeps its states when it makes them itself. */
+typedef struct sa_plan_encoding {
+  const sa_plan_attention *attention; /* the first that reads it; NULL: none that runs */
+  const float *directions;
+  size_t centers;                     /* into sa_workspace::centers */
+  size_t sums;                        /* into sa_workspace::encoded, and ... */
+  size_t planes[SA_MOST_STATES];      /* ... those of state i, one (b, head) every ... */
+  size_t plane_bytes[SA_MOST_STATES]; /* ... so many bytes */
+} sa_plan_encoding;
+
 struct sparse_attn_plan {
   const sparse_attn_kernel *kernel;
   sparse_attn_shape shape;
@@ -388,7 +402,10 @@ struct sparse_attn_plan {
   sa_view *views; /* by value id: copies of the layout operands */
   sa_plan_attention *attentions;
   int32_t attention_count;
-  bool empty; /* no output has an element */
+  sa_plan_encoding *encodings; /* [kernel->encoding_count] */
+  size_t centers_bytes, encoded_bytes;
+  size_t encoder_bytes; /* scratch of a worker that encodes */
+  bool empty;           /* no output has an element */
 };
 
 /* Whether the plan holds the runs of every query tile. */
@@ -470,6 +487,13 @@ static inline bool sa_is_attention_needed(const sparse_attn_plan *plan,
   return plan->values[attention->code->out].needed;
 }
 
+/*===--- encoded.c --------------------------------------------------------===*/
+
+/* Checks the encodings of the kernel, and lays out what a run keeps of them. The ways of
+ * choices are taken. */
+sparse_attn_status sa_plan_encodings(sparse_attn_plan *plan);
+void sa_release_encodings(sparse_attn_plan *plan);
+
 /*===--- schedule.c -------------------------------------------------------===*/
 
 sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
@@ -497,6 +521,8 @@ int64_t sa_cut_runs(const sa_run *runs, int64_t count, int64_t part, int64_t par
 /* Where things lie in an aligned workspace. */
 typedef struct sa_workspace {
   size_t values;  /* plan->kernel->value_count views; temporaries follow */
+  size_t centers; /* of encodings */
+  size_t encoded; /* states that the run makes */
   size_t packed;  /* tiles of the step that runs */
   size_t states;  /* of its calls, where keys are split */
   size_t workers; /* scratch, then the run list, of each worker */
@@ -524,6 +550,10 @@ typedef struct sa_run_state {
   sa_workspace workspace;
   sa_view *values;
 } sa_run_state;
+
+/* Encodes the keys that `attention` is the first to need encoded. */
+sparse_attn_status sa_encode_run_keys(const sa_run_state *state,
+                                      const sa_plan_attention *attention);
 
 /* Packs the tiles that some call reads. */
 void sa_pack(const sa_run_state *state, const sa_plan_attention *attention);

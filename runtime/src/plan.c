@@ -162,8 +162,10 @@ static sparse_attn_status allocate_plan(const sparse_attn_kernel *kernel,
     plan->values = sa_allocate_zeroed(values, sizeof(*plan->values));
     plan->views = sa_allocate_zeroed(values, sizeof(*plan->views));
     plan->attentions = sa_allocate_zeroed((size_t)attentions, sizeof(*plan->attentions));
+    plan->encodings =
+        sa_allocate_zeroed((size_t)kernel->encoding_count, sizeof(*plan->encodings));
   }
-  if (!plan || !plan->values || !plan->views || !plan->attentions)
+  if (!plan || !plan->values || !plan->views || !plan->attentions || !plan->encodings)
     return sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory for a plan",
                    kernel->name);
   return SPARSE_ATTN_OK;
@@ -196,6 +198,8 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
     status = plan_attention(plan, &plan->attentions[i]);
   if (!status)
     sa_choose_ways(plan);
+  if (!status)
+    status = sa_plan_encodings(plan);
   for (int32_t i = 0; !status && i < plan->attention_count; ++i) {
     sa_plan_attention *attention = &plan->attentions[i];
     if (sa_has_table(attention) && sa_is_attention_needed(plan, attention))
@@ -224,6 +228,7 @@ void sparse_attn_plan_destroy(sparse_attn_plan *plan) {
     free(attention->tables);
     sa_table_destroy(&attention->table);
   }
+  sa_release_encodings(plan);
   free(plan->attentions);
   free(plan->views);
   free(plan->values);

@@ -124,6 +124,8 @@ sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
     bool needed = sa_is_needed(plan, step);
     if (step->kind == SA_STEP_ATTENTION) {
       if (needed)
+        status = sa_encode_run_keys(&state, attention);
+      if (needed && !status)
         status = sa_run_attention(&state, attention);
       ++attention;
     } else if (!needed) {

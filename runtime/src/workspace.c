@@ -5,8 +5,8 @@
  *
  *===----------------------------------------------------------------------===*
  *
- *   views of all values | temporaries | packed tiles | states of split calls |
- *   worker 0: scratch, run list | worker 1 ...
+ *   views of all values | temporaries | centers and states of keys |
+ *   packed tiles | states of split calls | worker 0: scratch, run list | worker 1 ...
  *
  * Everything is aligned to SA_ALIGNMENT. Steps run one after another, so that they
  * share the tiles, the states and the workers' rooms: the largest need counts.
@@ -114,9 +114,14 @@ static bool lay_out(const sparse_attn_plan *plan, int workers, char *base, sa_vi
   }
   workspace->values = 0;
   workspace->scratch_bytes = scratch;
-  return place(packed, &end, &workspace->packed) &&
+  if (!sa_add(scratch, lists, &workspace->worker_bytes))
+    return false;
+  if (workspace->worker_bytes < plan->encoder_bytes)
+    workspace->worker_bytes = plan->encoder_bytes;
+  return place(plan->centers_bytes, &end, &workspace->centers) &&
+         place(plan->encoded_bytes, &end, &workspace->encoded) &&
+         place(packed, &end, &workspace->packed) &&
          place(states, &end, &workspace->states) &&
-         sa_add(scratch, lists, &workspace->worker_bytes) &&
          sa_multiply(workspace->worker_bytes, (size_t)workers, &lists) &&
          place(lists, &end, &workspace->workers) &&
          sa_add(end, SA_ALIGNMENT - 1, &workspace->bytes);
