@@ -30,7 +30,7 @@ enum { kSample = 1024, kSampleRoom = kFewCandidates / 2 };
 static const double kDeviations = 3;
 
 size_t sa_choose_room_bytes(int64_t units) {
-  return sizeof(sa_rank_room) + (size_t)units * sizeof(uint32_t);
+  return sizeof(sa_choose_room) + (size_t)units * sizeof(uint32_t);
 }
 
 /*===--- top_k ------------------------------------------------------------===*/
@@ -51,19 +51,19 @@ static int64_t draw_sample(const float *scores, const uint64_t *candidates, int6
 /* The rank of sample number `number` from the best; one below all numbers past the last
  * one, and for a NaN. Loses the sample. */
 static uint32_t find_in_sample(uint32_t *ranks, int64_t count, double number,
-                               sa_rank_room *room) {
+                               uint32_t *counts) {
   if (number < 0)
     return SA_RANK_LARGEST + 1;
   if (number >= (double)count)
     return SA_RANK_LEAST - 1;
-  uint32_t rank = sa_find_rank(ranks, count, (int64_t)number, room);
+  uint32_t rank = sa_find_rank(ranks, count, (int64_t)number, counts);
   return rank < SA_RANK_LEAST ? SA_RANK_LEAST - 1 : rank;
 }
 
 /* Where the k-th best of `count` candidates is likely to be. */
 static sa_rank_range guess_range(const float *scores, const uint64_t *candidates,
                                  int64_t units, int64_t count, int64_t k, uint32_t *ranks,
-                                 sa_rank_room *room) {
+                                 uint32_t *counts) {
   sa_rank_range range = {SA_RANK_LEAST - 1, SA_RANK_LARGEST + 1};
   if (count < kFewCandidates || count < units / kFewOfUnits)
     return range;
@@ -71,8 +71,8 @@ static sa_rank_range guess_range(const float *scores, const uint64_t *candidates
   double share = (double)k / (double)count, middle = share * (double)drawn;
   double margin = kDeviations * sqrt(middle * (1 - share)) + 1;
   uint32_t *copy = memcpy(ranks + kSampleRoom, ranks, (size_t)drawn * sizeof(*ranks));
-  range.before = find_in_sample(copy, drawn, middle - margin, room);
-  range.after = find_in_sample(ranks, drawn, middle + margin, room);
+  range.before = find_in_sample(copy, drawn, middle - margin, counts);
+  range.after = find_in_sample(ranks, drawn, middle + margin, counts);
   return range;
 }
 
@@ -112,8 +112,7 @@ void sa_choose_top_k(const float *scores, const uint64_t *candidates, int64_t un
       chosen[w] = k > 0 ? candidates[w] : 0;
     return;
   }
-  sa_rank_room *counts = room;
-  uint32_t *ranks = (uint32_t *)(counts + 1);
+  uint32_t *counts = ((sa_choose_room *)room)->counts, *ranks = sa_rank_list(room);
   sa_rank_range range = guess_range(scores, candidates, units, count, k, ranks, counts);
   sa_band band = sa_list_band(scores, candidates, units, range, ranks);
   /* Many ties are many in the sample, too, and end the range: they are not listed. */

@@ -29,6 +29,12 @@ size_t sa_choose_room_bytes(int64_t units);
 void sa_choose_top_k(const float *scores, const uint64_t *candidates, int64_t units,
                      int64_t k, void *room, uint64_t *chosen);
 
+/* Candidates in the order of their scores while those before have at most the share p,
+ * in [0, 1], of the softmax over all, and the ties of the last one. Masses are in
+ * double. */
+void sa_choose_top_p(const float *scores, const uint64_t *candidates, int64_t units,
+                     double p, void *room, uint64_t *chosen);
+
 /* Candidates that score at least `least`, which is no NaN. */
 void sa_choose_threshold(const float *scores, const uint64_t *candidates, int64_t units,
                          double least, uint64_t *chosen);

@@ -13,10 +13,7 @@
 
 #include "choose_rank.h"
 
-enum { kFewRanks = 24 };
-
-/* Sorts in descending order. */
-static void sort_ranks(uint32_t *ranks, int64_t count) {
+void sa_sort_ranks(uint32_t *ranks, int64_t count) {
   for (int64_t i = 1; i < count; ++i) {
     uint32_t rank = ranks[i];
     int64_t at = i;
@@ -26,49 +23,43 @@ static void sort_ranks(uint32_t *ranks, int64_t count) {
   }
 }
 
-typedef struct rank_limits {
-  uint32_t low, high;
-} rank_limits;
-
-static rank_limits find_limits(const uint32_t *ranks, int64_t count) {
-  rank_limits limits = {ranks[0], ranks[0]};
+sa_rank_buckets sa_make_buckets(const uint32_t *ranks, int64_t count) {
+  uint32_t low = ranks[0], high = ranks[0];
   for (int64_t i = 1; i < count; ++i) {
-    limits.low = ranks[i] < limits.low ? ranks[i] : limits.low;
-    limits.high = ranks[i] > limits.high ? ranks[i] : limits.high;
+    low = ranks[i] < low ? ranks[i] : low;
+    high = ranks[i] > high ? ranks[i] : high;
   }
-  return limits;
+  sa_rank_buckets buckets = {low, high - low, 0};
+  for (; buckets.last >= SA_RANK_BUCKETS; buckets.last >>= 1)
+    ++buckets.shift;
+  return buckets;
 }
 
-/* Moves the ranks of a bucket to the front and returns their number. */
-static int64_t keep_bucket(uint32_t *ranks, int64_t count, uint32_t low, int shift,
-                           uint32_t bucket) {
+int64_t sa_keep_bucket(uint32_t *ranks, int64_t count, sa_rank_buckets buckets,
+                       uint32_t bucket) {
   int64_t kept = 0;
   for (int64_t i = 0; i < count; ++i) {
     uint32_t rank = ranks[i];
     ranks[kept] = rank;
-    kept += (rank - low) >> shift == bucket;
+    kept += sa_bucket_of(buckets, rank) == bucket;
   }
   return kept;
 }
 
 uint32_t sa_find_rank(uint32_t *ranks, int64_t count, int64_t number,
-                      sa_rank_room *room) {
-  uint32_t *counts = room->counts;
-  while (count > kFewRanks) {
-    rank_limits limits = find_limits(ranks, count);
-    if (limits.low == limits.high)
-      return limits.low;
-    uint32_t bucket = limits.high - limits.low;
-    int shift = 0;
-    for (; bucket >= SA_RANK_BUCKETS; bucket >>= 1)
-      ++shift;
-    memset(counts, 0, (bucket + 1) * sizeof(*counts));
+                      uint32_t counts[SA_RANK_BUCKETS]) {
+  while (count > SA_FEW_RANKS) {
+    sa_rank_buckets buckets = sa_make_buckets(ranks, count);
+    if (buckets.last == 0)
+      return buckets.low;
+    memset(counts, 0, (buckets.last + 1) * sizeof(*counts));
     for (int64_t i = 0; i < count; ++i)
-      ++counts[(ranks[i] - limits.low) >> shift];
+      ++counts[sa_bucket_of(buckets, ranks[i])];
+    uint32_t bucket = buckets.last;
     for (; number >= counts[bucket]; --bucket)
       number -= counts[bucket];
-    count = keep_bucket(ranks, count, limits.low, shift, bucket);
+    count = sa_keep_bucket(ranks, count, buckets, bucket);
   }
-  sort_ranks(ranks, count);
+  sa_sort_ranks(ranks, count);
   return ranks[number];
 }

@@ -9,7 +9,8 @@
  *
  *   status, buffer, executor, level, philox,
  *   real                                        small services
- *   words, score_pass, choose_rank, choose_keys which units a selection takes
+ *   words, lanes, score_pass, choose_rank,
+ *   choose_keys, choose_mass                    which units a selection takes
  *   numbering, draw, sample                     which keys are drawn
  *   tensor, program, operands, checks           what a caller or library gave
  *   classify, extent, random_blocks, reach      answers for generated classifiers

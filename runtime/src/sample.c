@@ -53,10 +53,8 @@ static float largest_of(float top, const float *scores, int64_t count) {
   return top;
 }
 
-/* exp(score - top), 0 for a score of -infinity. */
-static double weigh(float score, float top) {
-  return score == -INFINITY ? 0 : exp((double)score - top);
-}
+/* Where all scores are -infinity: NaN, which takes all candidates. */
+static double weigh(float score, float top) { return exp((double)score - top); }
 
 static double sum_weights(const float *scores, int64_t count, float top) {
   double sum = 0;
@@ -87,8 +85,6 @@ double sa_match_probability(double cosine, int64_t bits, int64_t tables,
                             int64_t min_matches) {
   double clamped = cosine < -1 ? -1 : cosine > 1 ? 1 : cosine; /* a NaN stays */
   double a = pow(1 - acos(clamped) / kPi, (double)bits);
-  if (a == 1)
-    return 1;
   double none = (double)tables * log1p(-a);
   if (min_matches == 1)
     return -expm1(none);

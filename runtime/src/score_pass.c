@@ -6,22 +6,15 @@
  *===----------------------------------------------------------------------===*/
 
 #include "score_pass.h"
+#include "lanes.h"
 
-#include <math.h>
-
-typedef float lanes __attribute__((vector_size(16)));
-typedef uint32_t lane_bits __attribute__((vector_size(16)));
-typedef uint64_t lane_words __attribute__((vector_size(16)));
-
-static inline lane_bits load_at_least(const float *scores, lanes least) {
-  lanes four;
-  memcpy(&four, scores, sizeof(four));
-  return (lane_bits)(four >= least);
+static inline sa_lane_bits load_at_least(const float *scores, sa_lanes least) {
+  return (sa_lane_bits)(sa_load_lanes(scores) >= least);
 }
 
 /* 32 scores: bit 4 i + l is in lane l. */
-static inline lane_bits mark_half(const float *scores, lanes least) {
-  lane_bits marked = {0}, bit = {1, 2, 4, 8};
+static inline sa_lane_bits mark_half(const float *scores, sa_lanes least) {
+  sa_lane_bits marked = {0}, bit = {1, 2, 4, 8};
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     marked |= load_at_least(scores + 4 * i, least) & bit;
@@ -31,25 +24,12 @@ static inline lane_bits mark_half(const float *scores, lanes least) {
 }
 
 /* Which of 64 scores are at least `least`. */
-static inline uint64_t mark_scores(const float *scores, lanes least) {
-  lane_bits low = mark_half(scores, least), high = mark_half(scores + 32, least);
-  lane_bits even = __builtin_shufflevector(low, high, 0, 4, 1, 5);
-  lane_bits odd = __builtin_shufflevector(low, high, 2, 6, 3, 7);
-  lane_words halves = (lane_words)(even | odd);
+static inline uint64_t mark_scores(const float *scores, sa_lanes least) {
+  sa_lane_bits low = mark_half(scores, least), high = mark_half(scores + 32, least);
+  sa_lane_bits even = __builtin_shufflevector(low, high, 0, 4, 1, 5);
+  sa_lane_bits odd = __builtin_shufflevector(low, high, 2, 6, 3, 7);
+  sa_lane_words halves = (sa_lane_words)(even | odd);
   return halves[0] | halves[1];
-}
-
-static inline lanes fill(float value) { return (lanes){value, value, value, value}; }
-
-/* The scores of word w: in place, or in `tail` where some of the 64 do not exist. */
-static inline const float *scores_of_word(const float *scores, int64_t units, int64_t w,
-                                          float tail[SA_WORD_BITS]) {
-  int64_t first = w * SA_WORD_BITS, count = units - first;
-  if (count >= SA_WORD_BITS)
-    return scores + first;
-  for (int64_t i = 0; i < SA_WORD_BITS; ++i)
-    tail[i] = i < count ? scores[first + i] : NAN;
-  return tail;
 }
 
 int64_t sa_mark_scores(const float *scores, const uint64_t *candidates, int64_t units,
@@ -60,8 +40,8 @@ int64_t sa_mark_scores(const float *scores, const uint64_t *candidates, int64_t 
     marked[w] = 0;
     if (!candidates[w])
       continue;
-    const float *of_word = scores_of_word(scores, units, w, tail);
-    marked[w] = candidates[w] & mark_scores(of_word, fill(least));
+    const float *of_word = sa_word_scores(scores, units, w, tail);
+    marked[w] = candidates[w] & mark_scores(of_word, sa_fill_lanes(least));
     count += sa_count_bits(marked[w]);
   }
   return count;
@@ -69,17 +49,17 @@ int64_t sa_mark_scores(const float *scores, const uint64_t *candidates, int64_t 
 
 uint64_t sa_mark_word(const float *scores, int64_t units, int64_t w, float least) {
   float tail[SA_WORD_BITS];
-  return mark_scores(scores_of_word(scores, units, w, tail), fill(least));
+  return mark_scores(sa_word_scores(scores, units, w, tail), sa_fill_lanes(least));
 }
 
 /* Makes ranks of the bits of scores, none of which is a NaN. */
 static void rank_scores(uint32_t *bits, int64_t count) {
   int64_t i = 0;
   for (; i + 4 <= count; i += 4) {
-    lane_bits four;
+    sa_lane_bits four;
     memcpy(&four, bits + i, sizeof(four));
     four ^= -(four >> 31) | 0x80000000u;
-    four -= (lane_bits)(four == 0x7fffffffu); /* -0: the mask is -1 */
+    four -= (sa_lane_bits)(four == 0x7fffffffu); /* -0: the mask is -1 */
     memcpy(bits + i, &four, sizeof(four));
   }
   for (; i < count; ++i)
@@ -88,14 +68,14 @@ static void rank_scores(uint32_t *bits, int64_t count) {
 
 sa_band sa_list_band(const float *scores, const uint64_t *candidates, int64_t units,
                      sa_rank_range range, uint32_t *ranks) {
-  lanes least = fill(sa_score_of(range.after + 1)),
-        past = fill(sa_score_of(range.before));
+  sa_lanes least = sa_fill_lanes(sa_score_of(range.after + 1)),
+           past = sa_fill_lanes(sa_score_of(range.before));
   float tail[SA_WORD_BITS];
   sa_band band = {0, 0};
   for (int64_t w = 0; w < sa_word_count(units); ++w) {
     if (!candidates[w])
       continue;
-    const float *of_word = scores_of_word(scores, units, w, tail);
+    const float *of_word = sa_word_scores(scores, units, w, tail);
     uint64_t above = candidates[w] & mark_scores(of_word, past);
     uint64_t within = candidates[w] & mark_scores(of_word, least) & ~above;
     band.above += sa_count_bits(above);

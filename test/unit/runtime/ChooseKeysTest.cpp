@@ -56,6 +56,11 @@ public:
       sa_choose_top_k(scores.data(), words.data(), units(), k, room, chosen);
     });
   }
+  Set topP(double p) {
+    return choose([&](void *room, uint64_t *chosen) {
+      sa_choose_top_p(scores.data(), words.data(), units(), p, room, chosen);
+    });
+  }
   Set threshold(double least) {
     return choose([&](void *, uint64_t *chosen) {
       sa_choose_threshold(scores.data(), words.data(), units(), least, chosen);
@@ -66,6 +71,28 @@ public:
     Set chosen(scores.size());
     for (int64_t i = 0; i < k && i < static_cast<int64_t>(order.size()); ++i)
       chosen[order[i]] = true;
+    return chosen;
+  }
+  /// False in `isClear` where what decides is within rounding.
+  Set expectedTopP(double p, bool &isClear) const {
+    auto massOf = [&](size_t u) {
+      double best = scores[order.front()], score = scores[u];
+      return std::isnan(score) ? 0 : score == best ? 1 : std::exp(score - best);
+    };
+    double total = 0, mass = 0;
+    for (size_t u : order)
+      total += massOf(u);
+    Set chosen(scores.size());
+    isClear = true;
+    for (size_t rank = 0; rank < order.size(); ++rank) {
+      bool isTie = rank > 0 && scores[order[rank]] == scores[order[rank - 1]];
+      isClear &= isTie || rank == 0 || p == 1 || total == 0 ||
+                 std::abs(mass - p * total) > 1e-12 * total;
+      if (mass > p * total && !isTie)
+        break;
+      chosen[order[rank]] = true;
+      mass += massOf(order[rank]);
+    }
     return chosen;
   }
   Set expectedThreshold(double least) const {
@@ -234,6 +261,107 @@ TEST(ChooseTopK, everyLargeCase) {
                       count / 8, count / 2, count - 1, count, count + 1})
       ASSERT_EQ(choice.topK(k), choice.expectedTopK(k)) << k;
   });
+}
+
+constexpr double kShares[] = {0, 1e-9, 0.1, 0.35, 0.5, 0.75, 0.9, 0.999, 1};
+
+TEST(ChooseTopP, everySmallCase) {
+  auto check = [](Choice &choice, int) {
+    for (double p : kShares) {
+      bool isClear;
+      Set expected = choice.expectedTopP(p, isClear);
+      ASSERT_EQ(choice.topP(p), expected) << p;
+      ASSERT_TRUE(isClear);
+    }
+  };
+  for (int units = 0; units <= 4; ++units)
+    forEveryCase(kAll, units, check);
+  forEveryCase({0.0f, -0.0f, 3.0f, 3.5f, kNan}, 5, check);
+}
+
+// Section 10 of docs/semantics.md.
+TEST(ChooseTopP, workedCase) {
+  std::vector<float> scores;
+  for (double mass : {0.1, 0.3, 0.2, 0.4})
+    scores.push_back(static_cast<float>(std::log(mass) + 50));
+  Choice choice(scores, Set(4, true));
+  EXPECT_EQ(choice.topP(0.35), (Set{false, false, false, true}));
+  EXPECT_EQ(choice.topP(0.6), (Set{false, true, false, true}));
+  EXPECT_EQ(choice.topP(0.75), (Set{false, true, true, true}));
+}
+
+void expectTopP(Choice &choice) {
+  int clear = 0;
+  for (double p : kShares) {
+    bool isClear;
+    Set expected = choice.expectedTopP(p, isClear);
+    clear += isClear;
+    if (isClear)
+      ASSERT_EQ(choice.topP(p), expected) << p;
+  }
+  EXPECT_GE(clear, 6);
+}
+
+TEST(ChooseTopP, everyLargeCase) { forLargeCases(expectTopP); }
+
+// All scores in one bucket of the masses, at its ends, and further away than the last.
+TEST(ChooseTopP, everyScale) {
+  constexpr int kUnits = 2999; // no share of it is a whole number
+  std::mt19937 random(6);
+  for (float scale : {1e-30f, 1e-6f, 1e-3f, 1.0f / 64, 1.0f / 32, 0.1f, 1.0f, 8.0f, 40.0f,
+                      1e10f, 1e37f})
+    for (float shift : {0.0f, 1.0f, -300.0f}) {
+      std::vector<float> scores, steps;
+      for (int u = 0; u < kUnits; ++u) {
+        scores.push_back(drawNormal(random, u) * scale + shift);
+        steps.push_back(static_cast<float>(static_cast<int>(random() % 64)) * scale +
+                        shift);
+      }
+      for (std::vector<float> *list : {&scores, &steps}) {
+        SCOPED_TRACE(testing::Message() << scale << " + " << shift);
+        Choice choice(std::move(*list), Set(kUnits, true));
+        expectTopP(choice);
+      }
+    }
+}
+
+// Shares that end just before and just after a unit: masses are as good as that.
+TEST(ChooseTopP, theShareOfAUnit) {
+  std::mt19937 random(8);
+  for (float scale : {0.001f, 0.3f, 1.0f, 4.0f}) {
+    std::vector<float> scores;
+    for (int u = 0; u < 5000; ++u)
+      scores.push_back(scale * drawNormal(random, u));
+    Choice choice(scores, Set(5000, true));
+    const std::vector<size_t> &ranked = choice.ranked();
+    double total = 0, mass = 0;
+    auto massOf = [&](size_t u) {
+      return std::exp(double(scores[u]) - scores[ranked[0]]);
+    };
+    for (size_t u : ranked)
+      total += massOf(u);
+    for (size_t rank = 0; rank < 2000; mass += massOf(ranked[rank++]))
+      if (rank % 97 == 1)
+        for (double error : {-5e-12, 5e-12}) {
+          bool isClear;
+          double p = mass / total + error;
+          Set expected = choice.expectedTopP(p, isClear);
+          if (isClear)
+            ASSERT_EQ(choice.topP(p), expected) << scale << ", " << rank;
+        }
+  }
+}
+
+// Many scores of little mass make up what the few heavy ones leave.
+TEST(ChooseTopP, aLongTail) {
+  std::mt19937 random(7);
+  std::vector<float> scores(200000);
+  for (float &score : scores)
+    score = -12 + 0.5f * drawNormal(random, 0);
+  for (int needle = 0; needle < 10; ++needle)
+    scores[random() % scores.size()] = 0.1f * static_cast<float>(needle);
+  Choice choice(std::move(scores), Set(200000, true));
+  expectTopP(choice);
 }
 
 TEST(ChooseThreshold, everyLargeCase) {
