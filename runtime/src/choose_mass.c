@@ -209,7 +209,8 @@ void sa_choose_top_p(const float *scores, const uint64_t *candidates, int64_t un
   int64_t words = sa_word_count(units), count = sa_count_elements(candidates, words);
   float best = find_best(scores, candidates, units);
   if (p >= 1 || isnan(best)) {
-    memcpy(chosen, candidates, (size_t)words * sizeof(*chosen));
+    for (int64_t w = 0; w < words; ++w)
+      chosen[w] = candidates[w];
     return;
   }
   /* Beside an infinite score no other one has a mass. */

@@ -34,19 +34,24 @@ static uint32_t mix(uint32_t x) {
   return x ^ x >> 16;
 }
 
-/* A Feistel network on the bits of size - 1, or eight, walked until it is back below the
- * size: the cycle through `x` comes back there at last, since it began there. */
-uint32_t sa_permute(const sa_permutation *permutation, uint32_t x) {
+/* A Feistel network on the bits of size - 1, or eight. */
+static inline uint32_t turn(const sa_permutation *permutation, uint32_t x) {
   uint32_t high_mask = (1u << permutation->high_bits) - 1;
   uint32_t low_mask = (1u << permutation->low_bits) - 1;
-  do {
-    uint32_t high = x >> permutation->low_bits, low = x & low_mask;
-    for (int key = 0; key < 8; key += 2) {
-      high ^= mix(low ^ permutation->keys[key]) & high_mask;
-      low ^= mix(high ^ permutation->keys[key + 1]) & low_mask;
-    }
-    x = high << permutation->low_bits | low;
-  } while (x >= permutation->size);
+  uint32_t high = x >> permutation->low_bits, low = x & low_mask;
+  for (int key = 0; key < 8; key += 2) {
+    high ^= mix(low ^ permutation->keys[key]) & high_mask;
+    low ^= mix(high ^ permutation->keys[key + 1]) & low_mask;
+  }
+  return high << permutation->low_bits | low;
+}
+
+/* Walks until it is back below the size: the cycle through `x` comes back there at last,
+ * since it began there. */
+uint32_t sa_permute(const sa_permutation *permutation, uint32_t x) {
+  do
+    x = turn(permutation, x);
+  while (x >= permutation->size);
   return x;
 }
 
@@ -70,6 +75,28 @@ int64_t sa_count_draws(int64_t count, double rate, int64_t candidates) {
   return count >= 0 ? sa_min(count, candidates) : (int64_t)(rate * (double)candidates);
 }
 
+/* Draws that walk at once: one alone ends at a branch that nothing predicts. */
+enum { kBatch = 128 };
+
+/* The numbers of draws [first, first + count), in some order; count <= kBatch. */
+static void permute_batch(const sa_permutation *permutation, int64_t first, int64_t count,
+                          uint32_t *numbers) {
+  uint32_t walking[kBatch];
+  for (int64_t i = 0; i < count; ++i)
+    walking[i] = (uint32_t)(first + i);
+  for (int64_t done = 0, left = count; left > 0;) {
+    int64_t still = 0;
+    for (int64_t i = 0; i < left; ++i) {
+      uint32_t x = turn(permutation, walking[i]);
+      bool is_back = x < permutation->size;
+      numbers[done] = walking[still] = x;
+      done += is_back;
+      still += !is_back;
+    }
+    left = still;
+  }
+}
+
 void sa_draw(const sa_permutation *permutation, const sa_numbering *candidates,
              int64_t draws, uint64_t *drawn) {
   /* What is drawn is set, or what is not is taken out. */
@@ -77,8 +104,13 @@ void sa_draw(const sa_permutation *permutation, const sa_numbering *candidates,
   int64_t first = is_most ? draws : 0, end = is_most ? candidates->count : draws;
   for (int64_t w = 0; w < candidates->words; ++w)
     drawn[w] = is_most ? candidates->set[w] : 0;
-  for (int64_t draw = first; draw < end; ++draw) {
-    int64_t key = sa_element(candidates, sa_permute(permutation, (uint32_t)draw));
-    drawn[key / SA_WORD_BITS] ^= UINT64_C(1) << key % SA_WORD_BITS;
+  for (int64_t draw = first; draw < end; draw += kBatch) {
+    uint32_t numbers[kBatch];
+    int64_t count = sa_min(kBatch, end - draw);
+    permute_batch(permutation, draw, count, numbers);
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t key = sa_element(candidates, numbers[i]);
+      drawn[key / SA_WORD_BITS] ^= UINT64_C(1) << key % SA_WORD_BITS;
+    }
   }
 }
