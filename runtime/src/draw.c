@@ -7,6 +7,7 @@
 
 #include "draw.h"
 #include "internal.h"
+#include "lanes.h"
 
 /*===--- The permutation --------------------------------------------------===*/
 
@@ -78,16 +79,43 @@ int64_t sa_count_draws(int64_t count, double rate, int64_t candidates) {
 /* Draws that walk at once: one alone ends at a branch that nothing predicts. */
 enum { kBatch = 128 };
 
+static inline sa_lane_bits mix_lanes(sa_lane_bits x) {
+  x ^= x >> 16;
+  x *= 0x7feb352du;
+  x ^= x >> 15;
+  x *= 0x846ca68bu;
+  return x ^ x >> 16;
+}
+
+/* turn() of four draws. */
+static inline sa_lane_bits turn_lanes(const sa_permutation *permutation, sa_lane_bits x) {
+  uint32_t high_mask = (1u << permutation->high_bits) - 1;
+  uint32_t low_mask = (1u << permutation->low_bits) - 1;
+  sa_lane_bits high = x >> permutation->low_bits, low = x & low_mask;
+#pragma GCC unroll 4
+  for (int key = 0; key < 8; key += 2) {
+    high ^= mix_lanes(low ^ permutation->keys[key]) & high_mask;
+    low ^= mix_lanes(high ^ permutation->keys[key + 1]) & low_mask;
+  }
+  return high << permutation->low_bits | low;
+}
+
 /* The numbers of draws [first, first + count), in some order; count <= kBatch. */
 static void permute_batch(const sa_permutation *permutation, int64_t first, int64_t count,
                           uint32_t *numbers) {
-  uint32_t walking[kBatch];
+  uint32_t walking[kBatch] = {0};
   for (int64_t i = 0; i < count; ++i)
     walking[i] = (uint32_t)(first + i);
   for (int64_t done = 0, left = count; left > 0;) {
+    for (int64_t i = 0; i < left; i += 4) {
+      sa_lane_bits four;
+      memcpy(&four, walking + i, sizeof(four));
+      four = turn_lanes(permutation, four);
+      memcpy(walking + i, &four, sizeof(four));
+    }
     int64_t still = 0;
     for (int64_t i = 0; i < left; ++i) {
-      uint32_t x = turn(permutation, walking[i]);
+      uint32_t x = walking[i];
       bool is_back = x < permutation->size;
       numbers[done] = walking[still] = x;
       done += is_back;
