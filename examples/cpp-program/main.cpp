@@ -85,7 +85,7 @@ using Run = sparse_attn_status(const sparse_attn_plan *, const DLTensor *,
 Plan attend(const char *name, MakePlan *makePlan, Run *run, const Tensor &q,
             const Tensor &k, const Tensor &v, Tensor &o) {
   sparse_attn_executor executor = {runOnThreads, nullptr};
-  sparse_attn_options options = {2, &executor};
+  sparse_attn_options options = {2, &executor, nullptr};
   sparse_attn_shape shape = {1, kHeads, kHeads, kTokens, kTokens};
   sparse_attn_plan *raw = nullptr;
   check(makePlan(&shape, &options, &raw));

@@ -31,6 +31,7 @@ class Status(enum.IntEnum):
     OVERFLOW = 6
     WORKSPACE_TOO_SMALL = 7
     NOT_FOUND = 8
+    SAVE_FAILED = 9
 
 
 class Error(Exception):
@@ -90,7 +91,7 @@ class CShape(ctypes.Structure):
 
 
 class COptions(ctypes.Structure):
-    _fields_ = [("threads", c_int), ("executor", c_void_p)]
+    _fields_ = [("threads", c_int), ("executor", c_void_p), ("states", c_void_p)]
 
 
 class CGrid(ctypes.Structure):
@@ -222,4 +223,4 @@ def _field(data: bytes, format: str, at: int) -> int:
 
 
 def options(threads: Optional[int]) -> COptions:
-    return COptions(threads or 0, None)
+    return COptions(threads or 0, None, None)

@@ -16,6 +16,13 @@
 
 #include "internal.h"
 
+/* The type of value `id` of the kernel, an input of it. */
+static inline sa_real sa_input_type(const sparse_attn_kernel *kernel, int32_t id) {
+  sa_real type = SA_F32;
+  sa_find_real(kernel->inputs[id].type_code, kernel->inputs[id].type_bits, &type);
+  return type;
+}
+
 /* Where the words of an encoding come from. */
 typedef struct sa_encoder {
   const sa_encoding *code;
@@ -78,6 +85,16 @@ void sa_encode_query(const sa_encoder *encoder, int64_t b, int64_t h, int64_t i0
 
 /* sa_project_fn in plain C. */
 void sa_project(const float *x, const float *w, float *out, int64_t ins, int64_t outs);
+
+/* A number of all that the meaning of states depends on: kinds, sizes and parameters of
+ * the encodings. */
+uint64_t sa_fingerprint(const sparse_attn_kernel *kernel);
+
+/* Mixes a word into a checksum; the next step of `sum`. */
+static inline uint64_t sa_add_word(uint64_t sum, uint64_t word) {
+  sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+  return sum ^ sum >> 29;
+}
 
 /*===--- directions.c: what follows of seed and shape ---------------------===*/
 
@@ -142,35 +159,6 @@ void sa_lsh_find_centers(const sa_lsh_job *job, const sparse_attn_options *optio
                          int workers);
 bool sa_lsh_sum_bytes(const sa_encoding *code, int64_t planes, int64_t keys,
                       size_t *bytes);
-
-/*===--- encoded.c: the states of a run -----------------------------------===*/
-
-/* Keys to encode: for every batch entry those of `range`. The states of (b, head) are
- * at planes[i] + (b * heads + head) * plane_bytes[i], where heads are those that have
- * states of their own. */
-typedef struct sa_key_range {
-  int64_t first, end;
-} sa_key_range;
-typedef struct sa_encode_job {
-  const sa_encoder *encoder;
-  int64_t batch;
-  sa_key_range (*range)(const void *context, int64_t b);
-  const void *context;
-  char *planes[SA_MOST_STATES];
-  size_t plane_bytes[SA_MOST_STATES];
-  char *scratch; /* of each worker */
-  size_t scratch_stride;
-} sa_encode_job;
-void sa_encode_planes(const sa_encode_job *job, const sparse_attn_options *options,
-                      int workers);
-
-/* The encoder number `encoding` of the kernel for the queries of `attention`. */
-sa_encoder sa_run_encoder(const sa_run_state *state, const sa_plan_attention *attention,
-                          int32_t encoding);
-
-/* The words of state `number` of an encoding that query head `h` reads. */
-const void *sa_run_plane(const sa_run_state *state, int32_t encoding, int32_t number,
-                         int64_t b, int64_t h);
 
 /*===--- Kinds: what encode.c finds by sa_encoding::kind -------------------===*/
 

@@ -5,7 +5,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "encode.h"
+#include "encoded.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -95,6 +95,8 @@ sparse_attn_status sa_plan_encodings(sparse_attn_plan *plan) {
     status = sa_check_encoding(kernel, &kernel->encodings[i]);
   if (!status)
     status = find_users(plan);
+  if (!status)
+    plan->encodings_print = sa_fingerprint(kernel);
   for (int32_t i = 0; !status && i < kernel->encoding_count; ++i) {
     sa_plan_encoding *encoding = &plan->encodings[i];
     const sa_encoding *code = &kernel->encodings[i];
@@ -172,11 +174,8 @@ void sa_encode_planes(const sa_encode_job *job, const sparse_attn_options *optio
 /*===--- A run ------------------------------------------------------------===*/
 
 static sa_real value_type(const sparse_attn_plan *plan, int32_t id) {
-  const sparse_attn_kernel *kernel = plan->kernel;
-  sa_real type = plan->values[id].type;
-  if (id < kernel->input_count)
-    sa_find_real(kernel->inputs[id].type_code, kernel->inputs[id].type_bits, &type);
-  return type;
+  return id < plan->kernel->input_count ? sa_input_type(plan->kernel, id)
+                                        : plan->values[id].type;
 }
 
 sa_encoder sa_run_encoder(const sa_run_state *state, const sa_plan_attention *attention,
@@ -206,6 +205,10 @@ const void *sa_run_plane(const sa_run_state *state, int32_t index, int32_t numbe
   int64_t heads =
       sa_encoding_heads(&plan->kernel->encodings[index], shape->heads, shape->kv_heads);
   size_t plane = (size_t)(b * heads + h * heads / shape->heads);
+  const sparse_attn_states *states = sa_given_states(state->options);
+  if (states)
+    return states->encodings[index].planes[number] +
+           plane * states->encodings[index].plane_bytes[number];
   return state->base + state->workspace.encoded + encoding->planes[number] +
          plane * encoding->plane_bytes[number];
 }
@@ -259,7 +262,8 @@ sparse_attn_status sa_encode_run_keys(const sa_run_state *state,
       return status;
     if (encoder.code->kind == SA_ENCODE_LSH)
       find_centers(state, &encoder, encoding);
-    encode_all(state, &encoder, encoding);
+    if (!sa_given_states(state->options))
+      encode_all(state, &encoder, encoding);
   }
   return SPARSE_ATTN_OK;
 }

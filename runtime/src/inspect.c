@@ -5,7 +5,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "encode.h"
+#include "encoded.h"
 
 static sparse_attn_status find_attention(const sparse_attn_plan *plan, size_t index,
                                          const sa_plan_attention **attention) {

@@ -16,11 +16,11 @@
  *   classify, extent, random_blocks, reach      answers for generated classifiers
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
- *   directions, encode, encode_*                keys as states, queries as words
+ *   directions, encode, encode_*, lsh_center    keys as states, queries as words
  *   choose, plan, columns, inspect              the plan
+ *   states, states_extend, states_file          states that a caller keeps
  *   encoded, schedule, workspace, pack,         a run
- *   listed, attend,
- *   pool, merge, run
+ *   listed, attend, pool, merge, run
  *
  *===----------------------------------------------------------------------===*/
 #ifndef SPARSE_ATTN_RUNTIME_INTERNAL_H
@@ -323,6 +323,9 @@ sparse_attn_status sa_list_tiles(const sa_tile_query *query, int32_t tile_rows,
 
 /*===--- plan.c, table.c --------------------------------------------------===*/
 
+sparse_attn_status sa_check_shape(const sparse_attn_kernel *kernel,
+                                  const sparse_attn_shape *shape);
+
 /* What one batch entry of an attention covers. */
 typedef struct sa_entry {
   int32_t tokens;         /* n */
@@ -384,17 +387,8 @@ struct sa_plan_attention {
   sa_tile_table table;
 };
 
-enum { SA_MOST_STATES = 3 };
-
-/* An encoding, and where a run keeps its states when it makes them itself. */
-typedef struct sa_plan_encoding {
-  const sa_plan_attention *attention; /* the first that reads it; NULL: none that runs */
-  const float *directions;
-  size_t centers;                     /* into sa_workspace::centers */
-  size_t sums;                        /* into sa_workspace::encoded, and ... */
-  size_t planes[SA_MOST_STATES];      /* ... those of state i, one (b, head) every ... */
-  size_t plane_bytes[SA_MOST_STATES]; /* ... so many bytes */
-} sa_plan_encoding;
+/* encoded.h */
+typedef struct sa_plan_encoding sa_plan_encoding;
 
 struct sparse_attn_plan {
   const sparse_attn_kernel *kernel;
@@ -404,6 +398,7 @@ struct sparse_attn_plan {
   sa_plan_attention *attentions;
   int32_t attention_count;
   sa_plan_encoding *encodings; /* [kernel->encoding_count] */
+  uint64_t encodings_print;    /* sa_fingerprint */
   size_t centers_bytes, encoded_bytes;
   size_t encoder_bytes; /* scratch of a worker that encodes */
   bool empty;           /* no output has an element */
@@ -488,13 +483,6 @@ static inline bool sa_is_attention_needed(const sparse_attn_plan *plan,
   return plan->values[attention->code->out].needed;
 }
 
-/*===--- encoded.c --------------------------------------------------------===*/
-
-/* Checks the encodings of the kernel, and lays out what a run keeps of them. The ways of
- * choices are taken. */
-sparse_attn_status sa_plan_encodings(sparse_attn_plan *plan);
-void sa_release_encodings(sparse_attn_plan *plan);
-
 /*===--- schedule.c -------------------------------------------------------===*/
 
 sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
@@ -533,7 +521,8 @@ typedef struct sa_workspace {
 
 /* Lays out a workspace for `workers`; fills the views of temporaries from
  * `base` if `views` is not NULL. */
-sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan, int workers,
+sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan,
+                                     const sparse_attn_options *options, int workers,
                                      char *base, sa_view *views, sa_workspace *workspace);
 
 /* Bytes between the packed tiles of two (b, kv_head). */
@@ -551,10 +540,6 @@ typedef struct sa_run_state {
   sa_workspace workspace;
   sa_view *values;
 } sa_run_state;
-
-/* Encodes the keys that `attention` is the first to need encoded. */
-sparse_attn_status sa_encode_run_keys(const sa_run_state *state,
-                                      const sa_plan_attention *attention);
 
 /* Packs the tiles that some call reads. */
 void sa_pack(const sa_run_state *state, const sa_plan_attention *attention);

@@ -5,13 +5,13 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "encoded.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static sparse_attn_status check_shape(const sparse_attn_kernel *kernel,
-                                      const sparse_attn_shape *shape) {
+sparse_attn_status sa_check_shape(const sparse_attn_kernel *kernel,
+                                  const sparse_attn_shape *shape) {
   const struct {
     const char *name;
     int64_t size;
@@ -184,7 +184,7 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
   int workers;
   sparse_attn_status status = sa_worker_count(options, &workers);
   if (!status)
-    status = check_shape(kernel, shape);
+    status = sa_check_shape(kernel, shape);
   if (status)
     return status;
 

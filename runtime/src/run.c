@@ -5,7 +5,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "encoded.h"
 
 #include <string.h>
 
@@ -75,8 +75,8 @@ static sparse_attn_status open_workspace(sa_run_state *state, void *workspace,
   state->base = (char *)workspace + skip;
   state->values = (sa_view *)state->base;
   memset(state->values, 0, (size_t)plan->kernel->value_count * sizeof(*state->values));
-  return sa_plan_workspace(plan, state->workers, state->base, state->values,
-                           &state->workspace);
+  return sa_plan_workspace(plan, state->options, state->workers, state->base,
+                           state->values, &state->workspace);
 }
 
 /* What was chosen is written where the choice's result goes. A choice of choices has
@@ -110,6 +110,8 @@ sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
   status = bind_inputs(&state, inputs);
   if (!status)
     status = bind_outputs(&state, outputs);
+  if (!status)
+    status = sa_check_run_states(plan, options);
   if (!status)
     status = open_workspace(&state, workspace, workspace_bytes);
   if (status || plan->empty)

@@ -43,6 +43,8 @@ const char *sparse_attn_status_string(sparse_attn_status status) {
     return "workspace too small";
   case SPARSE_ATTN_NOT_FOUND:
     return "not found";
+  case SPARSE_ATTN_SAVE_FAILED:
+    return "save failed";
   }
   return "unknown status";
 }

@@ -13,7 +13,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "encoded.h"
 
 /* Takes `bytes` at the end of the workspace. */
 static bool place(size_t bytes, size_t *end, size_t *offset) {
@@ -91,8 +91,8 @@ static bool run_list_bytes(const sa_plan_attention *attention, size_t *bytes) {
                   sa_align(*bytes, bytes));
 }
 
-static bool lay_out(const sparse_attn_plan *plan, int workers, char *base, sa_view *views,
-                    sa_workspace *workspace) {
+static bool lay_out(const sparse_attn_plan *plan, const sparse_attn_options *options,
+                    int workers, char *base, sa_view *views, sa_workspace *workspace) {
   size_t end = 0, packed = 0, states = 0, scratch = 0, lists = 0;
   if (!sa_multiply((size_t)plan->kernel->value_count, sizeof(sa_view), &end) ||
       !sa_align(end, &end) || !place_temporaries(plan, base, views, &end))
@@ -119,7 +119,8 @@ static bool lay_out(const sparse_attn_plan *plan, int workers, char *base, sa_vi
   if (workspace->worker_bytes < plan->encoder_bytes)
     workspace->worker_bytes = plan->encoder_bytes;
   return place(plan->centers_bytes, &end, &workspace->centers) &&
-         place(plan->encoded_bytes, &end, &workspace->encoded) &&
+         place(sa_given_states(options) ? 0 : plan->encoded_bytes, &end,
+               &workspace->encoded) &&
          place(packed, &end, &workspace->packed) &&
          place(states, &end, &workspace->states) &&
          sa_multiply(workspace->worker_bytes, (size_t)workers, &lists) &&
@@ -127,10 +128,11 @@ static bool lay_out(const sparse_attn_plan *plan, int workers, char *base, sa_vi
          sa_add(end, SA_ALIGNMENT - 1, &workspace->bytes);
 }
 
-sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan, int workers,
+sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan,
+                                     const sparse_attn_options *options, int workers,
                                      char *base, sa_view *views,
                                      sa_workspace *workspace) {
-  if (lay_out(plan, workers, base, views, workspace))
+  if (lay_out(plan, options, workers, base, views, workspace))
     return SPARSE_ATTN_OK;
   return sa_fail(SPARSE_ATTN_OVERFLOW,
                  "kernel '%s': the workspace of B = %lld, Hkv = %lld, N = %lld "
@@ -150,7 +152,7 @@ sparse_attn_status sparse_attn_workspace_size(const sparse_attn_plan *plan,
   if (status || plan->empty)
     return status;
   sa_workspace workspace;
-  status = sa_plan_workspace(plan, workers, NULL, NULL, &workspace);
+  status = sa_plan_workspace(plan, options, workers, NULL, NULL, &workspace);
   if (!status)
     *bytes = workspace.bytes;
   return status;

@@ -46,12 +46,13 @@ typedef enum sparse_attn_status {
   SPARSE_ATTN_INVALID_ARGUMENT =
       1,                           /* shape, dtype, stride, device, null, operand value */
   SPARSE_ATTN_ABI_MISMATCH = 2,    /* the library was compiled for another version */
-  SPARSE_ATTN_LOAD_FAILED = 3,     /* the file is no sparse-attn library, or truncated */
+  SPARSE_ATTN_LOAD_FAILED = 3,     /* the file is not what it should be, or truncated */
   SPARSE_ATTN_UNSUPPORTED_CPU = 4, /* no instruction level of the library runs here */
   SPARSE_ATTN_OUT_OF_MEMORY = 5,   /* an allocation for a plan failed */
   SPARSE_ATTN_OVERFLOW = 6, /* sizes whose product does not fit the address space */
   SPARSE_ATTN_WORKSPACE_TOO_SMALL = 7,
-  SPARSE_ATTN_NOT_FOUND = 8 /* no kernel or tensor of that name */
+  SPARSE_ATTN_NOT_FOUND = 8,  /* no kernel or tensor of that name */
+  SPARSE_ATTN_SAVE_FAILED = 9 /* a file could not be written */
 } sparse_attn_status;
 
 /* The reason of this thread's last failure, "" if there was none. Valid until
@@ -136,10 +137,16 @@ typedef struct sparse_attn_executor {
   void *context;
 } sparse_attn_executor;
 
+/* What a mask that the keys decide keeps beside K; see below. */
+typedef struct sparse_attn_states sparse_attn_states;
+
 /* How a plan is built or run. Zero-initialise for the defaults. */
 typedef struct sparse_attn_options {
   int threads;                          /* 0: OpenMP's default (OMP_NUM_THREADS) */
   const sparse_attn_executor *executor; /* NULL: OpenMP */
+  /* For sparse_attn_run and the size of its workspace: the states of the run's keys.
+   * NULL: a run makes them itself, of all keys, in its workspace. */
+  const sparse_attn_states *states;
 } sparse_attn_options;
 
 /* Builds the plan of `kernel` for `shape` and for the values of the layout
@@ -178,6 +185,61 @@ SPARSE_ATTN_API sparse_attn_status sparse_attn_run(
  * kernel has avx512_bf16 only where bf16 makes it differ from avx512. NULL and a
  * message where none runs. */
 SPARSE_ATTN_API const char *sparse_attn_kernel_level(const sparse_attn_kernel *kernel);
+
+/*===--- States beside the keys -------------------------------------------===*/
+
+/* Scores and hashes of keys (sparse_attn.score.*, cluster, sample.lsh) read a digest of
+ * K: signatures, page bounds, codes, ... In a decode loop they are kept like K itself:
+ *
+ *   keys appended to K --> sparse_attn_states_extend --> options.states of a run
+ *
+ * One object holds the states of all scores of a kernel, for `capacity` keys of every
+ * batch entry. Any number of runs may read it at once, but not while it is changed. Other
+ * kernels whose scores are the same may read it, too. docs/states.md has their sizes. */
+
+/* States of no keys yet. Of `shape`, keys is the capacity and queries is not read. Where
+ * a state of one key would depend on all others, this fails and says what to do. */
+SPARSE_ATTN_API sparse_attn_status
+sparse_attn_states_create(const sparse_attn_kernel *kernel,
+                          const sparse_attn_shape *shape, sparse_attn_states **states);
+
+/* NULL is allowed. */
+SPARSE_ATTN_API void sparse_attn_states_destroy(sparse_attn_states *states);
+
+/* Bytes that the states hold, for the whole capacity. */
+SPARSE_ATTN_API size_t sparse_attn_states_bytes(const sparse_attn_states *states);
+
+/* Bytes of one key of one batch entry, all heads together. */
+SPARSE_ATTN_API double sparse_attn_states_bytes_per_key(const sparse_attn_states *states);
+
+/* Keys of batch entry `b` that have states; 0 where there is no such entry. */
+SPARSE_ATTN_API int64_t sparse_attn_states_length(const sparse_attn_states *states,
+                                                  int64_t b);
+
+/* Makes the states of keys up to lengths[b] of every batch entry b, which is at least
+ * sparse_attn_states_length. `inputs` are those of a run; of them only keys, values and
+ * weights that states are made of are read, and the others may be NULL. K and V may have
+ * any N that holds the lengths. Work is proportional to the new keys; a block of keys (a
+ * page) that was begun before may be read from its first key on. On failure nothing
+ * has changed. */
+SPARSE_ATTN_API sparse_attn_status sparse_attn_states_extend(
+    sparse_attn_states *states, const DLTensor *const *inputs, size_t input_count,
+    const int64_t *lengths, const sparse_attn_options *options);
+
+/* Forgets the keys of batch entry `b` from `length` on. Where that is within a block, the
+ * next sparse_attn_states_extend makes the block anew, and must come before a run; it may
+ * ask for no more keys. */
+SPARSE_ATTN_API sparse_attn_status sparse_attn_states_rollback(sparse_attn_states *states,
+                                                               int64_t b, int64_t length);
+
+/* Writes the states to a file, and makes states of one: for the same scores on any
+ * processor of this byte order. A file of other scores or of another version, and one
+ * that was cut or changed, is refused with SPARSE_ATTN_LOAD_FAILED. Weights are not in
+ * the file: load it for those that the states were made with. */
+SPARSE_ATTN_API sparse_attn_status
+sparse_attn_states_save(const sparse_attn_states *states, const char *path);
+SPARSE_ATTN_API sparse_attn_status sparse_attn_states_load(
+    const sparse_attn_kernel *kernel, const char *path, sparse_attn_states **states);
 
 /*===--- Looking into a plan ----------------------------------------------===*/
 

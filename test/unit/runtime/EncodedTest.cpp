@@ -15,6 +15,7 @@
 
 #include "gtest/gtest.h"
 
+#include <cmath>
 #include <cstring>
 
 using namespace mock;
@@ -30,7 +31,8 @@ struct OpenRun {
     state.plan = plan.get();
     state.options = &options;
     state.workers = threads;
-    EXPECT_EQ(sa_plan_workspace(plan.get(), threads, nullptr, nullptr, &state.workspace),
+    EXPECT_EQ(sa_plan_workspace(plan.get(), &options, threads, nullptr, nullptr,
+                                &state.workspace),
               SPARSE_ATTN_OK);
     memory.assign(state.workspace.bytes, 0xff);
     state.base = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
@@ -86,6 +88,36 @@ TEST(Encoded, statesOfARunAreThoseOfEachHead) {
           EXPECT_EQ(words, kernel.encodeAlone(encoder, b, h, keys)) << e;
         }
     }
+  }
+}
+
+/// Over more keys than one thread sums up at a time.
+TEST(Encoded, centersAreOfAllKeys) {
+  constexpr int kD = EncodingKernel::D;
+  sparse_attn_shape shape = {2, 4, 2, 1, 5000};
+  EncodingKernel kernel(shape);
+  OpenRun one(kernel, shape, 1), three(kernel, shape, 3);
+  auto centersOf = [](const OpenRun &run) {
+    return sa_run_encoder(&run.state, &run.plan->attentions[0], EncodingKernel::Lsh)
+        .centers;
+  };
+  EXPECT_EQ(std::memcmp(centersOf(one), centersOf(three), 4 * (kD + 1) * sizeof(double)),
+            0);
+  for (int64_t plane = 0; plane < 4; ++plane) {
+    const float *keys = &kernel.k->floats[plane * 5000 * kD];
+    const double *center = centersOf(one) + plane * (kD + 1);
+    double mean[kD] = {}, longest = 0;
+    for (int64_t i = 0; i < 5000 * kD; ++i)
+      mean[i % kD] += keys[i] / 5000.0;
+    for (int64_t j = 0; j < 5000; ++j) {
+      double sum = 0;
+      for (int d = 0; d < kD; ++d)
+        sum += std::pow(keys[j * kD + d] - mean[d], 2);
+      longest = std::max(longest, std::sqrt(sum));
+    }
+    for (int d = 0; d < kD; ++d)
+      EXPECT_NEAR(center[d], mean[d], 1e-14);
+    EXPECT_NEAR(center[kD], longest, 1e-14);
   }
 }
 
@@ -152,6 +184,25 @@ TEST(Encoded, malformedEncodings) {
       "kernel 'mock' is malformed: an attention reads encoding 3, which "
       "is not of its keys; compile it again";
   refuse([](EncodingKernel &kernel) { kernel.scores[1].encoding = 3; }, foreign);
+  // Two attentions of different lengths cannot read one encoding.
+  EncodingKernel kernel(shape, /*withLengths=*/true);
+  Attention &other =
+      kernel.kernel.attention(EncodingKernel::D, EncodingKernel::Dv, nullptr, all());
+  other.code.scores = &kernel.scores[2];
+  other.code.score_count = 1;
+  kernel.kernel.merge({kernel.kernel.attentions[0].code.out,
+                       kernel.kernel.attentions[0].code.lse, other.code.out,
+                       other.code.lse});
+  kernel.kernel.output("merged", kernel.kernel.nextValue - 2, {1, 2, 4, 0},
+                       EncodingKernel::Dv);
+  auto lengths = Tensor::of({1}, std::vector<int32_t>{7});
+  const DLTensor *layout[] = {&lengths->dl};
+  sparse_attn_plan *plan = nullptr;
+  EXPECT_EQ(sparse_attn_plan_create(kernel.get(), &shape, layout, 1, nullptr, &plan),
+            SPARSE_ATTN_INVALID_ARGUMENT);
+  EXPECT_STREQ(sparse_attn_last_error(),
+               "kernel 'mock' is malformed: an attention reads encoding 2, which is not "
+               "of its keys; compile it again");
   refuse([](EncodingKernel &kernel) { kernel.encodings[1].k = 2; },
          "kernel 'mock' is malformed: an attention reads encoding 1, which is not of its "
          "keys; compile it again");

@@ -13,7 +13,7 @@
 #define SPARSE_ATTN_TEST_UNIT_RUNTIME_ENCODINGMOCK_H
 
 extern "C" {
-#include "encode.h"
+#include "encoded.h"
 }
 
 #include <deque>

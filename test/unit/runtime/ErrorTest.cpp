@@ -178,7 +178,7 @@ TEST_F(BadTensor, counts) {
 }
 
 TEST_F(BadTensor, workspace) {
-  sparse_attn_options options = {3, nullptr};
+  sparse_attn_options options = {3, nullptr, nullptr};
   size_t bytes;
   ASSERT_EQ(sparse_attn_workspace_size(plan.get(), &options, &bytes), SPARSE_ATTN_OK);
   const DLTensor *inputs[] = {&q->dl, &k->dl, &v->dl, &bias->dl, &odd->dl};
@@ -200,7 +200,7 @@ TEST_F(BadTensor, workspace) {
 }
 
 TEST_F(BadTensor, options) {
-  sparse_attn_options options = {-1, nullptr};
+  sparse_attn_options options = {-1, nullptr, nullptr};
   EXPECT_ERROR(createPlan(&kernel.kernel, kShape, {}, &options),
                SPARSE_ATTN_INVALID_ARGUMENT,
                "options: threads is -1, expected 1 to 65536, or 0 for OpenMP's default");
@@ -239,7 +239,7 @@ TEST_F(BadTensor, workspaceOverflow) {
   // Two query tiles: their keys are packed.
   sparse_attn_shape shape = {1 << 16, 1 << 14, 1 << 14, 5, (1 << 30) - 1};
   Plan huge = makePlan(&kernel.kernel, shape);
-  sparse_attn_options options = {2, nullptr};
+  sparse_attn_options options = {2, nullptr, nullptr};
   size_t bytes;
   EXPECT_ERROR(
       sparse_attn_workspace_size(huge.get(), &options, &bytes), SPARSE_ATTN_OVERFLOW,

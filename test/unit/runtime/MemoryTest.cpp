@@ -11,11 +11,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "EncodingKernel.h"
 #include "MockKernel.h"
 
 #include "gtest/gtest.h"
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 
 using namespace mock;
@@ -44,7 +46,7 @@ namespace {
 /// are.
 long failInTurn(const sparse_attn_kernel *kernel, sparse_attn_shape shape,
                 const std::vector<const DLTensor *> &layout, int threads) {
-  sparse_attn_options options = {threads, nullptr};
+  sparse_attn_options options = {threads, nullptr, nullptr};
   for (long n = 0; n < 10000; ++n) {
     sparse_attn_plan *plan = nullptr;
     untilFailure = n;
@@ -126,7 +128,7 @@ TEST(Memory, runsAllocateNothing) {
   Plan plan = makePlan(kernel.get(), {1, 2, 1, 9, 30});
   auto q = Tensor::random({1, 2, 9, 8}, 1), kv = Tensor::random({1, 1, 30, 8}, 2),
        o = Tensor::filled({1, 2, 9, 8}, 0), lse = Tensor::filled({1, 2, 9}, 0);
-  sparse_attn_options options = {1, nullptr};
+  sparse_attn_options options = {1, nullptr, nullptr};
   size_t bytes;
   ASSERT_EQ(sparse_attn_workspace_size(plan.get(), &options, &bytes), SPARSE_ATTN_OK);
   std::vector<char> memory(bytes);
@@ -139,6 +141,58 @@ TEST(Memory, runsAllocateNothing) {
   untilFailure = -1;
   EXPECT_EQ(status, SPARSE_ATTN_OK) << sparse_attn_last_error();
   EXPECT_EQ(left, 0) << "the run has allocated";
+}
+
+TEST(Memory, statesBesideTheKeys) {
+  sparse_attn_shape shape = {2, 4, 2, 1, 40};
+  EncodingKernel kernel(shape, false, /*withMean=*/true);
+  const sparse_attn_kernel *code = kernel.get();
+  EXPECT_GT(failInTurn(code, shape, {}, 1), 4);
+  std::vector<const DLTensor *> inputs;
+  for (Tensor *tensor : kernel.inputs())
+    inputs.push_back(&tensor->dl);
+  sparse_attn_options options = {2, nullptr, nullptr};
+  int64_t lengths[] = {40, 3};
+  std::string path = testing::TempDir() + "/sparse-attn-memory";
+  sparse_attn_states *states = nullptr;
+  long allocations = 0;
+  for (; allocations < 100; ++allocations) {
+    untilFailure = allocations;
+    sparse_attn_status status = sparse_attn_states_create(code, &shape, &states);
+    bool failed = untilFailure < 0;
+    untilFailure = -1;
+    EXPECT_EQ(status, failed ? SPARSE_ATTN_OUT_OF_MEMORY : SPARSE_ATTN_OK);
+    if (!failed)
+      break;
+    EXPECT_EQ(states, nullptr);
+  }
+  EXPECT_GT(allocations, 6);
+  ASSERT_LT(allocations, 100);
+
+  untilFailure = 0;
+  EXPECT_EQ(
+      sparse_attn_states_extend(states, inputs.data(), inputs.size(), lengths, &options),
+      SPARSE_ATTN_OUT_OF_MEMORY);
+  EXPECT_EQ(sparse_attn_states_length(states, 0), 0);
+  EXPECT_EQ(
+      sparse_attn_states_extend(states, inputs.data(), inputs.size(), lengths, &options),
+      SPARSE_ATTN_OK);
+  EXPECT_EQ(sparse_attn_states_save(states, path.c_str()), SPARSE_ATTN_OK);
+  sparse_attn_states_destroy(states);
+  for (long n = 0;; ++n) {
+    untilFailure = n;
+    sparse_attn_status status = sparse_attn_states_load(code, path.c_str(), &states);
+    bool failed = untilFailure < 0;
+    untilFailure = -1;
+    sparse_attn_states_destroy(states);
+    if (!failed) {
+      EXPECT_EQ(status, SPARSE_ATTN_OK) << sparse_attn_last_error();
+      break;
+    }
+    // The first ones are the C library's, which does without or does not open the file.
+    EXPECT_TRUE(status == SPARSE_ATTN_OUT_OF_MEMORY || n < 2) << n;
+  }
+  std::remove(path.c_str());
 }
 
 } // namespace

@@ -456,15 +456,15 @@ TEST(Run, bitIdenticalForEveryThreadCountAndExecutor) {
     attention.code.per_batch = attention.code.per_head = 1;
     kernel.outputState(kDv);
     const sparse_attn_kernel *code = kernel.get();
-    sparse_attn_options one = {1, nullptr};
+    sparse_attn_options one = {1, nullptr, nullptr};
     std::vector<float> expected = result(code, shape, &one);
     for (int threads : {2, 7, 300}) {
-      sparse_attn_options options = {threads, nullptr};
+      sparse_attn_options options = {threads, nullptr, nullptr};
       EXPECT_TRUE(areSameBits(result(code, shape, &options), expected)) << threads;
     }
     int calls = 0;
     sparse_attn_executor backwards = {callBackwards, &calls};
-    sparse_attn_options options = {3, &backwards};
+    sparse_attn_options options = {3, &backwards, nullptr};
     EXPECT_TRUE(areSameBits(result(code, shape, &options), expected));
     EXPECT_EQ(calls, binding == SA_BINDING_PLAN ? 3 : 2); // plan, pack, attend
     sparse_attn_executor onThreads = {callOnThreads, nullptr};
@@ -481,7 +481,7 @@ TEST(Run, onePlanFromManyThreads) {
       SA_BINDING_PLAN;
   kernel.outputState(kDv);
   sparse_attn_executor onThreads = {callOnThreads, nullptr};
-  sparse_attn_options options = {2, &onThreads};
+  sparse_attn_options options = {2, &onThreads, nullptr};
   Plan plan = makePlan(kernel.get(), shape, {}, &options);
   std::vector<std::thread> threads;
   std::atomic<int> failures{0};

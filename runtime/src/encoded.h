@@ -1,0 +1,94 @@
+/*===- encoded.h - states that a run makes, or a caller keeps -------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*/
+#ifndef SPARSE_ATTN_RUNTIME_ENCODED_H
+#define SPARSE_ATTN_RUNTIME_ENCODED_H
+
+#include "encode.h"
+
+/*===--- encoded.c: the states of a run -----------------------------------===*/
+
+enum { SA_MOST_STATES = 3 };
+
+/* An encoding, and where a run keeps its states when it makes them itself. */
+struct sa_plan_encoding {
+  const sa_plan_attention *attention; /* the first that reads it; NULL: none that runs */
+  const float *directions;
+  size_t centers;                     /* into sa_workspace::centers */
+  size_t sums;                        /* into sa_workspace::encoded, and ... */
+  size_t planes[SA_MOST_STATES];      /* ... those of state i, one (b, head) every ... */
+  size_t plane_bytes[SA_MOST_STATES]; /* ... so many bytes */
+};
+
+/* Checks the encodings of the kernel, and lays out what a run keeps of them. The ways of
+ * choices are taken. */
+sparse_attn_status sa_plan_encodings(sparse_attn_plan *plan);
+void sa_release_encodings(sparse_attn_plan *plan);
+
+/* Checks that the states of `options`, if any, are those of the run's keys. */
+sparse_attn_status sa_check_run_states(const sparse_attn_plan *plan,
+                                       const sparse_attn_options *options);
+static inline const sparse_attn_states *
+sa_given_states(const sparse_attn_options *options) {
+  return options ? options->states : NULL;
+}
+/* Encodes the keys that `attention` is the first to need encoded. */
+sparse_attn_status sa_encode_run_keys(const sa_run_state *state,
+                                      const sa_plan_attention *attention);
+
+/* Keys to encode: for every batch entry those of `range`. The states of (b, head) are
+ * at planes[i] + (b * heads + head) * plane_bytes[i], where heads are those that have
+ * states of their own. */
+typedef struct sa_key_range {
+  int64_t first, end;
+} sa_key_range;
+typedef struct sa_encode_job {
+  const sa_encoder *encoder;
+  int64_t batch;
+  sa_key_range (*range)(const void *context, int64_t b);
+  const void *context;
+  char *planes[SA_MOST_STATES];
+  size_t plane_bytes[SA_MOST_STATES];
+  char *scratch; /* of each worker */
+  size_t scratch_stride;
+} sa_encode_job;
+void sa_encode_planes(const sa_encode_job *job, const sparse_attn_options *options,
+                      int workers);
+
+/* The encoder number `encoding` of the kernel for the queries of `attention`. */
+sa_encoder sa_run_encoder(const sa_run_state *state, const sa_plan_attention *attention,
+                          int32_t encoding);
+
+/* The words of state `number` of an encoding that query head `h` reads. */
+const void *sa_run_plane(const sa_run_state *state, int32_t encoding, int32_t number,
+                         int64_t b, int64_t h);
+
+/*===--- states.c, states_extend.c, states_file.c: those of a caller --------===*/
+
+/* The states of one encoding, as in sa_encode_job. */
+typedef struct sa_kept_encoding {
+  char *planes[SA_MOST_STATES];
+  size_t plane_bytes[SA_MOST_STATES];
+  const float *directions;
+  double *centers;
+  sa_project_fn project;
+} sa_kept_encoding;
+
+struct sparse_attn_states {
+  const sparse_attn_kernel *kernel;
+  sparse_attn_shape shape; /* keys: the capacity */
+  uint64_t print;
+  sa_kept_encoding *encodings;
+  char *memory;     /* of all planes */
+  size_t bytes;     /* of it */
+  int64_t *lengths; /* [B] */
+  bool *begun;      /* [B]: blocks that the length cuts hold keys past it */
+  sa_view *views;   /* of the inputs of an extension */
+  char *scratch;
+  size_t scratch_bytes;
+};
+
+#endif /* SPARSE_ATTN_RUNTIME_ENCODED_H */
