@@ -77,6 +77,10 @@ static RankedTensorType getTensor(Type type) {
 }
 RankedTensorType AttentionOp::getKeyTensorType() { return getTensor(getK().getType()); }
 RankedTensorType AttentionOp::getValueTensorType() { return getTensor(getV().getType()); }
+bool AttentionOp::isSampled() {
+  return getChoice() &&
+         cast<sparse_attn::MaskType>(getChoice().getType()).getSampled();
+}
 
 /// Whether `region` has one block with arguments of these types that yields these.
 static LogicalResult verifyRegion(AttentionOp op, StringRef name, Region &region,
@@ -112,6 +116,13 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyRegion(*this, "classify", getClassify(),
                           {i32, i32, i32, i32, i32, i32, i32}, {i1, i1})))
     return failure();
+  // (plan_attention_c7)
+  if (getStructures().size() != getKnown().size())
+    return emitOpError("needs a region of structures for each mask that is known");
+  for (Region &structure : getStructures())
+    if (failed(verifyRegion(*this, "structures", structure,
+                            {i32, i32, i32, i32, i32, i32, i32}, {i1, i1})))
+      return failure();
   if (!getExtent().empty() &&
       failed(verifyRegion(*this, "extent", getExtent(),
                           {i32, i32, i32, i32, i32, i32, i32}, {i1, i1, i32})))

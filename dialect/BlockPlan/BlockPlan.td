@@ -112,11 +112,11 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
 
     Keys of a pooled attention (`key_block` > 0) are counted in pooled keys.
 
-    With a `list`, the keys of query tile t are those that the list names for it, in
-    [B, H, tiles, any]; `classify` then chooses among these, and `probability` holds
-    the inclusion probability of each.
-
-    A mask that a run decides asks for `scores`, each of units of so many keys as
+    With a `choice`, the keys of a query tile are those that this mask keeps, which a run
+    makes as the ops of the mask say (`getKeySet`). Its parts that are `known` before
+    have a region of `structures` each, with the arguments and results of `classify`.
+    Kept keys are `gathered`: tiles are of neighbours in the list of them; else tiles are
+    those of the keys. The mask asks for `scores`, each of units of so many keys as
     `score_blocks` says. With `key_scores` it asks for the attention's own scores of
     listed keys too, and with `project` for products with weights, which scores ask
     for anyway.
@@ -128,40 +128,45 @@ def BlockPlan_AttentionOp : BlockPlan_Op<"attention",
     * (plan_attention_c4) period >= 1
     * (plan_attention_c5) regions take and yield what the above says
     * (plan_attention_c6) each of `scores` is one, and has a block of at least one key
+    * (plan_attention_c7) each mask that is `known` has a region of `structures`
   }];
   let arguments = (ins AnyType:$q, AnyType:$k, AnyType:$v,
                        Optional<AnyType>:$kv_len, Optional<AnyType>:$q_len,
                        Optional<AnyType>:$q_offset, Optional<AnyType>:$sinks,
-                       Variadic<AnyType>:$layout, Optional<AnyType>:$list,
-                       Optional<AnyType>:$probability, Variadic<AnyType>:$scores,
+                       Variadic<AnyType>:$layout, Optional<AnyType>:$choice,
+                       Variadic<AnyType>:$known, Variadic<AnyType>:$scores,
                        BlockPlan_BindingAttr:$binding, F64Attr:$scale,
                        DenseI64ArrayAttr:$tile, DefaultValuedAttr<I64Attr, "1">:$period,
                        I64Attr:$key_block,
-                       UnitAttr:$per_batch, UnitAttr:$per_head,
+                       UnitAttr:$per_batch, UnitAttr:$per_head, UnitAttr:$gathered,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$score_blocks,
+                       UnitAttr:$key_scores, UnitAttr:$project,
                        TypedArrayAttrBase<BlockPlan_NeedAttr, "checks">:$checks,
                        TypedArrayAttrBase<BlockPlan_NeedAttr, "tables">:$tables,
-                       OptionalAttr<I64Attr>:$hop_table,
-                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$score_blocks,
-                       UnitAttr:$key_scores, UnitAttr:$project);
+                       OptionalAttr<I64Attr>:$hop_table);
   let results = (outs AnyType:$out, AnyType:$lse);
   let regions = (region SizedRegion<1>:$classify, MaxSizedRegion<1>:$extent,
-                        MaxSizedRegion<1>:$predicate, MaxSizedRegion<1>:$modify);
+                        MaxSizedRegion<1>:$predicate, MaxSizedRegion<1>:$modify,
+                        VariadicRegion<SizedRegion<1>>:$structures);
   let assemblyFormat = [{
     $q `,` $k `,` $v (`kv_len` `(` $kv_len^ `:` type($kv_len) `)`)?
     (`q_len` `(` $q_len^ `:` type($q_len) `)`)?
     (`q_offset` `(` $q_offset^ `:` type($q_offset) `)`)?
     (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
     (`layout` `(` $layout^ `:` type($layout) `)`)?
-    (`list` `(` $list^ `:` type($list) `)`)?
-    (`probability` `(` $probability^ `:` type($probability) `)`)?
+    (`choice` `(` $choice^ `:` type($choice) `)`)?
+    (`known` `(` $known^ `:` type($known) `)`)?
     (`scores` `(` $scores^ `:` type($scores) `)`)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `->` type($out) `,` type($lse)
     `classify` $classify (`extent` $extent^)? `predicate` $predicate `modify` $modify
+    (`structures` $structures^)?
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     int64_t getTileRows() { return getTile()[0]; }
     int64_t getTileKeys() { return getTile()[1]; }
+    /// Whether kept keys have probabilities.
+    bool isSampled();
     ::mlir::RankedTensorType getKeyTensorType();
     ::mlir::RankedTensorType getValueTensorType();
     int64_t getHeadDim() { return getKeyTensorType().getDimSize(3); }

@@ -101,6 +101,8 @@ std::optional<KeySet> SampleLshOp::getKeySet() {
                  static_cast<int64_t>(getMinMatches())},
                 {}};
 }
+bool SampleAdaptiveOp::readsAttentionScores() { return true; }
+
 std::optional<KeySet> SampleAdaptiveOp::getKeySet() {
   return KeySet{KeySet::Adaptive,
                 {getCandidates(), getBeside()},

@@ -53,10 +53,6 @@ Binding ListedOp::getOwnBinding() { return Binding::Run; }
 bool ListedOp::isPerHead() { return !getShareGroup(); }
 bool ListedOp::isPerBatch() { return variesAlong(getIndices(), 0); }
 
-std::optional<KeyList> ListedOp::getKeyList() {
-  return KeyList{getIndices(), getProbability(), static_cast<int64_t>(getBlockQ())};
-}
-
 ArrayRef<TensorSpec> ListedOp::getTensorSpecs() {
   // Lists of a head or of a key/value head: a run checks which.
   static constexpr TensorSpec specs[] = {

@@ -14,7 +14,7 @@ include "mlir/IR/CommonAttrConstraints.td"
 
 def SparseAttn_ListedOp : SparseAttn_Op<"listed", [Pure, InferTypeOpAdaptor,
     DeclareOpInterfaceMethods<MaskOpInterface, ["evaluate", "buildTileClass",
-        "getOwnBinding", "isPerHead", "isPerBatch", "getKeyList", "getKeySet", "getTensorSpecs"]>]> {
+        "getOwnBinding", "isPerHead", "isPerBatch", "getKeySet", "getTensorSpecs"]>]> {
   let summary = "keep the keys that a run's operand lists for each query";
   let description = [{
     ```

@@ -181,7 +181,7 @@ def SparseAttn_SampleLshOp : SparseAttn_DrawOp<"sample.lsh", SparseAttn_Sampled,
 }
 
 def SparseAttn_SampleAdaptiveOp : SparseAttn_DrawOp<"sample.adaptive", SparseAttn_Sampled,
-                                                    ["isDrawn"]> {
+                                                    ["isDrawn"], ["readsAttentionScores"]> {
   let summary = "draw as many candidates as an error bound asks for (vAttention)";
   let description = [{
     ```

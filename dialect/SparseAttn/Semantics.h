@@ -241,6 +241,11 @@ struct KeySet {
   llvm::SmallVector<mlir::Value> inputs;   ///< tensors, a null value where absent
   llvm::SmallVector<int64_t> parameters;
   llvm::SmallVector<double> reals;
+
+  /// Whether the set has fewer keys where this operand has more.
+  bool negates(size_t operand) const {
+    return kind == Complement || (kind == Difference && operand == 1);
+  }
 };
 
 /// What a plan checks about layout operands; the values of `kind` are those of
@@ -257,13 +262,6 @@ struct PlanCheck {
   Kind kind;
   llvm::SmallVector<mlir::Value> inputs; ///< a null value where absent
   llvm::SmallVector<int64_t> parameters;
-};
-
-/// Keys that a run lists for every block of `rows` rows: [B or 1, H or Hkv or 1,
-/// blocks, any], and the probability of each, if any.
-struct KeyList {
-  mlir::Value indices, probability;
-  int64_t rows;
 };
 
 /// A table that the runtime derives from operands when a plan is created; the

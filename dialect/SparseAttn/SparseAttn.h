@@ -39,6 +39,14 @@ inline constexpr llvm::StringLiteral kNameAttr = "sparse_attn.name";
 /// When `mask` with everything it combines is known.
 Binding getBinding(mlir::Value mask);
 
+/// The largest parts of a mask that are known before a run, in the order of collectOps:
+/// what a run combines with what it decides itself.
+llvm::SmallVector<mlir::Value> collectStructures(mlir::Value mask);
+
+/// The rows that have to be in a query tile together for what a run decides in `mask`:
+/// the least common multiple of the blocks that choose together.
+int64_t getChoiceRows(mlir::Value mask);
+
 /// The ops that `value`, a mask or a score, is made of: operands first, each once.
 llvm::SmallVector<mlir::Operation *> collectOps(mlir::Value value);
 /// The sizes of weights that D says, for everything that `mask` is made of.

@@ -130,6 +130,28 @@ SmallVector<Operation *> sparse_attn::collectOps(Value value) {
   return ops.takeVector();
 }
 
+SmallVector<Value> sparse_attn::collectStructures(Value mask) {
+  if (getBinding(mask) != Binding::Run)
+    return {mask};
+  llvm::SmallSetVector<Value, 4> structures;
+  for (Operation *op : collectOps(mask))
+    if (isa<MaskOpInterface>(op) && getBinding(op->getResult(0)) == Binding::Run)
+      for (Value operand : cast<MaskOpInterface>(op).getKeySet()->operands)
+        if (getBinding(operand) != Binding::Run)
+          structures.insert(operand);
+  return structures.takeVector();
+}
+
+int64_t sparse_attn::getChoiceRows(Value mask) {
+  int64_t rows = 1;
+  for (Operation *op : collectOps(mask))
+    if (auto selection = dyn_cast<SelectionOpInterface>(op))
+      rows = std::lcm(rows, static_cast<int64_t>(selection.getBlockQ()));
+    else if (auto listed = dyn_cast<ListedOp>(op))
+      rows = std::lcm(rows, static_cast<int64_t>(listed.getBlockQ()));
+  return rows;
+}
+
 SmallVector<WeightSize> sparse_attn::getWeightSizes(Value mask, int64_t headDim) {
   SmallVector<WeightSize> sizes;
   for (Operation *op : collectOps(mask)) {

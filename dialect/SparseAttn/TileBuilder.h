@@ -83,11 +83,6 @@ public:
 
   /// The keys from j0 on that are alike for another mask, emitted once.
   KeyExtent extentOf(mlir::Value mask);
-  /// From now on the class of `mask` is this one, of every rectangle.
-  void assume(mlir::Value mask, TileClass known) {
-    classes[mask] = known;
-    extents[mask] = alikeIfDecided(known);
-  }
 
   /// Kleene's connectives.
   TileClass unite(TileClass x, TileClass y);

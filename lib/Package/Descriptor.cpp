@@ -206,8 +206,8 @@ Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
                          a.out,
                          a.lse,
                          a.hopTable,
-                         a.list,
-                         a.probability,
+                         int32_t(a.gathered),
+                         0,
                          int32_t(a.sets.size()),
                          int32_t(a.scores.size())})
     fields.push_back(i32(number));

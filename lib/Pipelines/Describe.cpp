@@ -325,7 +325,8 @@ static std::vector<int32_t> getInputs(block_plan::NeedAttr need,
 
 static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncOp kernel,
                                        unsigned index, const KernelValues &ids,
-                                       ArrayRef<const CPULevel *> levels) {
+                                       ArrayRef<const CPULevel *> levels,
+                                       std::vector<EncodingDesc> &encodings) {
   AttentionDesc desc;
   desc.headDim = plan.getHeadDim();
   desc.valueDim = plan.getValueDim();
@@ -342,7 +343,12 @@ static AttentionDesc describeAttention(block_plan::AttentionOp plan, func::FuncO
   desc.qOffset = ids.id(plan.getQOffset()), desc.sinks = ids.id(plan.getSinks());
   desc.out = ids.id(plan.getOut()), desc.lse = ids.id(plan.getLse());
   desc.hopTable = plan.getHopTable().value_or(-1);
-  desc.list = ids.id(plan.getList()), desc.probability = ids.id(plan.getProbability());
+  desc.gathered = plan.getGathered();
+  if (plan.getChoice())
+    describeChoice(
+        plan, ids,
+        [&](unsigned number) { return getStructureSymbol(kernel, index, number); }, desc,
+        encodings);
   for (auto need : plan.getChecks().getAsRange<block_plan::NeedAttr>())
     desc.checks.push_back({need.getKind(), getInputs(need, plan, ids),
                            std::vector<int64_t>(need.getParameters()),
@@ -404,7 +410,8 @@ void sparse_attn::describeSteps(func::FuncOp planned, ArrayRef<const CPULevel *>
     describeElement(getResultElement(op), step);
     if (auto plan = dyn_cast<block_plan::AttentionOp>(op)) {
       step.kind = StepDesc::Attention;
-      step.attention = describeAttention(plan, planned, index++, ids, levels);
+      step.attention =
+          describeAttention(plan, planned, index++, ids, levels, kernel.encodings);
     } else if (auto pool = dyn_cast<PoolOp>(op)) {
       step.kind = StepDesc::Pool;
       step.inputs = {ids.id(pool.getSource())};

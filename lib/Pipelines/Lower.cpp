@@ -69,7 +69,7 @@ static PlanBlocksPassOptions getPlanOptions(const TileTarget &target) {
 void sparse_attn::buildMaskPipeline(OpPassManager &manager) {
   manager.addPass(createCanonicalizerPass()); // the identities of the mask algebra
   manager.addPass(createCSEPass());           // a mask written twice is one mask
-  manager.addPass(createSplitListsPass());
+  manager.addPass(createSplitBindingsPass());
   manager.addPass(createWidenStatesPass());
   manager.addPass(createSplitUnionsPass());
   manager.addPass(createCanonicalizerPass()); // the masks of halves

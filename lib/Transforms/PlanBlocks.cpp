@@ -44,10 +44,8 @@ struct Needs {
   bool perBatch = false, perHead = false;
   std::optional<int64_t> hopTable;
   Binding binding = Binding::Compile;
-  Operation *selects = nullptr; ///< an op of the mask that is bound at run time
   int64_t period = 1;
-  Value listMask; ///< the mask that is a list of keys, which a run gives
-  std::optional<KeyList> list;
+  Value choice; ///< the mask, where a run decides it
 
   Attribute describe(int32_t kind, ArrayRef<Value> inputs, ArrayRef<int64_t> parameters,
                      Operation *op) {
@@ -74,6 +72,12 @@ struct Needs {
 };
 } // namespace
 
+/// Whether the query heads of a group see different keys.
+static bool isPerHead(MaskOpInterface mask) {
+  auto selection = dyn_cast<SelectionOpInterface>(mask.getOperation());
+  return mask.isPerHead() && !(selection && selection.getSharing() == Sharing::Group);
+}
+
 static Needs computeNeeds(AttentionOp attention) {
   Needs needs;
   for (Operation *op : collectOps(attention.getMask())) {
@@ -81,16 +85,13 @@ static Needs computeNeeds(AttentionOp attention) {
     if (!mask)
       continue; // a selection's score
     needs.perBatch |= mask.isPerBatch();
-    needs.perHead |= mask.isPerHead();
-    if (std::optional<KeyList> list = mask.getKeyList()) {
-      needs.listMask = op->getResult(0);
-      needs.list = list;
-      continue;
-    }
+    needs.perHead |= isPerHead(mask);
     needs.add(mask);
     needs.binding = std::max(needs.binding, mask.getOwnBinding());
-    if (mask.getOwnBinding() == Binding::Run)
-      needs.selects = op;
+    if (mask.getOwnBinding() == Binding::Run) {
+      needs.choice = attention.getMask();
+      continue; // its tensors are values of the run
+    }
     needs.period = combinePeriods(needs.period, mask.getPeriod());
     for (Value operand : op->getOperands())
       if (!isa<MaskType>(operand.getType()))
@@ -222,8 +223,8 @@ static KeyExtent buildExtent(TileBuilder &b, AttentionOp attention) {
 
 /// Adds the block (b, h, p0, p1, j0, j1, step) of a region about rectangles, and sets
 /// what `b` builds from.
-static Block *addRectangleBlock(Region &region, AttentionOp attention, const Needs &needs,
-                                int64_t period, OpBuilder &builder, TileBuilder &b) {
+static Block *addRectangleBlock(Region &region, AttentionOp attention, int64_t period,
+                                OpBuilder &builder, TileBuilder &b) {
   Location loc = attention.getLoc();
   SmallVector<Type> types(7, builder.getI32Type());
   Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(7, loc));
@@ -234,17 +235,23 @@ static Block *addRectangleBlock(Region &region, AttentionOp attention, const Nee
   b.j0 = buildKeyPosition(b, block->getArgument(4), pooled);
   b.j1 = buildKeyPosition(b, block->getArgument(5), pooled);
   b.step = block->getArgument(6);
-  // A list says which keys there are; the rest of the mask chooses among them.
-  if (needs.listMask)
-    b.assume(needs.listMask, b.constantClass(true));
   return block;
 }
 
 static void buildClassify(Region &region, AttentionOp attention, const Needs &needs,
                           int64_t period, OpBuilder builder) {
   PlanTileBuilder b(builder, attention.getLoc(), needs);
-  addRectangleBlock(region, attention, needs, period, builder, b);
+  addRectangleBlock(region, attention, period, builder, b);
   TileClass result = buildClass(b, attention);
+  block_plan::YieldOp::create(builder, b.loc, ValueRange{result.may, result.must});
+}
+
+/// The class of a part of a mask that a run decides.
+static void buildStructure(Region &region, AttentionOp attention, Value structure,
+                           const Needs &needs, OpBuilder builder) {
+  PlanTileBuilder b(builder, attention.getLoc(), needs);
+  addRectangleBlock(region, attention, /*period=*/1, builder, b);
+  TileClass result = b.classOf(structure);
   block_plan::YieldOp::create(builder, b.loc, ValueRange{result.may, result.must});
 }
 
@@ -259,7 +266,7 @@ static Value buildPooledStop(TileBuilder &b, Value stop, Value j, Value end,
 static void buildKeyExtent(Region &region, AttentionOp attention, const Needs &needs,
                            int64_t period, OpBuilder builder) {
   PlanTileBuilder b(builder, attention.getLoc(), needs);
-  Block *block = addRectangleBlock(region, attention, needs, period, builder, b);
+  Block *block = addRectangleBlock(region, attention, period, builder, b);
   KeyExtent result = buildExtent(b, attention);
   if (int64_t pooled = attention.getKeyBlock())
     result.stop = buildPooledStop(b, result.stop, block->getArgument(4),
@@ -300,21 +307,32 @@ static void buildModify(Region &region, AttentionOp attention, OpBuilder builder
 // The pass
 //===----------------------------------------------------------------------===//
 
+/// Says why a run cannot decide this attention's mask, if so.
+static LogicalResult checkChoice(AttentionOp op, const Needs &needs) {
+  if (op.getKeyBlock())
+    return op.emitOpError(
+        "selects among pooled keys; selections and lists are of tokens");
+  if (needs.hopTable)
+    return op.emitOpError("has a modifier that needs hop distances, which a plan finds "
+                          "tile by tile, and a mask that only a run knows");
+  constexpr int64_t kMostRows = 1024; // of a query tile
+  int64_t rows = getChoiceRows(op.getMask());
+  if (rows > kMostRows)
+    return op.emitOpError("has a mask in which ")
+           << rows << " rows choose together, the least common multiple of its block_q; "
+           << "a query tile holds at most " << kMostRows;
+  if (rows > 1 && cast<MaskType>(op.getMask().getType()).getSampled())
+    return op.emitOpError("has a mask in which ")
+           << rows
+           << " rows choose together, beside keys that each row draws for itself; "
+           << "select with block_q = 1 where a mask is sampled";
+  return success();
+}
+
 /// Says why this attention cannot be planned yet, if so.
 static LogicalResult checkPlannable(AttentionOp op, const Needs &needs) {
-  if (needs.list && op.getKeyBlock())
-    return op.emitOpError("lists pooled keys; lists are of tokens");
-  if (needs.list && needs.hopTable)
-    return op.emitOpError("has a modifier that needs hop distances, which a plan finds "
-                          "tile by tile, and listed keys, which no plan knows");
-  if (needs.selects) {
-    InFlightDiagnostic error = op.emitOpError("has a mask with '")
-                               << needs.selects->getName()
-                               << "', which is known only when it runs; block plans do "
-                                  "not take such masks yet";
-    error.attachNote(needs.selects->getLoc()) << "the mask is made here";
-    return error;
-  }
+  if (needs.choice && failed(checkChoice(op, needs)))
+    return failure();
   unsigned hopTables = llvm::count_if(op.getModifiers(), [&](Value value) {
     return needs.tableOf.contains(value.getDefiningOp());
   });
@@ -337,12 +355,33 @@ static SmallVector<int64_t> computeTile(AttentionOp op,
   return {tile.rows, tile.keys};
 }
 
+/// Keys of a tile of what a run decides: few enough for one row's scores in L1.
+static constexpr int64_t kChoiceKeys = 128;
+
+/// Whether whole tiles of neighbours are chosen, so that kept keys need not be gathered:
+/// every selection's blocks are of that many keys, and lists name single keys.
+static bool choosesTiles(Value mask, int64_t keys) {
+  return llvm::all_of(collectOps(mask), [&](Operation *op) {
+    auto maskOp = dyn_cast<MaskOpInterface>(op);
+    if (!maskOp || maskOp.getOwnBinding() != Binding::Run)
+      return true;
+    auto selection = dyn_cast<SelectionOpInterface>(op);
+    return selection && selection.getBlockK() % keys == 0;
+  });
+}
+
+static int64_t getChoiceKeys(Value mask) {
+  constexpr int64_t kFewestKeys = 64;
+  return !choosesTiles(mask, kChoiceKeys) && choosesTiles(mask, kFewestKeys)
+             ? kFewestKeys
+             : kChoiceKeys;
+}
+
 /// The tile that the kernel asks for, else the one of the options, else the cheapest.
 static SmallVector<int64_t> getTile(AttentionOp op, const Needs &needs,
                                     const PlanBlocksPassOptions &options) {
-  constexpr int64_t kListedKeys = 128; // few enough for one row's scores in L1
-  if (needs.list)
-    return {needs.list->rows, kListedKeys};
+  if (needs.choice)
+    return {getChoiceRows(needs.choice), getChoiceKeys(needs.choice)};
   Operation *kernel = op->getParentOp();
   if (auto tile = kernel->getAttrOfType<DenseI64ArrayAttr>(block_plan::kTileAttr))
     return SmallVector<int64_t>(tile.asArrayRef());
@@ -351,29 +390,68 @@ static SmallVector<int64_t> getTile(AttentionOp op, const Needs &needs,
   return computeTile(op, options);
 }
 
+namespace {
+/// The scores of a mask, each for the blocks of keys that it is asked about.
+struct Scores {
+  SmallVector<Value> values;
+  SmallVector<int64_t> blocks;
+  bool ofKeys = false; ///< a draw asks for the attention's own scores
+};
+} // namespace
+
+static Scores collectScores(Value mask) {
+  Scores scores;
+  for (Operation *op : collectOps(mask)) {
+    auto selection = dyn_cast<SelectionOpInterface>(op);
+    if (!selection)
+      continue;
+    scores.ofKeys |= selection.readsAttentionScores();
+    Value score = selection.getScore();
+    auto block = static_cast<int64_t>(selection.getBlockK());
+    bool isKnown =
+        llvm::any_of(llvm::zip_equal(scores.values, scores.blocks), [&](auto known) {
+          return std::get<0>(known) == score && std::get<1>(known) == block;
+        });
+    if (!score || isKnown)
+      continue;
+    scores.values.push_back(score);
+    scores.blocks.push_back(block);
+  }
+  return scores;
+}
+
 static LogicalResult planAttention(AttentionOp op, const PlanBlocksPassOptions &options) {
   Needs needs = computeNeeds(op);
   if (failed(checkPlannable(op, needs)))
     return failure();
   OpBuilder builder(op);
-  // The bits of listed keys come from the classifier, key by key.
-  bool compile = needs.binding == Binding::Compile && !needs.list;
+  bool compile = needs.binding == Binding::Compile;
+  SmallVector<int64_t> tile = getTile(op, needs, options);
+  bool isGathered = needs.choice && !choosesTiles(needs.choice, tile[1]);
+  SmallVector<Value> structures;
+  Scores scores;
+  if (needs.choice) {
+    structures = collectStructures(needs.choice);
+    scores = collectScores(needs.choice);
+  }
   auto plan = block_plan::AttentionOp::create(
       builder, op.getLoc(), op.getOut().getType(), op.getLse().getType(), op.getQ(),
       op.getK(), op.getV(), op.getKvLen(), op.getQLen(), op.getQOffset(), op.getSinks(),
-      needs.layout.getArrayRef(), needs.list ? needs.list->indices : Value(),
-      needs.list ? needs.list->probability : Value(), /*scores=*/ValueRange(),
+      needs.layout.getArrayRef(), needs.choice, structures, scores.values,
       compile ? block_plan::PlanBinding::Compile : block_plan::PlanBinding::Plan,
-      llvm::APFloat(op.getScaleOrDefault()), getTile(op, needs, options),
-      op.needsNeighbours() || needs.list ? 1 : needs.period, op.getKeyBlock(),
-      needs.perBatch, needs.perHead, builder.getArrayAttr(needs.checks),
+      llvm::APFloat(op.getScaleOrDefault()), tile,
+      op.needsNeighbours() || needs.choice ? 1 : needs.period, op.getKeyBlock(),
+      needs.perBatch, needs.perHead, isGathered, scores.blocks, scores.ofKeys,
+      needs.choice != nullptr, builder.getArrayAttr(needs.checks),
       builder.getArrayAttr(needs.tables),
       needs.hopTable ? builder.getI64IntegerAttr(*needs.hopTable) : IntegerAttr(),
-      /*score_blocks=*/ArrayRef<int64_t>(), /*key_scores=*/false, /*project=*/false);
+      structures.size());
   if (!op.getModifiers().empty())
     buildModify(plan.getModify(), op, builder);
   buildClassify(plan.getClassify(), op, needs, plan.getPeriod(), builder);
-  if (!compile)
+  for (auto [region, structure] : llvm::zip_equal(plan.getStructures(), structures))
+    buildStructure(region, op, structure, needs, builder);
+  if (!compile && !needs.choice)
     buildKeyExtent(plan.getExtent(), op, needs, plan.getPeriod(), builder);
   if (compile)
     buildPredicate(plan.getPredicate(), op, needs, builder);

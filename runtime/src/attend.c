@@ -128,17 +128,18 @@ static void write_call_padding(const attending *attend, const sa_call *call,
   write_padding(attend, call, all, args->rows);
 }
 
-/* What the kernel reads of listed keys. False where the list is wrong. */
-static bool describe_list(attending *attend, const sa_call *call, int64_t part,
-                          char *room, sa_attend_args *args) {
+/* What the kernel reads where a run decides the mask. False where a list is wrong. */
+static bool describe_list(attending *attend, const sa_call *call, char *room,
+                          sa_attend_args *args) {
   sa_key_list list;
-  if (!sa_list_keys(attend->state, attend->attention, call, part, room, &list)) {
+  if (!sa_list_keys(attend->state, attend->attention, call, args, room, &list)) {
     atomic_store_explicit(&attend->bad_call, call->index, memory_order_relaxed);
     return false;
   }
   args->list = list.keys;
   args->list_weights = list.weights;
-  args->keys = list.count;
+  if (list.keys)
+    args->keys = list.count;
   set_runs(args, &list.runs);
   return true;
 }
@@ -155,8 +156,8 @@ static void attend_part(attending *attend, const sa_call *call, int64_t part,
   if (args.rows == 0)
     return;
   char *lists = room + attend->state->workspace.scratch_bytes;
-  if (attention->code->list >= 0) {
-    if (!describe_list(attend, call, part, lists, &args))
+  if (attention->code->set_count) {
+    if (!describe_list(attend, call, lists, &args))
       return;
   } else {
     sa_run_list list = list_runs(attend, call, part, (sa_run *)lists);
@@ -205,18 +206,22 @@ static void combine_calls(void *argument, int worker) {
   }
 }
 
-/* Says where the list of a call is wrong. */
+/* Says where a list of a call is wrong. */
 static sparse_attn_status refuse_list(const attending *attend, int64_t index) {
   const sa_attention *code = attend->attention->code;
   const sparse_attn_kernel *kernel = attend->state->plan->kernel;
   sa_call call = sa_schedule_call(attend->state->plan, attend->attention, index);
+  const sa_set *set = code->sets;
+  while (set->kind != SA_SET_LIST)
+    ++set;
   return sa_fail(
       SPARSE_ATTN_INVALID_ARGUMENT,
       "kernel '%s': '%s' lists for batch entry %lld, head %lld, query tile %lld "
       "what is neither a key (0 to %lld) nor -1%s",
-      kernel->name, kernel->inputs[code->list].name, (long long)call.b, (long long)call.h,
-      (long long)call.row_tile, (long long)attend->attention->key_capacity - 1,
-      code->probability < 0 ? "" : ", or a key whose probability is not in [0, 1]");
+      kernel->name, kernel->inputs[set->inputs[0]].name, (long long)call.b,
+      (long long)call.h, (long long)call.row_tile,
+      (long long)attend->attention->key_capacity - 1,
+      set->inputs[1] < 0 ? "" : ", or a key whose probability is not in [0, 1]");
 }
 
 sparse_attn_status sa_run_attention(const sa_run_state *state,
@@ -224,8 +229,8 @@ sparse_attn_status sa_run_attention(const sa_run_state *state,
   const sa_schedule *schedule = &attention->schedule;
   if (schedule->calls == 0)
     return SPARSE_ATTN_OK;
-  if (attention->code->list >= 0) {
-    sparse_attn_status status = sa_check_list(state, attention);
+  if (attention->code->set_count) {
+    sparse_attn_status status = sa_check_lists(state, attention);
     if (status)
       return status;
   }

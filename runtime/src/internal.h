@@ -19,8 +19,9 @@
  *   directions, encode, encode_*, lsh_center    keys as states, queries as words
  *   choose, plan, columns, inspect              the plan
  *   states, states_extend, states_file          states that a caller keeps
- *   encoded, schedule, workspace, pack,         a run
- *   listed, attend, pool, merge, run
+ *   encoded, schedule, workspace, pack          a run
+ *   sets, selections, drawn, listed             what a run decides (sets.h)
+ *   attend, pool, merge, run
  *
  *===----------------------------------------------------------------------===*/
 #ifndef SPARSE_ATTN_RUNTIME_INTERNAL_H
@@ -406,7 +407,7 @@ struct sparse_attn_plan {
 
 /* Whether the plan holds the runs of every query tile. */
 static inline bool sa_has_table(const sa_plan_attention *attention) {
-  return attention->code->binding == SA_BINDING_PLAN && attention->code->list < 0;
+  return attention->code->binding == SA_BINDING_PLAN && attention->code->set_count == 0;
 }
 
 static inline sa_entry sa_plan_entry(const sa_plan_attention *attention, int64_t b) {
@@ -548,25 +549,24 @@ void sa_pack(const sa_run_state *state, const sa_plan_attention *attention);
 char *sa_packed_plane(const sa_run_state *state, const sa_plan_attention *attention,
                       int64_t b, int64_t kv_head);
 
-/* The listed keys of a part of a call, ascending, as runs over tiles of them. */
+/* What a run keeps for a call: keys, ascending, as runs over tiles of them, or runs of
+ * key tiles. */
 typedef struct sa_key_list {
-  const int32_t *keys;
-  const float *weights;
+  const int32_t *keys;  /* NULL: runs are of key tiles */
+  const float *weights; /* NULL: all are 1 */
   int64_t count;
   sa_run_list runs;
 } sa_key_list;
 
-/* Room of a worker for the lists of `attention`; false where it is too large. */
-bool sa_list_room_bytes(const sa_plan_attention *attention, size_t *bytes);
+/* Checks the sizes of the lists that a run gives. */
+sparse_attn_status sa_check_lists(const sa_run_state *state,
+                                  const sa_plan_attention *attention);
 
-/* Checks the sizes of the lists of a run. */
-sparse_attn_status sa_check_list(const sa_run_state *state,
-                                 const sa_plan_attention *attention);
-
-/* Lists the keys of `part` of a call in the room at `base`. False where the operand
- * holds what is neither a key nor -1, or no probability. */
+/* Lists what a call keeps, in the room of sa_lay_out_choice at `base`. False where an
+ * operand lists what is neither a key nor -1, or no probability. */
 bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
-                  const sa_call *call, int64_t part, char *base, sa_key_list *list);
+                  const sa_call *call, const sa_attend_args *args, char *base,
+                  sa_key_list *list);
 
 sparse_attn_status sa_run_attention(const sa_run_state *state,
                                     const sa_plan_attention *attention);

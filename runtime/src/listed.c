@@ -1,207 +1,294 @@
-/*===- listed.c - the keys that a run lists -------------------------------===*
+/*===- listed.c - what a run keeps, as a list of keys or runs of tiles ----===*
  *
  * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
  * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
  *===----------------------------------------------------------------------===*
  *
- * A list is a set: in any order, a key that is named twice counts once, with the
- * probability of its first mention, and -1 is padding. One bit for each key puts the
- * set into ascending order, in which memory is read best. A part of a call takes the
- * keys of a range of its own.
- *
- * The attention's mask chooses among the listed keys. Keys that no row of the query
- * tile keeps are dropped; where rows differ, the tile has bits.
+ * Gathered keys are listed in ascending order, in which memory is read best, and tiles
+ * are of neighbours in the list; where rows keep different keys, a tile has bits. Else
+ * the runs are of key tiles, with the bits that the sets have.
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "choose_keys.h"
+#include "encode.h"
+#include "numbering.h"
+#include "sets.h"
+#include "words.h"
 
-sparse_attn_status sa_check_list(const sa_run_state *state,
-                                 const sa_plan_attention *attention) {
-  const sa_attention *code = attention->code;
-  const sparse_attn_kernel *kernel = state->plan->kernel;
-  const sparse_attn_shape *shape = &state->plan->shape;
-  int64_t heads = code->per_head ? shape->heads : shape->kv_heads;
-  for (int32_t operand = 0; operand < 2; ++operand) {
-    int32_t id = operand ? code->probability : code->list;
-    if (id < 0)
-      continue;
-    const int64_t *size = state->values[id].size;
-    if (size[1] != 1 && size[1] != heads)
-      return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
-                     "kernel '%s': '%s' has size %lld on axis 1, expected %s = %lld or 1",
-                     kernel->name, kernel->inputs[id].name, (long long)size[1],
-                     code->per_head ? "H" : "Hkv", (long long)heads);
-    if (size[2] != attention->row_tiles)
-      return sa_fail(
-          SPARSE_ATTN_INVALID_ARGUMENT,
-          "kernel '%s': '%s' has size %lld on axis 2, expected %lld: one list for "
-          "every %d of M = %lld rows",
-          kernel->name, kernel->inputs[id].name, (long long)size[2],
-          (long long)attention->row_tiles, (int)code->tile_rows,
-          (long long)shape->queries);
-    if (size[3] != state->values[code->list].size[3])
-      return sa_fail(
-          SPARSE_ATTN_INVALID_ARGUMENT,
-          "kernel '%s': '%s' has size %lld on axis 3, expected that of '%s', %lld",
-          kernel->name, kernel->inputs[id].name, (long long)size[3],
-          kernel->inputs[code->list].name, (long long)state->values[code->list].size[3]);
+/*===--- The room ---------------------------------------------------------===*/
+
+/* Takes `count` times `size` bytes at the end of a room. */
+typedef struct layout {
+  char *base;
+  size_t bytes;
+  bool fits;
+} layout;
+
+static void *take(layout *room, size_t count, size_t size) {
+  size_t own;
+  void *place = room->base ? room->base + room->bytes : NULL;
+  room->fits = room->fits && sa_multiply(count, size, &own) && sa_align(own, &own) &&
+               sa_add(room->bytes, own, &room->bytes);
+  return place;
+}
+
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+/* The largest encoded query, and what choosing, drawing and encoding work in. */
+static void find_needs(const sparse_attn_plan *plan, size_t keys, size_t *query,
+                       size_t *work) {
+  *query = 0;
+  *work = sa_choose_room_bytes((int64_t)keys);
+  for (int32_t e = 0; e < plan->kernel->encoding_count; ++e) {
+    const sa_encoding *encoding = &plan->kernel->encodings[e];
+    *query = most(*query, (size_t)encoding->query_words);
+    *work = most(*work, sa_encoding_scratch_bytes(encoding));
+    /* A row as it is hashed, and a key. */
+    *work = most(*work, (size_t)encoding->head_dim * (sizeof(double) + sizeof(float)));
   }
-  return SPARSE_ATTN_OK;
 }
 
-/* The arrays in a worker's room. */
-typedef struct list_room {
-  uint64_t *listed;   /* a bit for each key */
-  float *probability; /* by key */
-  int32_t *keys;
-  float *weights;
-  uint8_t *bits;
-  sa_run *runs;
-  size_t bit_bytes; /* of a tile */
-} list_room;
+static bool has_probability(const sa_set *set) {
+  return (set->kind == SA_SET_LIST && set->inputs[1] >= 0) || set->kind == SA_SET_LSH;
+}
 
-/* Lays out a room at `base` (may be NULL) for all keys; false where it is too large. */
-static bool lay_out(const sa_plan_attention *attention, char *base, list_room *room,
-                    size_t *bytes) {
+bool sa_lay_out_choice(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                       char *base, sa_choice_room *result, size_t *bytes) {
   const sa_attention *code = attention->code;
-  size_t keys = (size_t)attention->key_capacity, tiles = (size_t)attention->key_tiles;
-  bool weighted = code->probability >= 0;
-  room->bit_bytes = (size_t)(code->tile_rows * code->tile_keys / 8);
-  const struct {
-    void **array;
-    size_t count, size;
-  } arrays[] = {
-      {(void **)&room->listed, keys / 64 + 1, sizeof(uint64_t)},
-      {(void **)&room->probability, weighted ? keys : 0, sizeof(float)},
-      {(void **)&room->keys, keys + SA_LIST_MARGIN, sizeof(int32_t)},
-      {(void **)&room->weights, weighted ? keys + (size_t)code->tile_keys : 0,
-       sizeof(float)},
-      {(void **)&room->bits, tiles, room->bit_bytes},
-      {(void **)&room->runs, tiles, sizeof(sa_run)},
-  };
-  *bytes = 0;
-  for (size_t i = 0; i < sizeof(arrays) / sizeof(*arrays); ++i) {
-    size_t own;
-    *arrays[i].array = base ? base + *bytes : NULL;
-    if (!sa_multiply(arrays[i].count, arrays[i].size, &own) || !sa_align(own, &own) ||
-        !sa_add(*bytes, own, bytes))
-      return false;
+  size_t tiles = (size_t)attention->key_tiles;
+  size_t keys = tiles * (size_t)code->tile_keys; /* whole tiles */
+  size_t tile_bytes = (size_t)(code->tile_rows * code->tile_keys / 8);
+  size_t query, work;
+  find_needs(plan, keys, &query, &work);
+  bool draws = false;
+  for (int32_t i = 0; i < code->set_count; ++i)
+    draws |= sa_is_draw(&code->sets[i]);
+  layout room = {base, 0, true};
+  result->sets = take(&room, (size_t)code->set_count, sizeof(sa_kept_keys));
+  for (int32_t i = 0; i < code->set_count; ++i) {
+    sa_kept_keys set = {0};
+    set.kinds = take(&room, tiles, 1);
+    set.bits = take(&room, tiles, tile_bytes);
+    if (has_probability(&code->sets[i]))
+      set.probability = take(&room, keys, sizeof(float));
+    if (base)
+      result->sets[i] = set;
   }
-  return true;
+  uint64_t **words[] = {&result->candidates, &result->row_candidates, &result->chosen,
+                        &result->unit_candidates, &result->unit_chosen};
+  for (size_t i = 0; i < sizeof(words) / sizeof(*words); ++i)
+    *words[i] = take(&room, keys / 64, sizeof(uint64_t));
+  float **scores[] = {&result->scores, &result->row_scores, &result->head_scores};
+  for (size_t i = 0; i < sizeof(scores) / sizeof(*scores); ++i)
+    *scores[i] = take(&room, code->score_count || attention->level->key_scores ? keys : 0,
+                      sizeof(float));
+  result->query = take(&room, query, sizeof(float));
+  result->work = take(&room, work, 1);
+  result->numbers = take(&room, draws ? sa_numbering_room_bytes((int64_t)keys) : 0, 1);
+  result->keys = take(&room, keys + SA_LIST_MARGIN, sizeof(int32_t));
+  result->weights = take(&room, keys, sizeof(float));
+  result->bits = take(&room, code->gathered ? tiles : 0, tile_bytes);
+  result->runs = take(&room, tiles, sizeof(sa_run));
+  *bytes = room.bytes;
+  return room.fits;
 }
 
-bool sa_list_room_bytes(const sa_plan_attention *attention, size_t *bytes) {
-  list_room room;
-  return lay_out(attention, NULL, &room, bytes);
-}
+/*===--- Gathered keys ----------------------------------------------------===*/
 
-/* Element `i` of the list of a call. Axes of size 1 broadcast. */
-static const void *list_element(const sa_run_state *state, const sa_attention *code,
-                                const sa_call *call, int32_t id, int64_t i) {
-  int64_t head = code->per_head ? call->h : call->kv_head;
-  return sa_at(&state->values[id], 4, call->b, head, call->row_tile, i);
-}
+/* 64 keys from `first` on, which begin at element `at` of the list: those that some row
+ * keeps, and whether every row keeps all of these. */
+typedef struct key_word {
+  int64_t first, at;
+  uint64_t any;
+  bool alike;
+  const uint64_t *rows; /* of each row, row_bytes apart; NULL: all bits */
+} key_word;
 
-/* Marks the listed keys of [begin, end), but those of probability 0. False where one is
- * not a key, or has no probability. */
-static bool mark_keys(const sa_run_state *state, const sa_plan_attention *attention,
-                      const sa_call *call, int64_t begin, int64_t end, list_room *room) {
-  const sa_attention *code = attention->code;
-  int64_t capacity = attention->key_capacity, count = state->values[code->list].size[3];
-  memset(room->listed + begin / 64, 0,
-         (size_t)(sa_ceil_div(end, 64) - begin / 64) * sizeof(uint64_t));
-  for (int64_t i = 0; i < count; ++i) {
-    int32_t key = *(const int32_t *)list_element(state, code, call, code->list, i);
-    if (key < -1 || key >= capacity)
-      return false;
-    if (key < begin || key >= end)
-      continue;
-    uint64_t bit = UINT64_C(1) << (key % 64);
-    if (room->listed[key / 64] & bit)
-      continue;
-    if (code->probability >= 0) {
-      float probability =
-          *(const float *)list_element(state, code, call, code->probability, i);
-      if (!(probability >= 0 && probability <= 1))
-        return false;
-      if (probability == 0)
+/* Calls `take` for each word that has keys, in order; returns the number of keys. */
+static int64_t walk_words(const sa_choice *choice, const sa_kept_keys *kept,
+                          void (*take)(const sa_choice *choice, const key_word *word)) {
+  int64_t words = choice->row_bytes / 8, rows = choice->query.rows, at = 0;
+  for (int64_t tile = 0; tile < choice->key_tiles; ++tile)
+    for (int64_t i = 0; kept->kinds[tile] != SPARSE_ATTN_TILE_EMPTY && i < words; ++i) {
+      key_word word = {tile * choice->query.tile_keys + i * 64, at, UINT64_MAX, true,
+                       NULL};
+      if (kept->kinds[tile] == SPARSE_ATTN_TILE_PARTIAL) {
+        word.rows = (const uint64_t *)(kept->bits + tile * choice->tile_bytes) + i;
+        word.any = word.rows[0];
+        uint64_t all = word.any;
+        for (int64_t row = 1; row < rows; ++row) {
+          word.any |= word.rows[row * words];
+          all &= word.rows[row * words];
+        }
+        word.alike = word.any == all;
+      }
+      if (word.any == 0)
         continue;
-      room->probability[key] = probability;
+      take(choice, &word);
+      at += sa_count_bits(word.any);
     }
-    room->listed[key / 64] |= bit;
-  }
-  return true;
+  return at;
 }
 
-/* Gives tile `tile` of the list bits: so far every row keeps its first `columns` keys. */
-static void give_bits(const sa_tile_query *query, const list_room *room, int64_t tile,
-                      int64_t columns) {
-  size_t row_bytes = (size_t)query->tile_keys / 8;
-  uint8_t *bits = room->bits + (size_t)tile * room->bit_bytes;
-  room->runs[tile].mask = (int32_t)tile;
-  memset(bits, 0, room->bit_bytes);
-  for (int32_t r = 0; r < query->rows; ++r)
-    sa_set_bits(bits + (size_t)r * row_bytes, 0, (int32_t)columns);
+/* Lists the keys of a word, and notes the tiles in which rows differ. */
+static void list_word(const sa_choice *choice, const key_word *word) {
+  int32_t *keys = choice->room.keys + word->at;
+  for (uint64_t set = word->any; set; set &= set - 1)
+    *keys++ = (int32_t)(word->first + __builtin_ctzll(set));
+  int64_t size = choice->query.tile_keys, last = keys - choice->room.keys - 1;
+  for (int64_t tile = sa_ceil_div(word->at, size); tile * size <= last; ++tile)
+    choice->room.runs[tile] = (sa_run){(int32_t)tile, 1, SA_RUN_FULL, -1};
+  for (int64_t tile = word->at / size; !word->alike && tile <= last / size; ++tile)
+    choice->room.runs[tile].mask = (int32_t)tile;
 }
 
-/* Appends `key`, of which the rows keep some (kind), as element `at` of the list. */
-static void append_key(const sa_tile_query *query, const list_room *room, int64_t at,
-                       int32_t key, int32_t kind) {
-  int64_t tile = at / query->tile_keys, column = at % query->tile_keys;
-  sa_run *run = &room->runs[tile];
-  if (column == 0)
-    *run = (sa_run){(int32_t)tile, 1, SA_RUN_FULL, -1};
-  room->keys[at] = key;
-  bool full = kind == SPARSE_ATTN_TILE_FULL;
-  if (full && run->mask == SA_RUN_FULL)
+/* Writes the bits of a word's keys in tiles that have bits. */
+static void give_bits(const sa_choice *choice, const key_word *word) {
+  int64_t size = choice->query.tile_keys, at = word->at;
+  const sa_run *runs = choice->room.runs;
+  int64_t end = at + sa_count_bits(word->any) - 1;
+  if (runs[at / size].mask == SA_RUN_FULL && runs[end / size].mask == SA_RUN_FULL)
     return;
-  if (run->mask == SA_RUN_FULL)
-    give_bits(query, room, tile, column);
-  uint8_t *byte = room->bits + (size_t)tile * room->bit_bytes + column / 8;
-  for (int32_t r = 0; r < query->rows; ++r, byte += query->tile_keys / 8)
-    if (full || sa_classify_box(query, query->p0 + r, 1, key, 1) == SPARSE_ATTN_TILE_FULL)
-      *byte |= (uint8_t)(1 << (column % 8));
+  for (uint64_t set = word->any; set; set &= set - 1, ++at) {
+    int64_t tile = at / size, column = at % size, bit = __builtin_ctzll(set);
+    if (runs[tile].mask == SA_RUN_FULL)
+      continue;
+    char *bits = (char *)choice->room.bits + tile * choice->tile_bytes;
+    for (int64_t row = 0; row < choice->query.rows; ++row) {
+      uint64_t own = word->rows ? word->rows[row * (choice->row_bytes / 8)] : UINT64_MAX;
+      ((uint64_t *)(bits + row * choice->row_bytes))[column / 64] |= (own >> bit & 1)
+                                                                     << column % 64;
+    }
+  }
+}
+
+static void list_keys(const sa_choice *choice, const sa_kept_keys *kept,
+                      sa_key_list *result) {
+  const sa_choice_room *room = &choice->room;
+  int64_t size = choice->query.tile_keys;
+  int64_t count = walk_words(choice, kept, list_word);
+  int64_t tiles = sa_ceil_div(count, size);
+  if (count % size) /* a full tile is a whole one */
+    room->runs[tiles - 1].mask = (int32_t)(tiles - 1);
+  bool differ = false;
+  for (int64_t tile = 0; tile < tiles; ++tile)
+    if (room->runs[tile].mask != SA_RUN_FULL) {
+      memset(room->bits + tile * choice->tile_bytes, 0, (size_t)choice->tile_bytes);
+      differ = true;
+    }
+  if (differ)
+    walk_words(choice, kept, give_bits);
+  for (int64_t i = 0; i < SA_LIST_MARGIN; ++i)
+    room->keys[count + i] = count ? room->keys[count - 1] : 0;
+  *result = (sa_key_list){
+      .keys = room->keys, .count = count, .runs = {room->runs, tiles, room->bits, NULL}};
+}
+
+/* One over the probabilities of the listed keys. */
+static void weigh_keys(const sa_choice *choice, sa_key_list *list) {
+  int32_t mask = choice->attention->code->set_count - 1;
+  float *weights = choice->room.weights;
+  for (int64_t i = 0; i < list->count; ++i)
+    weights[i] = (float)(1 / sa_find_probability(choice, mask, list->keys[i]));
+  int64_t size = choice->query.tile_keys;
+  int64_t end = sa_ceil_div(list->count, size) * size;
+  for (int64_t i = list->count; i < end; ++i)
+    weights[i] = 0;
+  list->weights = weights;
+}
+
+/*===--- Key tiles --------------------------------------------------------===*/
+
+static void list_tiles(const sa_choice *choice, const sa_kept_keys *kept,
+                       sa_key_list *result) {
+  sa_run *runs = choice->room.runs;
+  int64_t count = 0;
+  for (int64_t tile = 0; tile < choice->key_tiles; ++tile) {
+    if (kept->kinds[tile] == SPARSE_ATTN_TILE_EMPTY)
+      continue;
+    bool full = kept->kinds[tile] == SPARSE_ATTN_TILE_FULL;
+    sa_run *last = count ? &runs[count - 1] : NULL;
+    if (last && full && last->mask == SA_RUN_FULL &&
+        last->first_tile + last->tiles == tile)
+      ++last->tiles;
+    else
+      runs[count++] = (sa_run){(int32_t)tile, 1, full ? SA_RUN_FULL : (int32_t)tile, -1};
+  }
+  *result =
+      (sa_key_list){.count = choice->query.keys, .runs = {runs, count, kept->bits, NULL}};
 }
 
 bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
-                  const sa_call *call, int64_t part, char *base, sa_key_list *list) {
+                  const sa_call *call, const sa_attend_args *args, char *base,
+                  sa_key_list *list) {
   const sa_attention *code = attention->code;
-  list_room room;
+  sa_choice choice = {.state = state,
+                      .attention = attention,
+                      .call = call,
+                      .args = args,
+                      .first_row = args->first_row,
+                      .row_bytes = code->tile_keys / 8,
+                      .tile_bytes = code->tile_rows * code->tile_keys / 8};
   size_t bytes;
-  lay_out(attention, base, &room, &bytes);
-  sa_tile_query query =
-      sa_plan_query(state->plan, attention, call->b, call->h, call->row_tile);
-  int64_t parts = attention->schedule.parts, capacity = attention->key_capacity;
-  int64_t begin = capacity * part / parts, end = capacity * (part + 1) / parts;
-  if (!mark_keys(state, attention, call, begin, end, &room))
+  sa_lay_out_choice(state->plan, attention, base, &choice.room, &bytes);
+  choice.query = sa_plan_query(state->plan, attention, call->b, call->h, call->row_tile);
+  choice.key_tiles = sa_ceil_div(choice.query.keys, code->tile_keys);
+  if (!sa_make_sets(&choice))
     return false;
-  int64_t count = 0, last = sa_min(end, query.keys);
-  for (int64_t word = begin / 64; word * 64 < last; ++word)
-    for (uint64_t set = room.listed[word]; set; set &= set - 1) {
-      int32_t key = (int32_t)(word * 64 + __builtin_ctzll(set));
-      if (key >= last)
-        break;
-      int32_t kind = sa_classify_box(&query, query.p0, query.rows, key, 1);
-      if (kind == SPARSE_ATTN_TILE_EMPTY)
-        continue;
-      if (code->probability >= 0)
-        room.weights[count] = 1 / room.probability[key];
-      append_key(&query, &room, count++, key, kind);
-    }
-  /* A full tile is a whole one. */
-  int64_t whole = count / code->tile_keys, rest = count % code->tile_keys;
-  if (rest && room.runs[whole].mask == SA_RUN_FULL)
-    give_bits(&query, &room, whole, rest);
-  for (int64_t i = 0; i < SA_LIST_MARGIN; ++i)
-    room.keys[count + i] = count ? room.keys[count - 1] : 0;
-  if (code->probability >= 0)
-    memset(room.weights + count, 0, (size_t)code->tile_keys * sizeof(float));
-  *list = (sa_key_list){
-      .keys = room.keys,
-      .weights = room.weights,
-      .count = count,
-      .runs = {room.runs, sa_ceil_div(count, code->tile_keys), room.bits, NULL}};
+  const sa_set *mask = &code->sets[code->set_count - 1];
+  const sa_kept_keys *kept = &choice.room.sets[code->set_count - 1];
+  if (code->gathered)
+    list_keys(&choice, kept, list);
+  else
+    list_tiles(&choice, kept, list);
+  if (mask->sampled)
+    weigh_keys(&choice, list);
   return true;
+}
+
+/*===--- Lists of a run ---------------------------------------------------===*/
+
+/* Checks one operand of a list, whose rows are blocks of `block`. */
+static sparse_attn_status check_operand(const sa_run_state *state, const sa_set *set,
+                                        int32_t id) {
+  const sparse_attn_kernel *kernel = state->plan->kernel;
+  const sparse_attn_shape *shape = &state->plan->shape;
+  const int64_t *size = state->values[id].size;
+  bool grouped = set->parameters[1];
+  int64_t heads = grouped ? shape->kv_heads : shape->heads, block = set->parameters[0];
+  int64_t width = state->values[set->inputs[0]].size[3];
+  if (size[1] != 1 && size[1] != heads)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "kernel '%s': '%s' has size %lld on axis 1, expected %s = %lld or 1",
+                   kernel->name, kernel->inputs[id].name, (long long)size[1],
+                   grouped ? "Hkv" : "H", (long long)heads);
+  if (size[2] != sa_ceil_div(shape->queries, block))
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "kernel '%s': '%s' has size %lld on axis 2, expected %lld: one list "
+                   "for every %d of M = %lld rows",
+                   kernel->name, kernel->inputs[id].name, (long long)size[2],
+                   (long long)sa_ceil_div(shape->queries, block), (int)block,
+                   (long long)shape->queries);
+  if (size[3] != width)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "kernel '%s': '%s' has size %lld on axis 3, expected that of '%s', "
+                   "%lld",
+                   kernel->name, kernel->inputs[id].name, (long long)size[3],
+                   kernel->inputs[set->inputs[0]].name, (long long)width);
+  return SPARSE_ATTN_OK;
+}
+
+sparse_attn_status sa_check_lists(const sa_run_state *state,
+                                  const sa_plan_attention *attention) {
+  const sa_attention *code = attention->code;
+  sparse_attn_status status = SPARSE_ATTN_OK;
+  for (int32_t i = 0; i < code->set_count && !status; ++i) {
+    const sa_set *set = &code->sets[i];
+    for (int32_t o = 0; set->kind == SA_SET_LIST && o < set->input_count && !status; ++o)
+      if (set->inputs[o] >= 0)
+        status = check_operand(state, set, set->inputs[o]);
+  }
+  return status;
 }

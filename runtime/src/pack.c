@@ -44,7 +44,7 @@ static bool is_read(const packing *pack, int64_t b, int64_t kv_head, int64_t til
   const sparse_attn_plan *plan = pack->state->plan;
   const sa_plan_attention *attention = pack->attention;
   const sa_attention *code = attention->code;
-  if (code->binding == SA_BINDING_PLAN) {
+  if (sa_has_table(attention)) {
     const sa_tile_table *table = &attention->table;
     int64_t section = (table->batches > 1 ? b : 0) * table->kv_heads +
                       (table->kv_heads > 1 ? kv_head : 0);

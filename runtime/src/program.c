@@ -73,6 +73,54 @@ static sparse_attn_status check_keys(sparse_attn_plan *plan,
   return SPARSE_ATTN_OK;
 }
 
+/* Whether set number `number` of an attention says what this runtime can make. */
+static bool is_set_well_formed(const sparse_attn_plan *plan, const sa_attention *code,
+                               int32_t number) {
+  /* Operands, inputs, parameters and reals of each kind; operands -1: any number. */
+  static const struct {
+    int8_t operands, inputs, parameters, reals;
+  } kinds[] = {[SA_SET_STRUCTURE] = {0, 0, 0, 0},  [SA_SET_LIST] = {0, 2, 2, 0},
+               [SA_SET_UNION] = {-1, 0, 0, 0},     [SA_SET_INTERSECT] = {-1, 0, 0, 0},
+               [SA_SET_DIFFERENCE] = {2, 0, 0, 0}, [SA_SET_HEADS] = {-1, 0, -1, 0},
+               [SA_SET_TOP_K] = {1, 0, 1, 1},      [SA_SET_TOP_P] = {1, 0, 0, 1},
+               [SA_SET_THRESHOLD] = {1, 0, 0, 1},  [SA_SET_CLUSTER] = {1, 0, 0, 0},
+               [SA_SET_RANDOM] = {1, 0, 4, 1},     [SA_SET_LSH] = {1, 1, 3, 0},
+               [SA_SET_ADAPTIVE] = {2, 0, 4, 3},   [SA_SET_COMPLEMENT] = {1, 0, 0, 0}};
+  const sa_set *set = &code->sets[number];
+  if (set->kind < SA_SET_STRUCTURE || set->kind > SA_SET_COMPLEMENT || set->block_q < 1 ||
+      set->block_k < 1)
+    return false;
+  bool any = kinds[set->kind].operands < 0;
+  if ((any ? set->operand_count < 1 : set->operand_count != kinds[set->kind].operands) ||
+      set->input_count != kinds[set->kind].inputs ||
+      (set->kind != SA_SET_HEADS &&
+       set->parameter_count != kinds[set->kind].parameters) ||
+      set->real_count != kinds[set->kind].reals)
+    return false;
+  for (int32_t i = 0; i < set->operand_count; ++i)
+    if (set->operands[i] < 0 || set->operands[i] >= number)
+      return false;
+  for (int32_t i = 0; i < set->input_count; ++i)
+    if (!is_absent_or_input(plan, set->inputs[i], 0))
+      return false;
+  bool scores = set->kind == SA_SET_TOP_K || set->kind == SA_SET_TOP_P ||
+                set->kind == SA_SET_THRESHOLD;
+  bool encodes = set->kind == SA_SET_CLUSTER || set->kind == SA_SET_LSH;
+  return (scores ? set->score >= 0 && set->score < code->score_count
+                 : set->score == -1) &&
+         (encodes ? set->encoding >= 0 : set->encoding == -1) &&
+         (set->kind != SA_SET_LIST || set->inputs[0] >= 0);
+}
+
+static sparse_attn_status check_sets(const sparse_attn_plan *plan,
+                                     const sa_attention *code) {
+  for (int32_t i = 0; i < code->set_count; ++i)
+    if (!is_set_well_formed(plan, code, i))
+      return malformed(plan->kernel, "a mask that a run decides has a set that this "
+                                     "runtime does not know");
+  return SPARSE_ATTN_OK;
+}
+
 static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step *step,
                                           sa_plan_attention *attention) {
   const sparse_attn_kernel *kernel = plan->kernel;
@@ -85,15 +133,15 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
       !is_value(plan, code->v) || !is_absent_or_input(plan, code->kv_len, 1) ||
       !is_absent_or_input(plan, code->q_len, 1) ||
       !is_absent_or_input(plan, code->q_offset, 1) ||
-      !is_absent_or_input(plan, code->sinks, 0) ||
-      !is_absent_or_input(plan, code->list, 0) ||
-      !is_absent_or_input(plan, code->probability, 0))
+      !is_absent_or_input(plan, code->sinks, 0))
     return malformed(kernel, "an attention names a tensor that is not there");
   if (!are_fresh(plan, step->first_result, 2) || code->out != step->first_result ||
       (code->lse != step->first_result + 1 && code->lse != -1))
     return malformed(kernel, "an attention's results are misnumbered");
   attention->code = code;
   sparse_attn_status status = check_keys(plan, attention);
+  if (!status)
+    status = check_sets(plan, code);
   if (status)
     return status;
   status = sa_select_level(kernel, code, &attention->level);

@@ -33,9 +33,10 @@ sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
   schedule.stack = sa_ceil_div(schedule.group, sa_max(schedule.stacks, 1));
   int64_t tile_calls = attention->row_tiles * schedule.stacks;
   /* Rows of different residue classes rarely read the same keys; nor do lists. */
-  schedule.packed = code->list < 0 && attention->class_row_tiles * schedule.stacks > 1;
+  schedule.packed = !code->gathered && attention->class_row_tiles * schedule.stacks > 1;
   schedule.calls = shape->batch * shape->kv_heads * tile_calls;
-  if (schedule.calls > 0 && schedule.calls < kCallsWanted)
+  /* What a run decides is decided in one call, for all keys. */
+  if (schedule.calls > 0 && schedule.calls < kCallsWanted && code->set_count == 0)
     schedule.parts = sa_max(1, sa_min(sa_ceil_div(kCallsWanted, schedule.calls),
                                       attention->key_tiles / kPartTiles));
   return schedule;

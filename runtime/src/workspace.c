@@ -14,6 +14,7 @@
  *===----------------------------------------------------------------------===*/
 
 #include "encoded.h"
+#include "sets.h"
 
 /* Takes `bytes` at the end of the workspace. */
 static bool place(size_t bytes, size_t *end, size_t *offset) {
@@ -82,10 +83,13 @@ static bool state_bytes(const sa_plan_attention *attention, size_t *bytes) {
 }
 
 /* A list that no plan holds as it is has at most one run for every key tile. */
-static bool run_list_bytes(const sa_plan_attention *attention, size_t *bytes) {
+static bool run_list_bytes(const sparse_attn_plan *plan,
+                           const sa_plan_attention *attention, size_t *bytes) {
   *bytes = 0;
-  if (attention->code->list >= 0)
-    return sa_list_room_bytes(attention, bytes);
+  if (attention->code->set_count) {
+    sa_choice_room room;
+    return sa_lay_out_choice(plan, attention, NULL, &room, bytes);
+  }
   bool held = sa_has_table(attention) && attention->schedule.parts == 1;
   return held || (sa_multiply((size_t)attention->key_tiles, sizeof(sa_run), bytes) &&
                   sa_align(*bytes, bytes));
@@ -105,7 +109,7 @@ static bool lay_out(const sparse_attn_plan *plan, const sparse_attn_options *opt
     if (!packed_bytes(plan, attention, &own_packed) ||
         !state_bytes(attention, &own_states) ||
         !sa_align((size_t)attention->level->scratch_bytes, &own_scratch) ||
-        !run_list_bytes(attention, &own_list))
+        !run_list_bytes(plan, attention, &own_list))
       return false;
     packed = packed > own_packed ? packed : own_packed;
     states = states > own_states ? states : own_states;

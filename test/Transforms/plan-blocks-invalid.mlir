@@ -35,14 +35,28 @@ func.func @two_distances(%q: !qkv, %k: !qkv, %v: !qkv, %o: !i2, %c: !i2, %p: !i1
 !qkv = tensor<?x?x?x64xf32>
 !state = tensor<?x?x?xf32>
 
-func.func @selection(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
+func.func @many_rows(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
   %s = sparse_attn.score.dot
   %c = sparse_attn.causal
-  %w = sparse_attn.window left = 63 right = 0
-  // expected-note @below {{the mask is made here}}
-  %t = sparse_attn.top_k %s, %c k = 8
-  %m = sparse_attn.union %w, %t
-  // expected-error @below {{'sparse_attn.attention' op has a mask with 'sparse_attn.top_k', which is known only when it runs; block plans do not take such masks yet}}
-  %o, %l = sparse_attn.attention %q, %k, %v mask(%m) : !qkv, !qkv, !qkv -> !qkv, !state
-  return %o, %l : !qkv, !state
+  %a = sparse_attn.top_k %s, %c k = 8 block_q = 96
+  %t = sparse_attn.top_k %s, %a k = 8 block_q = 2048
+  // expected-error @below {{'sparse_attn.attention' op has a mask in which 6144 rows choose together, the least common multiple of its block_q; a query tile holds at most 1024}}
+  %out, %lse = sparse_attn.attention %q, %k, %v mask(%t) : !qkv, !qkv, !qkv -> !qkv, !state
+  return %out, %lse : !qkv, !state
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
+func.func @sampled_rows(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
+  %s = sparse_attn.score.dot
+  %c = sparse_attn.causal
+  %t = sparse_attn.top_k %s, %c k = 8 block_q = 64
+  %u = sparse_attn.sample.uniform %c count = 8 seed = 1
+  %m = sparse_attn.union %t, %u : !sparse_attn.mask, !sparse_attn.mask<sampled>
+  // expected-error @below {{'sparse_attn.attention' op has a mask in which 64 rows choose together, beside keys that each row draws for itself; select with block_q = 1 where a mask is sampled}}
+  %out, %lse = sparse_attn.attention %q, %k, %v mask(%m : !sparse_attn.mask<sampled>) : !qkv, !qkv, !qkv -> !qkv, !state
+  return %out, %lse : !qkv, !state
 }

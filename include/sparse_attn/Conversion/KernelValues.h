@@ -40,6 +40,9 @@ std::string getClassifySymbol(mlir::func::FuncOp kernel, unsigned index);
 /// Empty where the plan has no region about keys that are alike.
 std::string getExtentSymbol(mlir::func::FuncOp kernel, unsigned index,
                             block_plan::AttentionOp plan);
+/// The class of part `number` of a mask that a run decides.
+std::string getStructureSymbol(mlir::func::FuncOp kernel, unsigned index,
+                               unsigned number);
 std::string getPackSymbol(mlir::func::FuncOp kernel, unsigned index,
                           const CPULevel &level);
 std::string getAttendSymbol(mlir::func::FuncOp kernel, unsigned index,

@@ -60,6 +60,8 @@ struct KeyStateDesc {
   std::string name;
   int32_t word = 1, width = 1, block = 1;
   bool perQueryHead = false;
+
+  bool operator==(const KeyStateDesc &) const = default;
 };
 
 /// sa_encoding.
@@ -71,6 +73,8 @@ struct EncodingDesc {
   std::vector<int32_t> inputs; ///< value ids, -1 where absent
   std::vector<int64_t> parameters;
   std::vector<double> reals;
+
+  bool operator==(const EncodingDesc &) const = default;
 };
 
 /// sa_score.
@@ -122,7 +126,7 @@ struct AttentionDesc {
   int32_t q = -1, k = -1, v = -1, kvLen = -1, qLen = -1, qOffset = -1, sinks = -1;
   int32_t out = -1, lse = -1;
   int32_t hopTable = -1;
-  int32_t list = -1, probability = -1;
+  bool gathered = false;
   std::vector<SetDesc> sets; ///< of a mask that a run decides
   std::vector<ScoreDesc> scores;
   std::vector<TableDesc> tables;

@@ -55,13 +55,13 @@ def SplitUnionsPass : Pass<"split-unions", "::mlir::ModuleOp"> {
   let dependentDialects = ["::block_plan::BlockPlanDialect"];
 }
 
-def SplitListsPass : Pass<"split-lists", "::mlir::ModuleOp"> {
-  let summary = "part what a run lists from what a plan knows";
+def SplitBindingsPass : Pass<"split-bindings", "::mlir::ModuleOp"> {
+  let summary = "part what a run decides from what a plan knows";
   let description = [{
-    An attention whose mask m has a list l of keys (`sparse_attn.listed`) becomes the
-    merge of two: one over `m[l := none]`, what is kept whatever is listed, and one over
-    the listed keys that decide, `intersect(l, difference(m[l := all], m[l := none]))`.
-    No pair counts twice. Masks that are a list, or an intersection with one, stay.
+    An attention whose mask m holds a list, a selection or a draw becomes the merge of
+    two: one over what m keeps whatever these keep, `sure = m[them := none]`, and one
+    over `difference(m, sure)`. No pair counts twice. Where nothing is sure, or where
+    m keeps less as more is selected, the attention stays.
   }];
 }
 

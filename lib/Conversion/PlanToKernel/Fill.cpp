@@ -36,7 +36,7 @@ static llvm::DenseSet<Value> findDependents(Region &classify, ValueRange roots) 
 
 bool sparse_attn::canFill(block_plan::AttentionOp plan) {
   // Listed keys are decided one by one.
-  if (plan.getBinding() != block_plan::PlanBinding::Plan || plan.getList())
+  if (plan.getBinding() != block_plan::PlanBinding::Plan || plan.getChoice())
     return false;
   Region &classify = plan.getClassify();
   ValueRange pair = getPairArguments(classify);

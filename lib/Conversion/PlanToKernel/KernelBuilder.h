@@ -282,8 +282,9 @@ void buildScore(const AttendContext &context, ScoreOpInterface score, int64_t bl
                 llvm::StringRef symbol);
 void buildKeyScores(const AttendContext &context, llvm::StringRef symbol);
 void buildProject(const AttendContext &context, llvm::StringRef symbol);
-void buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
-                   mlir::ModuleOp module, llvm::StringRef symbol);
+void buildClassify(block_plan::AttentionOp plan, mlir::Region &region,
+                   const KernelValues &ids, mlir::ModuleOp module,
+                   llvm::StringRef symbol);
 /// Only where getExtentSymbol names one.
 void buildExtent(block_plan::AttentionOp plan, const KernelValues &ids,
                  mlir::ModuleOp module, llvm::StringRef symbol);

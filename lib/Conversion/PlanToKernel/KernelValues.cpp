@@ -39,6 +39,10 @@ std::string sparse_attn::getExtentSymbol(func::FuncOp kernel, unsigned index,
                                          block_plan::AttentionOp plan) {
   return plan.getExtent().empty() ? "" : getSymbol(kernel, index, "extent");
 }
+std::string sparse_attn::getStructureSymbol(func::FuncOp kernel, unsigned index,
+                                            unsigned number) {
+  return getSymbol(kernel, index, ("structure" + Twine(number)).str());
+}
 std::string sparse_attn::getPackSymbol(func::FuncOp kernel, unsigned index,
                                        const CPULevel &level) {
   return getSymbol(kernel, index, ("pack_" + level.name).str());

@@ -54,10 +54,11 @@ static Value buildKind(KernelBuilder &b, Value may, Value must) {
   return arith::SelectOp::create(b.builder, b.loc, must, b.i32(1), partial);
 }
 
-/// An sa_classify_fn.
-void sparse_attn::buildClassify(block_plan::AttentionOp plan, const KernelValues &ids,
-                                ModuleOp module, StringRef symbol) {
-  buildQuestion(plan, plan.getClassify(), ids, module, symbol,
+/// An sa_classify_fn of `region`.
+void sparse_attn::buildClassify(block_plan::AttentionOp plan, Region &region,
+                                const KernelValues &ids, ModuleOp module,
+                                StringRef symbol) {
+  buildQuestion(plan, region, ids, module, symbol,
                 [](KernelBuilder &b, ArrayRef<Value> yielded) {
                   return buildKind(b, yielded[0], yielded[1]);
                 });
@@ -111,7 +112,11 @@ struct ConvertPlanToClassifier
   void runOnOperation() override {
     replaceKernels(getOperation(), [&](func::FuncOp kernel, block_plan::AttentionOp plan,
                                        unsigned index, const KernelValues &ids) {
-      buildClassify(plan, ids, getOperation(), getClassifySymbol(kernel, index));
+      buildClassify(plan, plan.getClassify(), ids, getOperation(),
+                    getClassifySymbol(kernel, index));
+      for (auto [number, structure] : llvm::enumerate(plan.getStructures()))
+        buildClassify(plan, structure, ids, getOperation(),
+                      getStructureSymbol(kernel, index, number));
       if (std::string extent = getExtentSymbol(kernel, index, plan); !extent.empty())
         buildExtent(plan, ids, getOperation(), extent);
     });
@@ -133,7 +138,7 @@ struct ConvertPlanToKernel
                                        unsigned index, const KernelValues &ids) {
       std::string symbol = getAttendSymbol(kernel, index, *facts);
       AttendContext context = {plan,           ids,    KernelShape(plan, *facts),
-                               getOperation(), symbol, /*listed=*/bool(plan.getList())};
+                               getOperation(), symbol, /*listed=*/plan.getGathered()};
       func::FuncOp packTile = buildPackTile(context);
       buildPack(context, packTile, getPackSymbol(kernel, index, *facts));
       buildAttend(context, packTile, symbol);

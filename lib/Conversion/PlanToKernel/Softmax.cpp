@@ -93,7 +93,7 @@ static Value buildRowWeights(KernelBuilder &b, const AttendContext &context,
           Value score = b.loadVector(scores, {row, column}, b.vectorType(shape.lanes));
           Value power = vector::FMAOp::create(b.builder, b.loc, score, factor, shift);
           weights.push_back(b.exp2(power, shape.level, size == 1 ? 5 : 4));
-          if (context.plan.getProbability())
+          if (context.plan.isSampled())
             weights.back() = arith::MulFOp::create(
                 b.builder, b.loc, weights.back(),
                 loadListWeights(b, shape, frame, b.add(firstKey, column)));

@@ -352,11 +352,10 @@ typedef struct sa_attention {
   /* value ids, -1 where absent */
   int32_t q, k, v, kv_len, q_len, q_offset, sinks, out, lse;
   int32_t hop_table; /* index into tables of the distances for hop tiles, or -1 */
-  /* Attention over listed keys: value ids of the keys that each query tile lists,
-   * [B?, H or Hkv?, ceil(M / tile_rows), any] i32, and of their probabilities, f32;
-   * -1 where absent. The mask then chooses among the listed keys. */
-  int32_t list, probability;
-  /* A mask that a run decides: its sets, of which the last one is the mask. */
+  /* A mask that a run decides: its sets, of which the last one is the mask. Then
+   * `classify` tells what may be kept. Kept keys are gathered, or tiles are those of
+   * neighbouring keys. */
+  int32_t gathered, reserved;
   int32_t set_count, score_count;
   const sa_set *sets;
   const sa_score *scores;

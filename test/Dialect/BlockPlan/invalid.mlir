@@ -146,6 +146,25 @@ func.func @choose_c2(%o: tensor<?x?x?x64xf32>, %l: tensor<?x?x?xf32>) {
 !qkv = tensor<?x?x?x64xf32>
 !state = tensor<?x?x?xf32>
 
+func.func @plan_attention_c7(%q: !qkv, %k: !qkv, %v: !qkv) {
+  %c = sparse_attn.causal
+  %m = sparse_attn.random_keys %c count = 4 seed = 1
+  // expected-error @+1 {{needs a region of structures for each mask that is known}}
+  %o, %l = block_plan.attention %q, %k, %v choice(%m : !sparse_attn.mask) known(%c : !sparse_attn.mask) {binding = #block_plan<binding plan>, checks = [], key_block = 0 : i64, scale = 1.0 : f64, tables = [], tile = array<i64: 1, 128>} : !qkv, !qkv, !qkv -> !qkv, !state classify {
+  ^bb0(%b: i32, %h: i32, %p0: i32, %p1: i32, %j0: i32, %j1: i32, %step: i32):
+    %t = arith.constant true
+    block_plan.yield %t, %t : i1, i1
+  } predicate {
+  } modify {
+  }
+  return
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+
 func.func @plan_attention_c6(%q: !qkv, %k: !qkv, %v: !qkv) {
   %s = sparse_attn.score.pages
   // expected-error @+1 {{score_blocks must have the keys of a unit, at least one, for each of scores}}

@@ -12,6 +12,7 @@
 
 #include "MadeLibrary.h"
 #include "sparse_attn/abi.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
 #include <dlfcn.h>
 
@@ -79,6 +80,32 @@ void compareLevels(const sa_attention &found, const AttentionDesc &expected) {
   }
 }
 
+void compareSets(const sa_attention &found, const AttentionDesc &expected) {
+  ASSERT_EQ(found.set_count, static_cast<int32_t>(expected.sets.size()));
+  for (auto [i, e] : llvm::enumerate(expected.sets)) {
+    const sa_set &f = found.sets[i];
+    EXPECT_EQ(f.kind, e.kind);
+    EXPECT_EQ(f.score, e.score);
+    EXPECT_EQ(f.encoding, e.encoding);
+    EXPECT_EQ(f.block_q, e.blockQ);
+    EXPECT_EQ(f.block_k, e.blockK);
+    EXPECT_EQ(f.sampled, e.sampled ? 1 : 0);
+    compareNumbers(f.operands, f.operand_count, e.operands);
+    compareNumbers(f.inputs, f.input_count, e.inputs);
+    compareNumbers(f.parameters, f.parameter_count, e.parameters);
+    compareNumbers(f.reals, f.real_count, e.reals);
+    EXPECT_EQ(f.classify != nullptr, !e.classifySymbol.empty());
+  }
+  ASSERT_EQ(found.score_count, static_cast<int32_t>(expected.scores.size()));
+  for (auto [i, e] : llvm::enumerate(expected.scores)) {
+    const sa_score &f = found.scores[i];
+    EXPECT_EQ(f.encoding, e.encoding);
+    EXPECT_EQ(f.granularity, e.granularity);
+    EXPECT_EQ(f.share_group, e.shareGroup ? 1 : 0);
+    EXPECT_EQ(f.block, e.block);
+  }
+}
+
 void compareAttention(const sa_attention &f, const AttentionDesc &e) {
   EXPECT_EQ(f.head_dim, e.headDim);
   EXPECT_EQ(f.value_dim, e.valueDim);
@@ -99,8 +126,8 @@ void compareAttention(const sa_attention &f, const AttentionDesc &e) {
   EXPECT_EQ(f.out, e.out);
   EXPECT_EQ(f.lse, e.lse);
   EXPECT_EQ(f.hop_table, e.hopTable);
-  EXPECT_EQ(f.list, e.list);
-  EXPECT_EQ(f.probability, e.probability);
+  EXPECT_EQ(f.gathered, e.gathered ? 1 : 0);
+  compareSets(f, e);
   EXPECT_EQ(f.classify(nullptr, 0, 0, 0, 0, 0, 0, 1), 1);
   ASSERT_EQ(f.table_count, static_cast<int32_t>(e.tables.size()));
   for (int32_t i = 0; i < f.table_count; ++i) {
@@ -120,11 +147,36 @@ void compareAttention(const sa_attention &f, const AttentionDesc &e) {
   compareLevels(f, e);
 }
 
+void compareEncodings(const sparse_attn_kernel &found, const CompiledKernel &expected) {
+  ASSERT_EQ(found.encoding_count, static_cast<int32_t>(expected.encodings.size()));
+  for (auto [i, e] : llvm::enumerate(expected.encodings)) {
+    const sa_encoding &f = found.encodings[i];
+    EXPECT_EQ(f.kind, e.kind);
+    EXPECT_EQ(f.k, e.k);
+    EXPECT_EQ(f.v, e.v);
+    EXPECT_EQ(f.head_dim, e.headDim);
+    EXPECT_EQ(f.value_dim, e.valueDim);
+    EXPECT_EQ(f.query_words, e.queryWords);
+    ASSERT_EQ(f.state_count, static_cast<int32_t>(e.states.size()));
+    for (auto [s, state] : llvm::enumerate(e.states)) {
+      EXPECT_EQ(f.states[s].name, state.name);
+      EXPECT_EQ(f.states[s].word, state.word);
+      EXPECT_EQ(f.states[s].width, state.width);
+      EXPECT_EQ(f.states[s].block, state.block);
+      EXPECT_EQ(f.states[s].per_query_head, state.perQueryHead ? 1 : 0);
+    }
+    compareNumbers(f.inputs, f.input_count, e.inputs);
+    compareNumbers(f.parameters, f.parameter_count, e.parameters);
+    compareNumbers(f.reals, f.real_count, e.reals);
+  }
+}
+
 void compareKernel(const sparse_attn_kernel &found, const CompiledKernel &expected) {
   EXPECT_EQ(found.name, expected.name);
   compareTensors(found.inputs, found.input_count, expected.inputs);
   compareTensors(found.outputs, found.output_count, expected.outputs);
   EXPECT_EQ(found.value_count, expected.valueCount);
+  compareEncodings(found, expected);
   ASSERT_EQ(found.step_count, static_cast<int32_t>(expected.steps.size()));
   for (int32_t i = 0; i < found.step_count; ++i) {
     const sa_step &f = found.steps[i];

@@ -41,8 +41,19 @@ static AttentionDesc makeAttention() {
   a.q = 0, a.k = 1, a.v = 2, a.kvLen = 11, a.qLen = 12, a.qOffset = 13, a.sinks = 14;
   a.out = 6, a.lse = 7;
   a.hopTable = 1;
-  a.list = 3;
-  a.probability = 4;
+  a.gathered = true;
+  SetDesc known, chosen;
+  known.kind = 1;
+  known.classifySymbol = "made_classify";
+  chosen.kind = 12;
+  chosen.score = 1, chosen.encoding = 0;
+  chosen.blockQ = 4, chosen.blockK = 8;
+  chosen.sampled = true;
+  chosen.operands = {0}, chosen.inputs = {5, -1};
+  chosen.parameters = {1000000000000, -3};
+  chosen.reals = {0.25, 1e300};
+  a.sets = {known, chosen};
+  a.scores = {{0, 2, true, 16}, {1, 0, false, 1}};
   a.tables = {{1, {3, -1}, {2, 0, 1}}, {1, {}, {}}};
   a.checks = {{5, {3, 4}, {1000000000000}, "graph_hop"}};
   a.classifySymbol = "made_classify";
@@ -51,6 +62,18 @@ static AttentionDesc makeAttention() {
               {2, "avx512", 256, 192, 160, 640, "made_pack_avx512", "made_attend_avx512",
                "made_combine_avx512", "made_fill_avx512"}};
   return a;
+}
+
+static std::vector<EncodingDesc> makeEncodings() {
+  EncodingDesc bare, full;
+  full.kind = 3;
+  full.k = 1, full.v = 2;
+  full.headDim = 64, full.valueDim = 48, full.queryWords = 17;
+  full.states = {{"labels", 2, 4, 8, true}, {"label_low", 1, 1, 8, false}};
+  full.inputs = {5, -1};
+  full.parameters = {7};
+  full.reals = {-0.5};
+  return {bare, full};
 }
 
 static CompiledKernel makeKernel(StringRef name) {
@@ -72,6 +95,7 @@ static CompiledKernel makeKernel(StringRef name) {
   merge.firstResult = 15;
   merge.typeBits = 16;
   kernel.steps = {pool, attention, merge};
+  kernel.encodings = makeEncodings();
   kernel.source = "func.func @\"a\\b\"";
   kernel.facts = llvm::json::Object{{"density", 0.5}};
   return kernel;

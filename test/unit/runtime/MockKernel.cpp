@@ -371,7 +371,6 @@ Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predi
   code.k = k;
   code.v = v;
   code.kv_len = code.q_len = code.q_offset = code.sinks = code.hop_table = -1;
-  code.list = code.probability = -1;
   code.out = nextValue++;
   code.lse = nextValue++;
   code.classify = result.classify ? classifiers[result.slot] : nullptr;

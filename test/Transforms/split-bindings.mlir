@@ -1,4 +1,4 @@
-// RUN: sparse-attn-opt %s --split-lists --split-input-file --verify-diagnostics | FileCheck %s
+// RUN: sparse-attn-opt %s --split-bindings --split-input-file --verify-diagnostics | FileCheck %s
 
 // A list alone, or an intersection with one, is one attention.
 // CHECK-LABEL: @alone
@@ -52,22 +52,36 @@ func.func @nested(%q: tensor<?x?x?x64xf32>, %k: tensor<?x?x?x64xf32>, %v: tensor
 
 // -----
 
+// Where keys that are selected are taken away, nothing is sure.
+// CHECK-LABEL: @subtracted
+// CHECK-COUNT-1: sparse_attn.attention
+// CHECK-NOT: sparse_attn.attention
+// CHECK-NOT: sparse_attn.merge
 func.func @subtracted(%q: tensor<?x?x?x64xf32>, %k: tensor<?x?x?x64xf32>, %v: tensor<?x?x?x64xf32>, %i: tensor<?x?x?x?xi32>) -> (tensor<?x?x?x64xf32>, tensor<?x?x?xf32>) {
   %c = sparse_attn.causal
   %l = sparse_attn.listed %i : tensor<?x?x?x?xi32>
   %m = sparse_attn.difference %c, %l
-  // expected-error @+1 {{has a mask in which listed keys are taken away ('sparse_attn.difference'); leave them out of the list instead}}
   %o, %lse = sparse_attn.attention %q, %k, %v mask(%m) : tensor<?x?x?x64xf32>, tensor<?x?x?x64xf32>, tensor<?x?x?x64xf32> -> tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
   return %o, %lse : tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
 }
 
 // -----
 
-func.func @two(%q: tensor<?x?x?x64xf32>, %k: tensor<?x?x?x64xf32>, %v: tensor<?x?x?x64xf32>, %i: tensor<?x?x?x?xi32>, %j: tensor<?x?x?x?xi32>) -> (tensor<?x?x?x64xf32>, tensor<?x?x?xf32>) {
-  %a = sparse_attn.listed %i : tensor<?x?x?x?xi32>
-  %b = sparse_attn.listed %j : tensor<?x?x?x?xi32>
-  %m = sparse_attn.union %a, %b
-  // expected-error @+1 {{has a mask with two lists of keys; give one list that holds both}}
-  %o, %lse = sparse_attn.attention %q, %k, %v mask(%m) : tensor<?x?x?x64xf32>, tensor<?x?x?x64xf32>, tensor<?x?x?x64xf32> -> tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
+// Beside a selection and a draw the sink is sure; probabilities are left to the rest.
+// CHECK-LABEL: @sampled
+// CHECK-DAG: %[[S:.+]] = sparse_attn.sink size = 4
+// CHECK-DAG: sparse_attn.top_k
+// CHECK-DAG: sparse_attn.sample.uniform
+// CHECK: sparse_attn.attention {{.*}} mask(%[[S]]) :
+// CHECK: sparse_attn.attention {{.*}} mask(%{{.+}} : !sparse_attn.mask<sampled>)
+// CHECK: sparse_attn.merge
+func.func @sampled(%q: tensor<?x?x?x64xf32>, %k: tensor<?x?x?x64xf32>, %v: tensor<?x?x?x64xf32>) -> (tensor<?x?x?x64xf32>, tensor<?x?x?xf32>) {
+  %s = sparse_attn.sink size = 4
+  %all = sparse_attn.all
+  %dot = sparse_attn.score.dot
+  %t = sparse_attn.top_k %dot, %all k = 16
+  %u = sparse_attn.sample.uniform %all rate = 0.1 seed = 7
+  %m = sparse_attn.union %s, %t, %u : !sparse_attn.mask, !sparse_attn.mask, !sparse_attn.mask<sampled>
+  %o, %lse = sparse_attn.attention %q, %k, %v mask(%m : !sparse_attn.mask<sampled>) : tensor<?x?x?x64xf32>, tensor<?x?x?x64xf32>, tensor<?x?x?x64xf32> -> tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
   return %o, %lse : tensor<?x?x?x64xf32>, tensor<?x?x?xf32>
 }

@@ -1,0 +1,222 @@
+/*===- selections.c - what scores and buckets choose ----------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * For each unit of rows: the key units of which some pair is a candidate, their scores,
+ * and the units that are chosen (docs/semantics.md, sections 4 and 5).
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "choose_keys.h"
+#include "draw.h"
+#include "encode.h"
+#include "encoded.h"
+#include "sets.h"
+
+#include <math.h>
+
+/* Rows [begin, end) of the query tile, which choose together among `units` units of
+ * `block` keys. */
+typedef struct row_unit {
+  int64_t begin, end;
+  int64_t units, block;
+} row_unit;
+
+/*===--- Units of keys as bits --------------------------------------------===*/
+
+static bool has_bit(const uint64_t *bits, int64_t i) {
+  return bits[i / 64] >> i % 64 & 1;
+}
+
+/* Whether a bit of [begin, end) is set. */
+static bool has_any(const uint64_t *bits, int64_t begin, int64_t end) {
+  for (int64_t word = begin / 64; word * 64 < end; ++word) {
+    uint64_t low = word * 64 < begin ? UINT64_MAX << begin % 64 : UINT64_MAX;
+    uint64_t high =
+        end - word * 64 < 64 ? (UINT64_C(1) << (end - word * 64)) - 1 : UINT64_MAX;
+    if (bits[word] & low & high)
+      return true;
+  }
+  return false;
+}
+
+/* Units of which a key is set; the keys themselves where a unit is one. */
+static const uint64_t *find_units(const sa_choice *choice, const row_unit *rows,
+                                  const uint64_t *keys) {
+  if (rows->block == 1)
+    return keys;
+  uint64_t *units = choice->room.unit_candidates;
+  memset(units, 0, (size_t)sa_ceil_div(rows->units, 64) * sizeof(*units));
+  for (int64_t u = 0; u < rows->units; ++u)
+    if (has_any(keys, u * rows->block, sa_min((u + 1) * rows->block, choice->query.keys)))
+      units[u / 64] |= UINT64_C(1) << u % 64;
+  return units;
+}
+
+/* The keys of chosen units: whole words, and none past the last key. */
+static void expand_units(const sa_choice *choice, const row_unit *rows,
+                         const uint64_t *units, uint64_t *keys) {
+  int64_t words = choice->key_tiles * choice->row_bytes / 8;
+  memset(keys, 0, (size_t)words * sizeof(*keys));
+  if (rows->block == 1) {
+    memcpy(keys, units, (size_t)sa_ceil_div(rows->units, 64) * sizeof(*keys));
+    return;
+  }
+  for (int64_t word = 0; word * 64 < rows->units; ++word)
+    for (uint64_t set = units[word]; set; set &= set - 1) {
+      int64_t begin = (word * 64 + __builtin_ctzll(set)) * rows->block;
+      int64_t end = sa_min(begin + rows->block, choice->query.keys);
+      for (int64_t key = begin; key < end;) {
+        int64_t count = sa_min(64 - key % 64, end - key);
+        keys[key / 64] |= UINT64_MAX >> (64 - count) << key % 64;
+        key += count;
+      }
+    }
+}
+
+/*===--- Scores -----------------------------------------------------------===*/
+
+/* Adds, or with `first` writes, the scores of query head `h` for rows [i0, i1) of Q. */
+static void score_head(const sa_choice *choice, int32_t number, int64_t h, int64_t i0,
+                       int64_t i1, int64_t units, bool first, float *scores) {
+  const sa_run_state *state = choice->state;
+  const sa_score *score = &choice->attention->code->scores[number];
+  sa_encoder encoder = sa_run_encoder(state, choice->attention, score->encoding);
+  const void *planes[SA_MOST_STATES];
+  for (int32_t s = 0; s < encoder.code->state_count; ++s)
+    planes[s] = sa_run_plane(state, score->encoding, s, choice->call->b, h);
+  sa_encode_query(&encoder, choice->call->b, h, i0, i1, choice->room.query,
+                  choice->room.work);
+  sa_score_args args = {.states = planes,
+                        .query = choice->room.query,
+                        .scores = first ? scores : choice->room.head_scores,
+                        .units = units,
+                        .values = state->values,
+                        .b = choice->call->b,
+                        .kv_head = choice->call->kv_head};
+  choice->attention->level->scores[number](&args);
+  for (int64_t u = 0; !first && u < units; ++u)
+    scores[u] += args.scores[u];
+}
+
+/* The scores of rows [i0, i1) of Q, with those of the whole group where it shares. */
+static void score_rows(const sa_choice *choice, int32_t number, int64_t i0, int64_t i1,
+                       int64_t units, float *scores) {
+  const sa_score *score = &choice->attention->code->scores[number];
+  int64_t group = choice->attention->schedule.group;
+  int64_t begin = score->share_group ? choice->call->kv_head * group : choice->call->h;
+  int64_t end = score->share_group ? begin + group : begin + 1;
+  for (int64_t h = begin; h < end; ++h)
+    score_head(choice, number, h, i0, i1, units, h == begin, scores);
+}
+
+/* The larger of two numbers; the number where one of them is none. */
+static float larger(float a, float b) { return a > b || b != b ? a : b; }
+
+/* Takes the scores of one row's keys, or blocks of keys, into those of its unit: the
+ * largest among pairs that are candidates. */
+static void merge_row(const sa_choice *choice, const row_unit *rows,
+                      const sa_kept_keys *candidates, int64_t row, bool of_keys,
+                      const float *from, float *scores) {
+  uint64_t *keys = choice->room.row_candidates;
+  sa_collect_keys(choice, candidates, row, row + 1, keys);
+  for (int64_t u = 0; u < rows->units; ++u) {
+    int64_t begin = u * rows->block;
+    int64_t end = sa_min(begin + rows->block, choice->query.keys);
+    if (of_keys) {
+      for (int64_t key = begin; key < end; ++key)
+        if (has_bit(keys, key))
+          scores[u] = larger(scores[u], from[key]);
+    } else if (has_any(keys, begin, end)) {
+      scores[u] = larger(scores[u], from[u]);
+    }
+  }
+}
+
+enum { kOfKey = 0, kOfBlock = 1, kOfTile = 2 }; /* sa_score::granularity */
+
+static void score_units(const sa_choice *choice, const sa_set *set, const row_unit *rows,
+                        const sa_kept_keys *candidates) {
+  int32_t granularity = choice->attention->code->scores[set->score].granularity;
+  float *scores = choice->room.scores;
+  int64_t first = choice->first_row + rows->begin, end = choice->first_row + rows->end;
+  bool of_keys = granularity == kOfKey;
+  /* What is of one row and unit, or of all rows, needs no largest. */
+  if (granularity == kOfTile ||
+      (rows->end == rows->begin + 1 && (rows->block == 1 || !of_keys))) {
+    score_rows(choice, set->score, first, end, rows->units, scores);
+    return;
+  }
+  for (int64_t u = 0; u < rows->units; ++u)
+    scores[u] = NAN;
+  for (int64_t i = first; i < end; ++i) {
+    score_rows(choice, set->score, i, i + 1, of_keys ? choice->query.keys : rows->units,
+               choice->room.row_scores);
+    merge_row(choice, rows, candidates, i - choice->first_row, of_keys,
+              choice->room.row_scores, scores);
+  }
+}
+
+/*===--- Choices ----------------------------------------------------------===*/
+
+/* Candidate units that share a bucket with a row in some candidate pair. */
+static const uint64_t *choose_buckets(const sa_choice *choice, const sa_set *set,
+                                      const row_unit *rows,
+                                      const sa_kept_keys *candidates) {
+  const sa_run_state *state = choice->state;
+  const sa_call *call = choice->call;
+  sa_encoder encoder = sa_run_encoder(state, choice->attention, set->encoding);
+  const void *buckets = sa_run_plane(state, set->encoding, 0, call->b, call->h);
+  uint64_t *met = choice->room.unit_chosen, *keys = choice->room.row_candidates;
+  int64_t words = sa_ceil_div(choice->query.keys, 64);
+  uint64_t *all = choice->room.candidates;
+  memset(all, 0, (size_t)words * sizeof(*all));
+  for (int64_t row = rows->begin; row < rows->end; ++row) {
+    int64_t i = choice->first_row + row;
+    sa_encode_query(&encoder, call->b, call->h, i, i + 1, choice->room.query,
+                    choice->room.work);
+    sa_match_buckets(encoder.code, choice->room.query, buckets, choice->query.keys, met);
+    sa_collect_keys(choice, candidates, row, row + 1, keys);
+    for (int64_t word = 0; word < words; ++word)
+      all[word] |= met[word] & keys[word];
+  }
+  return find_units(choice, rows, all);
+}
+
+static const uint64_t *choose_scores(const sa_choice *choice, const sa_set *set,
+                                     const row_unit *rows,
+                                     const sa_kept_keys *candidates) {
+  uint64_t *keys = choice->room.candidates, *chosen = choice->room.unit_chosen;
+  sa_collect_keys(choice, candidates, rows->begin, rows->end, keys);
+  const uint64_t *units = find_units(choice, rows, keys);
+  score_units(choice, set, rows, candidates);
+  const float *scores = choice->room.scores;
+  if (set->kind == SA_SET_THRESHOLD) {
+    sa_choose_threshold(scores, units, rows->units, set->reals[0], chosen);
+  } else if (set->kind == SA_SET_TOP_P) {
+    sa_choose_top_p(scores, units, rows->units, set->reals[0], choice->room.work, chosen);
+  } else {
+    int64_t k = sa_count_draws(set->parameters[0], set->reals[0], rows->units);
+    sa_choose_top_k(scores, units, rows->units, k, choice->room.work, chosen);
+  }
+  return chosen;
+}
+
+void sa_make_selection(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
+  const sa_kept_keys *candidates = &choice->room.sets[set->operands[0]];
+  int64_t rows = choice->query.rows;
+  row_unit unit = {.block = set->block_k,
+                   .units = sa_ceil_div(choice->query.keys, set->block_k)};
+  for (unit.begin = 0; unit.begin < rows; unit.begin = unit.end) {
+    int64_t number = (choice->first_row + unit.begin) / set->block_q;
+    unit.end = sa_min(rows, (number + 1) * set->block_q - choice->first_row);
+    const uint64_t *chosen = set->kind == SA_SET_CLUSTER
+                                 ? choose_buckets(choice, set, &unit, candidates)
+                                 : choose_scores(choice, set, &unit, candidates);
+    expand_units(choice, &unit, chosen, choice->room.chosen);
+    sa_give_keys(choice, kept, unit.begin, unit.end, choice->room.chosen, candidates);
+  }
+}
