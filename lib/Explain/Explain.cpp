@@ -11,7 +11,7 @@
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "sparse_attn/Package/Package.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
-#include "sparse_attn/Support/Npy.h"
+#include "sparse_attn/Support/Safetensors.h"
 #include "sparse_attn/Support/ScratchFolder.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
@@ -141,7 +141,7 @@ static Expected<Array> readOperand(const CompiledKernel &kernel, const TensorDes
     return createStringError("the plan of kernel '" + kernel.name + "' depends on '" +
                              tensor.name + "', " + describeTensor(tensor) +
                              "; give it with --operand " + tensor.name + "=FILE.npy");
-  Expected<Array> array = readNpy(given->second);
+  Expected<Array> array = readArrayFile(given->second);
   if (!array)
     return array.takeError();
   Expected<Array> converted = std::move(*array).convertTo(getElementKind(tensor));

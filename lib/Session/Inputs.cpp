@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparse_attn/Session/Session.h"
-#include "sparse_attn/Support/Npy.h"
+#include "sparse_attn/Support/Safetensors.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cmath>
 #include <numbers>
@@ -129,7 +129,7 @@ static Expected<Array> readArray(const sa_tensor &tensor, StringRef file) {
   if (!kind)
     return createStringError("'" + name + "' is " + describeTensor(tensor) +
                              ", a type that no file holds");
-  Expected<Array> array = readNpy(file);
+  Expected<Array> array = readArrayFile(file);
   if (!array)
     return array.takeError();
   Expected<Array> converted = std::move(*array).roundTo(*kind);

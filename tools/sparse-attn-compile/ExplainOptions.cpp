@@ -35,9 +35,10 @@ static cl::opt<std::string>
                  cl::cat(getExplainCategory()),
                  cl::desc("the shape (default: 1,1,1,1024,1024)"));
 static cl::list<std::string>
-    operands("operand", cl::value_desc("name=file.npy"), cl::cat(getExplainCategory()),
-             cl::desc("the value of a layout operand; once for each (with --tune: of "
-                      "any input)"));
+    operands("operand", cl::value_desc("name=file"), cl::cat(getExplainCategory()),
+             cl::desc("the value of a layout operand, from file.npy or "
+                      "file.safetensors:tensor; once for each (with --tune: of any "
+                      "input)"));
 static cl::opt<std::string> explainKernel("explain-kernel", cl::value_desc("name"),
                                           cl::cat(getExplainCategory()),
                                           cl::desc("which one, where there are several"));
@@ -75,7 +76,7 @@ static Error parseOperands(ExplainOptions &request) {
   for (StringRef operand : operands) {
     auto [name, file] = operand.split('=');
     if (name.empty() || file.empty())
-      return llvm::createStringError("--operand takes NAME=FILE.npy, got '" + operand +
+      return llvm::createStringError("--operand takes NAME=FILE, got '" + operand +
                                      "'");
     request.operands.emplace_back(name, file);
   }

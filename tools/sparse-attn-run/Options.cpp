@@ -40,16 +40,16 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
   cl::opt<std::string, true> kernel("kernel", cl::value_desc("name"),
                                     cl::desc("Kernel to run, if there are several"),
                                     cl::location(options.kernel), cl::cat(category));
-  cl::opt<std::string> q("q", cl::value_desc("file.npy"),
+  cl::opt<std::string> q("q", cl::value_desc("file"),
                          cl::desc("Q [B, H, M, D], the kernel's input 'q'"),
                          cl::cat(category));
-  cl::opt<std::string> k("k", cl::value_desc("file.npy"),
+  cl::opt<std::string> k("k", cl::value_desc("file"),
                          cl::desc("K [B, Hkv, N, D], the kernel's input 'k'"),
                          cl::cat(category));
-  cl::opt<std::string> v("v", cl::value_desc("file.npy"),
+  cl::opt<std::string> v("v", cl::value_desc("file"),
                          cl::desc("V [B, Hkv, N, Dv], the kernel's input 'v'"),
                          cl::cat(category));
-  cl::list<std::string> operands("operand", cl::value_desc("name=file.npy"),
+  cl::list<std::string> operands("operand", cl::value_desc("name=file"),
                                  cl::desc("Any other input, by name"), cl::cat(category));
   cl::opt<std::string, true> out("out", cl::value_desc("file.npy"),
                                  cl::desc("Where to write O"), cl::location(options.out),
@@ -95,7 +95,9 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
     os << "sparse-attn-run " SPARSE_ATTN_VERSION " with LLVM " LLVM_VERSION_STRING "\n";
   });
   cl::ParseCommandLineOptions(argc, argv,
-                              "Runs a kernel of a library from sparse-attn-compile\n");
+                              "Runs a kernel of a library from sparse-attn-compile\n\n"
+                              "A file that is read is file.npy, or one tensor of a "
+                              "file: file.safetensors:tensor\n");
 
   if (options.repeat < 1)
     return createStringError("--repeat takes a number >= 1, got " +
