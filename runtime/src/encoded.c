@@ -213,6 +213,25 @@ const void *sa_run_plane(const sa_run_state *state, int32_t index, int32_t numbe
          plane * encoding->plane_bytes[number];
 }
 
+void sa_run_match_hashes(const sa_run_state *state, int32_t index, int64_t b, int64_t h,
+                         const void *query, int64_t min_matches, int64_t units,
+                         uint64_t *bits) {
+  const sparse_attn_shape *shape = &state->plan->shape;
+  const sa_encoding *code = &state->plan->kernel->encodings[index];
+  const sparse_attn_states *states = sa_given_states(state->options);
+  const char *hashes = sa_run_plane(state, index, 0, b, h);
+  int64_t done = 0;
+  if (states && states->encodings[index].index) {
+    const sa_kept_encoding *kept = &states->encodings[index];
+    size_t plane = (size_t)(b * shape->kv_heads + h * shape->kv_heads / shape->heads);
+    done = sa_match_index(code, query, kept->index + plane * kept->index_bytes,
+                          states->shape.keys, min_matches, units, bits);
+  }
+  hashes += (size_t)sa_state_index(&code->states[0], done, 0) *
+            sa_word_bytes(code->states[0].word);
+  sa_match_hashes(code, query, hashes, min_matches, units - done, bits + done / 64);
+}
+
 static int64_t run_length(const void *context, int64_t b) {
   return sa_plan_entry(context, b).keys;
 }

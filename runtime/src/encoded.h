@@ -75,6 +75,8 @@ typedef struct sa_kept_encoding {
   const float *directions;
   double *centers;
   sa_project_fn project;
+  char *index; /* of hashes; NULL where there is none */
+  size_t index_bytes;
 } sa_kept_encoding;
 
 struct sparse_attn_states {
@@ -90,5 +92,41 @@ struct sparse_attn_states {
   char *scratch;
   size_t scratch_bytes;
 };
+
+/* Indexes the hashes of keys [first[b], lengths[b]); first NULL: of all. */
+void sa_index_states(sparse_attn_states *states, const int64_t *first,
+                     const int64_t *lengths, const sparse_attn_options *options,
+                     int workers);
+
+/*===--- hash_index.c: buckets of hash tables -----------------------------===*/
+
+enum { SA_INDEX_KEYS = 4096 }; /* of a block, which has its own buckets */
+
+/* Whether states for `capacity` keys have an index, and its size for one (b, kv_head). */
+bool sa_has_index(const sa_encoding *code, int64_t capacity);
+bool sa_index_bytes(const sa_encoding *code, int64_t capacity, size_t *bytes);
+
+/* Indexes the full blocks that keys [first[b], end[b]) are in; first NULL: from 0. */
+typedef struct sa_index_job {
+  const sa_encoding *code;
+  int64_t batch, heads, capacity;
+  const int64_t *first, *end;
+  const char *hashes; /* one (b, kv_head) every hash_bytes */
+  char *index;
+  size_t hash_bytes, index_bytes;
+} sa_index_job;
+void sa_index_hashes(const sa_index_job *job, const sparse_attn_options *options,
+                     int workers);
+
+/* sa_match_hashes for the full blocks among `units` keys, by the index; returns their
+ * keys. */
+int64_t sa_match_index(const sa_encoding *code, const void *query, const void *index,
+                       int64_t capacity, int64_t min_matches, int64_t units,
+                       uint64_t *bits);
+
+/* sa_match_hashes for the keys of query head `h`, by the index where there is one. */
+void sa_run_match_hashes(const sa_run_state *state, int32_t encoding, int64_t b,
+                         int64_t h, const void *query, int64_t min_matches, int64_t units,
+                         uint64_t *bits);
 
 #endif /* SPARSE_ATTN_RUNTIME_ENCODED_H */

@@ -18,7 +18,8 @@
  *   list, table                                 plan tables
  *   directions, encode, encode_*, lsh_center    keys as states, queries as words
  *   choose, plan, columns, inspect              the plan
- *   states, states_extend, states_file          states that a caller keeps
+ *   states, states_extend, states_file,
+ *   hash_index                                  states that a caller keeps
  *   encoded, schedule, workspace, pack          a run
  *   sets, selections, drawn, listed             what a run decides (sets.h)
  *   attend, pool, merge, run

@@ -74,6 +74,7 @@ static sparse_attn_status find_project(const sparse_attn_kernel *kernel, int32_t
 /* Bytes of an encoding's planes, which begin `*end` bytes into the memory. */
 static bool place_planes(const sparse_attn_states *states, int32_t index, size_t *end,
                          size_t *offsets) {
+  enum { kIndex = SA_MOST_STATES };
   const sa_encoding *code = &states->kernel->encodings[index];
   sa_kept_encoding *kept = &states->encodings[index];
   const sparse_attn_shape *shape = &states->shape;
@@ -86,12 +87,15 @@ static bool place_planes(const sparse_attn_states *states, int32_t index, size_t
         !sa_multiply(planes, kept->plane_bytes[i], &bytes) || !sa_add(*end, bytes, end))
       return false;
   }
-  return true;
+  size_t bytes;
+  offsets[kIndex] = *end;
+  return sa_index_bytes(code, shape->keys, &kept->index_bytes) &&
+         sa_multiply(planes, kept->index_bytes, &bytes) && sa_add(*end, bytes, end);
 }
 
 static bool allocate_planes(sparse_attn_states *states, bool *overflow) {
   const sparse_attn_kernel *kernel = states->kernel;
-  size_t offsets[SA_MOST_STATES], bytes = 0;
+  size_t offsets[SA_MOST_STATES + 1], bytes = 0;
   *overflow = true;
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     if (!place_planes(states, i, &bytes, offsets))
@@ -108,6 +112,8 @@ static bool allocate_planes(sparse_attn_states *states, bool *overflow) {
     place_planes(states, i, &bytes, offsets);
     for (int32_t s = 0; s < kernel->encodings[i].state_count; ++s)
       states->encodings[i].planes[s] = base + offsets[s];
+    if (states->encodings[i].index_bytes)
+      states->encodings[i].index = base + offsets[SA_MOST_STATES];
   }
   return true;
 }
@@ -215,6 +221,8 @@ double sparse_attn_states_bytes_per_key(const sparse_attn_states *states) {
     for (int32_t s = 0; s < code->state_count; ++s)
       bytes += (double)(heads * code->states[s].width) *
                (double)sa_word_bytes(code->states[s].word) / code->states[s].block;
+    bytes += (double)heads * (double)states->encodings[i].index_bytes /
+             (double)sa_max(states->shape.keys, 1);
   }
   return bytes;
 }

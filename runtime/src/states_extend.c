@@ -200,6 +200,26 @@ static void extend_encoding(sparse_attn_states *states, int32_t index,
   sa_encode_planes(&job, options, workers);
 }
 
+void sa_index_states(sparse_attn_states *states, const int64_t *first,
+                     const int64_t *lengths, const sparse_attn_options *options,
+                     int workers) {
+  for (int32_t i = 0; i < states->kernel->encoding_count; ++i) {
+    const sa_kept_encoding *kept = &states->encodings[i];
+    sa_index_job job = {.code = &states->kernel->encodings[i],
+                        .batch = states->shape.batch,
+                        .heads = states->shape.kv_heads,
+                        .capacity = states->shape.keys,
+                        .first = first,
+                        .end = lengths,
+                        .hashes = kept->planes[0],
+                        .hash_bytes = kept->plane_bytes[0],
+                        .index = kept->index,
+                        .index_bytes = kept->index_bytes};
+    if (kept->index)
+      sa_index_hashes(&job, options, workers);
+  }
+}
+
 sparse_attn_status sparse_attn_states_extend(sparse_attn_states *states,
                                              const DLTensor *const *inputs,
                                              size_t input_count, const int64_t *lengths,
@@ -229,6 +249,7 @@ sparse_attn_status sparse_attn_states_extend(sparse_attn_states *states,
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     if (kernel->encodings[i].state_count)
       extend_encoding(states, i, lengths, options, workers, stride);
+  sa_index_states(states, states->lengths, lengths, options, workers);
   for (int64_t b = 0; b < states->shape.batch; ++b) {
     states->lengths[b] = lengths[b];
     states->begun[b] = false;

@@ -225,7 +225,11 @@ static sparse_attn_status load(file *file, const sparse_attn_kernel *kernel,
     return spoilt(path);
   if (ftell(file->stream) != bytes)
     return REFUSE(path, "is corrupt: something follows the states%s", "");
-  return SPARSE_ATTN_OK;
+  int workers;
+  status = sa_worker_count(NULL, &workers);
+  if (!status)
+    sa_index_states(*states, NULL, (*states)->lengths, NULL, workers);
+  return status;
 }
 
 sparse_attn_status sparse_attn_states_load(const sparse_attn_kernel *kernel,

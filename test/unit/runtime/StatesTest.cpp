@@ -160,7 +160,7 @@ TEST(States, rollbackTwiceWithinABlock) {
   EncodingKernel kernel(kShape, false, true);
   States states = makeStates(kernel);
   ASSERT_EQ(extend(states, kernel, {45, 45}), SPARSE_ATTN_OK);
-  for (int64_t length : {43, 43, 40})
+  for (int64_t length : {44, 40, 40})
     ASSERT_EQ(sparse_attn_states_rollback(states.get(), 0, length), SPARSE_ATTN_OK);
   ASSERT_EQ(extend(states, kernel, {40, 45}), SPARSE_ATTN_OK);
   EXPECT_EQ(words(states), fresh(kernel, {40, 45}));
@@ -256,6 +256,53 @@ TEST(States, ofAnotherKernelOrShape) {
   expectRefused(kernel.run(plan.get(), &options),
                 "kernel 'mock': the states are of B = 2, H = 2, Hkv = 2, and the plan of "
                 "2, 4, 2");
+}
+
+/// Blocks of keys that are full have an index; what it finds is what all hashes say,
+/// after any way to the same keys.
+TEST(States, theIndexFindsWhatAllHashesSay) {
+  constexpr int64_t kKeys = 3 * SA_INDEX_KEYS - 100;
+  sparse_attn_shape shape = {2, 4, 2, 1, kKeys};
+  EncodingKernel kernel(shape, /*withLengths=*/true, true);
+  const sa_encoding &code = kernel.encodings[EncodingKernel::Lsh];
+  States states = makeStates(kernel, shape);
+  ASSERT_NE(states->encodings[EncodingKernel::Lsh].index, nullptr);
+  auto check = [&](std::vector<int64_t> lengths) {
+    ASSERT_EQ(extend(states, kernel, lengths, 3), SPARSE_ATTN_OK);
+    auto keys = Tensor::of({2}, std::vector<int32_t>(lengths.begin(), lengths.end()));
+    Plan plan = makePlan(kernel.get(), shape, {keys.get()});
+    sparse_attn_options options{};
+    options.states = states.get();
+    sa_run_state state{};
+    state.plan = plan.get();
+    state.options = &options;
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t h : {1, 2})
+        for (int64_t minMatches : {1, 2}) {
+          int64_t n = lengths[b];
+          const void *hashes = sa_run_plane(&state, EncodingKernel::Lsh, 0, b, h);
+          const uint32_t query[EncodingKernel::Tables] = {3, 63, 0, 17};
+          std::vector<uint64_t> expected((n + 63) / 64, ~uint64_t(0)), found = expected;
+          sa_match_hashes(&code, query, hashes, minMatches, n, expected.data());
+          sa_run_match_hashes(&state, EncodingKernel::Lsh, b, h, query, minMatches, n,
+                              found.data());
+          EXPECT_EQ(found, expected) << b << " " << h << " " << minMatches;
+        }
+  };
+  check({SA_INDEX_KEYS - 1, SA_INDEX_KEYS});
+  check({SA_INDEX_KEYS + 1, 2 * SA_INDEX_KEYS + 5});
+  // Other keys in the place of those that are taken back.
+  ASSERT_EQ(sparse_attn_states_rollback(states.get(), 1, SA_INDEX_KEYS + 7),
+            SPARSE_ATTN_OK);
+  std::reverse(kernel.k->floats.begin(), kernel.k->floats.end());
+  check({kKeys, 2 * SA_INDEX_KEYS + 5});
+  std::string path = testing::TempDir() + "/sparse-attn-index";
+  ASSERT_EQ(sparse_attn_states_save(states.get(), path.c_str()), SPARSE_ATTN_OK);
+  sparse_attn_states *loaded = nullptr;
+  ASSERT_EQ(sparse_attn_states_load(kernel.get(), path.c_str(), &loaded), SPARSE_ATTN_OK);
+  states.reset(loaded);
+  std::remove(path.c_str());
+  check({kKeys, kKeys});
 }
 
 //===----------------------------------------------------------------------===//
@@ -392,8 +439,14 @@ TEST(StatesFile, whatWasSavedGoesOn) {
   States states = saved.load();
   EXPECT_EQ(sparse_attn_states_length(states.get(), 0), 45);
   EXPECT_EQ(sparse_attn_states_length(states.get(), 1), 20);
-  ASSERT_EQ(extend(states, saved.kernel, {51, 70}), SPARSE_ATTN_OK);
-  EXPECT_EQ(words(states), fresh(saved.kernel, {51, 70}));
+  // The block that was rolled back has other keys now.
+  for (float &x : saved.kernel.k->floats) {
+    int64_t i = &x - saved.kernel.k->floats.data();
+    if (i < 2 * 70 * EncodingKernel::D && i / EncodingKernel::D % 70 >= 45)
+      x /= 2;
+  }
+  ASSERT_EQ(extend(states, saved.kernel, {46, 70}), SPARSE_ATTN_OK);
+  EXPECT_EQ(words(states), fresh(saved.kernel, {46, 70}));
 }
 
 TEST(StatesFile, onlyKeysThatAreThereAreSaved) {
@@ -429,6 +482,16 @@ TEST(StatesFile, everySpoiltByteIsSeen) {
   spoilt = saved.bytes;
   spoilt[24] ^= 1; // B
   saved.expectLoadFails(spoilt, "is corrupt: its checksum is wrong");
+  // A capacity below the lengths, and a checksum that says it was meant.
+  spoilt = saved.bytes;
+  spoilt[48] = 10;
+  uint64_t sum = 0, word;
+  for (size_t at = 0; at < 88; at += 8) {
+    std::memcpy(&word, &spoilt[at], 8);
+    sum = sa_add_word(sum, word);
+  }
+  std::memcpy(&spoilt[88], &sum, 8);
+  saved.expectLoadFails(spoilt, "is corrupt: it has more keys than room");
   saved.expectLoadFails(saved.bytes + "12345678",
                         "is corrupt: something follows the states");
 }
