@@ -11,7 +11,6 @@
  *===----------------------------------------------------------------------===*/
 
 #include "draw.h"
-#include "encode.h"
 #include "encoded.h"
 #include "sample.h"
 #include "sets.h"
@@ -140,9 +139,8 @@ static void make_lsh(const draw_row *row, sa_kept_keys *kept, uint64_t *drawn) {
   int64_t i = choice->first_row + row->row;
   sa_encode_query(&encoder, call->b, call->h, i, i + 1, choice->room.query,
                   choice->room.work);
-  sa_match_hashes(encoder.code, choice->room.query,
-                  sa_run_plane(choice->state, set->encoding, 0, call->b, call->h),
-                  set->parameters[2], choice->query.keys, drawn);
+  sa_run_match_hashes(choice->state, set->encoding, call->b, call->h, choice->room.query,
+                      set->parameters[2], choice->query.keys, drawn);
   hashed_row hashed = hash_row(choice, set, row->row);
   for (int64_t word = 0; word < sa_word_count(choice->query.keys); ++word) {
     drawn[word] &= choice->room.candidates[word];
