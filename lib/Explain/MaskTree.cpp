@@ -13,6 +13,7 @@
 #include "MaskTree.h"
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
 
 using namespace mlir;
 using namespace sparse_attn;
@@ -51,6 +52,8 @@ static std::string printParameter(Attribute attribute) {
   if (auto integer = dyn_cast<IntegerAttr>(attribute);
       integer && !isa<BoolAttr>(attribute))
     os << integer.getInt();
+  else if (auto real = dyn_cast<FloatAttr>(attribute))
+    os << llvm::format("%.15g", real.getValueAsDouble());
   else if (auto list = dyn_cast<DenseI64ArrayAttr>(attribute))
     os << "["
        << llvm::join(llvm::map_range(list.asArrayRef(),
@@ -108,9 +111,13 @@ static std::string printCall(Operation *op, bool brief,
   return arguments.empty() ? text : text + "(" + llvm::join(arguments, ", ") + ")";
 }
 
+std::string sparse_attn::printHead(Value mask) {
+  return printCall(mask.getDefiningOp(), /*brief=*/false);
+}
+
 MaskTree sparse_attn::buildMaskTree(Value mask) {
   Operation *op = mask.getDefiningOp();
-  MaskTree tree{printCall(op, /*brief=*/false), getBinding(mask), {}};
+  MaskTree tree{printHead(mask), getBinding(mask), {}};
   for (Value operand : op->getOperands())
     if (isa<MaskType>(operand.getType()))
       tree.parts.push_back(buildMaskTree(operand));

@@ -18,6 +18,9 @@ MaskTree buildMaskTree(mlir::Value mask);
 /// `mask` in the language of lib/Expression: "causal & window(1023, 0)".
 std::string printExpression(mlir::Value mask);
 
+/// The op of `mask` alone, without the masks that it takes: "top_k(dot, k = 64)".
+std::string printHead(mlir::Value mask);
+
 /// "compile time", "plan time", "run time".
 llvm::StringRef getBindingName(Binding binding);
 

@@ -319,8 +319,9 @@ static std::vector<std::string> getCaption(const Explanation &explanation,
                                            const AttentionFacts &facts) {
   const PlaneGroup &group = facts.picture();
   std::string pairs = formatPairs(facts, group.pairDensity());
-  std::string time =
-      facts.grid.plan_time ? "known at plan time" : "known at compile time";
+  std::string time = facts.mask.binding == Binding::Run ? "decided by this run"
+                     : facts.grid.plan_time             ? "known at plan time"
+                                                        : "known at compile time";
   if (group.tiles == 1)
     return {pairs, time};
   std::vector<std::string> lines;

@@ -339,6 +339,13 @@ int64_t Reference::keys(size_t attention) const {
   return attentionOps[attention]->k.shape()[2];
 }
 
+Reference::Extent Reference::extent(size_t attention, int64_t b) const {
+  const Inputs &inputs = *attentionOps[attention];
+  return {inputs.m[b], inputs.keys(b), inputs.shift[b]};
+}
+
+AttentionOp Reference::op(size_t attention) const { return attentionOps[attention]->op; }
+
 double Reference::pairs() const {
   double keys = 0;
   for (size_t a = 0; a < attentions(); ++a)
@@ -417,9 +424,15 @@ Expected<std::vector<double>> Reference::membership(Row row, size_t attention) {
   if (attention >= attentionOps.size())
     return createStringError("the kernel has " + Twine(attentionOps.size()) +
                              " attentions, there is none with index " + Twine(attention));
-  Worker worker(*this);
-  std::vector<double> kept = worker.membership(*attentionOps[attention], row);
-  if (worker.failed())
-    return createStringError(worker.failure());
+  return membership(row, attention, op(attention).getMask());
+}
+
+Expected<std::vector<double>> Reference::membership(Row row, size_t attention,
+                                                    Value mask) {
+  if (!single)
+    single = std::make_unique<Worker>(*this);
+  std::vector<double> kept = single->membership(*attentionOps[attention], row, mask);
+  if (single->failed())
+    return createStringError(single->failure());
   return kept;
 }

@@ -34,7 +34,7 @@ public:
 
   /// The state of an attention or merge op for a row. Valid until the next row.
   const RowState &stateOf(mlir::Operation *op, Row row);
-  std::vector<double> membership(const Inputs &inputs, Row row);
+  std::vector<double> membership(const Inputs &inputs, Row row, mlir::Value mask);
 
   /// An op read an operand outside its shape: results mean nothing.
   bool failed() const { return !reason.empty(); }

@@ -110,17 +110,17 @@ Reference::Worker::Values &Reference::Worker::valuesOf(const Inputs &inputs) {
 // Attention
 //===----------------------------------------------------------------------===//
 
-std::vector<double> Reference::Worker::membership(const Inputs &inputs, Row row) {
+std::vector<double> Reference::Worker::membership(const Inputs &inputs, Row row,
+                                                  Value mask) {
   std::vector<double> kept(inputs.k.shape()[2], 0);
   if (row.i >= inputs.m[row.b])
     return kept;
   Values &values = valuesOf(inputs);
-  AttentionOp op = inputs.op;
   Pair pair{row.b, row.h, row.i, row.i + inputs.shift[row.b], 0};
   for (int64_t t = 0; t < inputs.keys(row.b); ++t) {
     pair.j = inputs.position(row.b, t);
-    if (values.isDrawn(op.getMask(), pair))
-      kept[t] = values.evaluate(op.getMask(), pair);
+    if (values.isDrawn(mask, pair))
+      kept[t] = values.evaluate(mask, pair);
   }
   return kept;
 }

@@ -6,40 +6,17 @@
 //===----------------------------------------------------------------------===//
 
 #include "Check.h"
-#include "dialect/BlockPlan/BlockPlan.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/Diagnostics.h"
-#include "mlir/Parser/Parser.h"
-#include "sparse_attn/Reference/Reference.h"
 #include <cmath>
 #include <limits>
 #include <random>
 #include <set>
 
-using namespace mlir;
+using namespace llvm;
 using namespace sparse_attn;
 using namespace sparse_attn::run;
-using llvm::createStringError;
-using llvm::Expected;
 
 /// Beyond this many pairs a sample of rows is checked.
 static constexpr double kMostPairs = 1 << 28;
-
-static Expected<OwningOpRef<ModuleOp>> parseSource(const std::string &source,
-                                                   MLIRContext &context) {
-  std::string reason;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    if (reason.empty())
-      reason = diagnostic.str();
-  });
-  auto module = parseSourceString<ModuleOp>(source, &context);
-  if (!module)
-    return createStringError("the kernel's source in the manifest does not parse: " +
-                             reason);
-  return module;
-}
 
 /// `count` rows in order, the first and the last among them.
 static std::vector<Row> sampleRows(const Reference &reference, int64_t count,
@@ -80,37 +57,15 @@ static double getDistance(double a, double b) {
   return agree ? 0 : kInfinity;
 }
 
-double run::getOutBound(ElementKind type) {
-  if (type == ElementKind::BF16)
-    return 4e-3;
-  return type == ElementKind::F16 ? 1e-3 : 2e-6;
-}
-
-Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
-                                        llvm::StringMap<Array> inputs,
+Expected<CheckResult> run::checkOutputs(Oracle &oracle, const CheckRequest &request,
                                         llvm::ArrayRef<Array> outputs) {
-  DialectRegistry registry;
-  registry.insert<SparseAttnDialect, block_plan::BlockPlanDialect, func::FuncDialect,
-                  arith::ArithDialect, math::MathDialect, tensor::TensorDialect>();
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  Expected<OwningOpRef<ModuleOp>> module = parseSource(request.source, context);
-  if (!module)
-    return module.takeError();
-  auto kernel = (*module)->lookupSymbol<func::FuncOp>(request.kernel);
-  if (!kernel)
-    return createStringError("the kernel's source in the manifest has no function @" +
-                             request.kernel);
   CheckResult result;
   // What the inputs have been rounded to bounds what is computed with them.
-  for (const auto &input : inputs)
-    result.outBound = std::max(result.outBound, getOutBound(input.second.type()));
-  auto reference = Reference::create(kernel, std::move(inputs));
-  if (!reference)
-    return reference.takeError();
-
-  std::vector<Row> rows = chooseRows(**reference, request);
+  result.outBound = oracle.inputBound();
+  Reference &reference = oracle.reference();
+  std::vector<Row> rows = chooseRows(reference, request);
   Expected<std::vector<Array>> expected =
-      (*reference)->evaluate(rows, request.threads, request.progress);
+      reference.evaluate(rows, request.threads, request.progress);
   if (!expected)
     return expected.takeError();
   if (expected->size() != outputs.size())
@@ -118,8 +73,7 @@ Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
                              " outputs, its source " + Twine(expected->size()));
 
   result.rows = rows.size();
-  result.allRows =
-      (*reference)->batch() * (*reference)->heads() * (*reference)->queries();
+  result.allRows = reference.batch() * reference.heads() * reference.queries();
   double difference = 0, norm = 0;
   for (auto [wanted, got] : llvm::zip_equal(*expected, outputs)) {
     int64_t width = got.rank() == 4 ? got.shape()[3] : 1;
@@ -129,8 +83,7 @@ Expected<CheckResult> run::checkOutputs(const CheckRequest &request,
       return createStringError("the library's outputs and its source differ in shape");
     for (auto [r, row] : llvm::enumerate(rows)) {
       int64_t start =
-          ((row.b * (*reference)->heads() + row.h) * (*reference)->queries() + row.i) *
-          width;
+          ((row.b * reference.heads() + row.h) * reference.queries() + row.i) * width;
       for (int64_t d = 0; d < width; ++d) {
         double want = wanted.as<double>()[r * width + d];
         double distance = getDistance(got.get(start + d), want);

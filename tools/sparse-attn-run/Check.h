@@ -7,16 +7,13 @@
 #ifndef SPARSE_ATTN_TOOLS_RUN_CHECK_H
 #define SPARSE_ATTN_TOOLS_RUN_CHECK_H
 
-#include "sparse_attn/Support/Array.h"
-#include "llvm/ADT/StringMap.h"
+#include "Oracle.h"
 #include <functional>
-#include <string>
 #include <vector>
 
 namespace sparse_attn::run {
 
-/// The bounds of docs/semantics.md, section 9: of O by its type, and of LSE.
-double getOutBound(ElementKind type);
+/// The bound of LSE: docs/semantics.md, section 9.
 inline constexpr double kLseBound = 2e-5;
 
 struct CheckResult {
@@ -29,8 +26,6 @@ struct CheckResult {
 };
 
 struct CheckRequest {
-  std::string source; ///< MLIR text
-  std::string kernel;
   int64_t rows = 0; ///< 0: all, or a sample where there are more than 2^28 pairs
   uint64_t seed = 0;
   unsigned threads = 0;
@@ -39,8 +34,7 @@ struct CheckRequest {
 
 /// Computes rows in float64 and compares. `outputs` are those of the kernel, in
 /// order: rank 4 is an O, rank 3 an LSE.
-llvm::Expected<CheckResult> checkOutputs(const CheckRequest &request,
-                                         llvm::StringMap<Array> inputs,
+llvm::Expected<CheckResult> checkOutputs(Oracle &oracle, const CheckRequest &request,
                                          llvm::ArrayRef<Array> outputs);
 
 } // namespace sparse_attn::run

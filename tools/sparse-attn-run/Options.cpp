@@ -70,6 +70,24 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
       cl::desc("Compare with the float64 reference: all rows, or a "
                "random sample above 2^28 pairs or of the given size"),
       cl::cat(category));
+  cl::list<int64_t> explainRows(
+      "explain-rows", cl::CommaSeparated, cl::value_desc("i,..."),
+      cl::desc("Tell which keys rows attend to, and what every part of the mask keeps of "
+               "them, as the float64 reference decides; -1 is the last row"),
+      cl::cat(category));
+  cl::opt<int64_t> explainHead(
+      "explain-head", cl::value_desc("h"),
+      cl::desc("The head of --explain-rows (default: all) and of --explain-picture (0)"),
+      cl::cat(category));
+  cl::opt<int64_t> explainBatch(
+      "explain-batch", cl::value_desc("b"),
+      cl::desc("The batch entry of --explain-rows (default: all) and of "
+               "--explain-picture (0)"),
+      cl::cat(category));
+  cl::opt<std::string, true> picture(
+      "explain-picture", cl::value_desc("file.svg"),
+      cl::desc("Draw the pairs of a head, up to 512 queries and keys"),
+      cl::location(options.picture), cl::cat(category));
   cl::opt<int, true> repeat(
       "repeat", cl::value_desc("n"),
       cl::desc("Timed runs; with several, one before them warms up"),
@@ -112,6 +130,16 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
         (StringRef(check).getAsInteger(10, *options.checkRows) || *options.checkRows < 1))
       return createStringError("--check takes a number of rows >= 1, got '" + check +
                                "'");
+  }
+  options.explainRows.assign(explainRows.begin(), explainRows.end());
+  for (auto [given, option] : {std::pair{&explainHead, &options.explainHead},
+                               {&explainBatch, &options.explainBatch}}) {
+    if (!given->getNumOccurrences())
+      continue;
+    if (options.explainRows.empty() && options.picture.empty())
+      return createStringError("--" + given->ArgStr +
+                               " goes with --explain-rows or --explain-picture");
+    *option = *given;
   }
   Expected<std::optional<RandomRequest>> request = parseRandom(random, options.seed);
   if (!request)

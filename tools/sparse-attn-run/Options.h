@@ -18,6 +18,9 @@ struct Options {
   uint64_t seed = 0;
   std::string out, lse;
   std::optional<int64_t> checkRows; ///< 0: all, or a sample of a large run
+  std::vector<int64_t> explainRows; ///< below 0: from the end
+  std::optional<int64_t> explainHead, explainBatch; ///< all, or those of a picture: 0
+  std::string picture;
   int repeat = 1, threads = 0;
   bool tiles = false, list = false, json = false, progress = false;
 };

@@ -88,7 +88,7 @@ struct Times {
 };
 } // namespace
 
-static void printText(const Report &report, const Options &options) {
+static void printLines(const Report &report, const Options &options) {
   const sparse_attn_shape &shape = report.shape;
   outs() << "kernel " << report.kernel->name << " (" << report.run.level << "), B "
          << shape.batch << ", H " << shape.heads << ", Hkv " << shape.kv_heads << ", M "
@@ -117,11 +117,39 @@ static void printText(const Report &report, const Options &options) {
         "(bound %.0e)\n",
         check->outError, check->outBound, check->lseError, kLseBound);
   }
+  for (const RowFacts &row : report.rows) {
+    outs() << "\n";
+    printRow(row, outs());
+  }
 }
 
 /// JSON has no inf and NaN.
 static json::Value toJson(double value) {
   return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
+}
+
+static json::Object toJson(const RowFacts &facts) {
+  json::Array parts;
+  for (const MaskPart &part : facts.parts) {
+    json::Object object{
+        {"mask", part.label},
+        {"decided", part.binding == Binding::Run ? "run" : "plan"},
+        {"keys", json::Array(part.keys)},
+        {"probability", json::Array{part.leastProbability, part.mostProbability}}};
+    if (part.candidates)
+      object["candidates"] = *part.candidates;
+    if (part.baseDraws)
+      object["base_draws"] = *part.baseDraws;
+    parts.push_back(std::move(object));
+  }
+  return json::Object{{"attention", static_cast<int64_t>(facts.attention)},
+                      {"b", facts.row.b},
+                      {"h", facts.row.h},
+                      {"i", facts.row.i},
+                      {"position", facts.position},
+                      {"padding", facts.isPadding},
+                      {"keys", json::Array(facts.kept)},
+                      {"parts", std::move(parts)}};
 }
 
 static void printJson(const Report &report, const Options &options) {
@@ -154,9 +182,15 @@ static void printJson(const Report &report, const Options &options) {
         {"all_rows", check->allRows},   {"out_error", toJson(check->outError)},
         {"out_bound", check->outBound}, {"lse_error", toJson(check->lseError)},
         {"lse_bound", kLseBound}};
+  if (!report.rows.empty()) {
+    json::Array rows;
+    for (const RowFacts &row : report.rows)
+      rows.push_back(toJson(row));
+    result["rows"] = std::move(rows);
+  }
   printObject(std::move(result));
 }
 
 void run::printReport(const Report &report, const Options &options) {
-  options.json ? printJson(report, options) : printText(report, options);
+  options.json ? printJson(report, options) : printLines(report, options);
 }

@@ -9,6 +9,7 @@
 
 #include "Check.h"
 #include "Options.h"
+#include "sparse_attn/Explain/Rows.h"
 
 namespace sparse_attn::run {
 
@@ -17,6 +18,7 @@ struct Report {
   sparse_attn_shape shape = {};
   RunResult run;
   std::optional<CheckResult> check;
+  std::vector<RowFacts> rows; ///< of --explain-rows
 };
 
 /// Prints to stdout, as text or as JSON.

@@ -94,21 +94,84 @@ static Error writeOutputs(const Report &report, const Options &options) {
   return Error::success();
 }
 
-static Expected<CheckResult> checkReport(const Report &report, const Library &library,
-                                         const Options &options,
-                                         StringMap<Array> inputs) {
-  Expected<std::string> source = library.source(*report.kernel);
-  if (!source)
-    return source.takeError();
+static Expected<CheckResult> checkReport(Oracle &oracle, const Report &report,
+                                         const Options &options) {
   Progress progress("checking", options);
   CheckRequest request;
-  request.source = std::move(*source);
-  request.kernel = report.kernel->name;
   request.rows = *options.checkRows;
   request.seed = options.seed;
   request.threads = options.threads;
   request.progress = std::ref(progress);
-  return checkOutputs(request, std::move(inputs), report.run.outputs);
+  return checkOutputs(oracle, request, report.run.outputs);
+}
+
+/// The indices below `size` that an option names: one of them, or all.
+static Expected<std::vector<int64_t>> chooseIndices(std::optional<int64_t> chosen,
+                                                    int64_t size, StringRef option) {
+  std::vector<int64_t> indices;
+  for (int64_t index = 0; !chosen && index < size; ++index)
+    indices.push_back(index);
+  if (chosen && (*chosen < 0 || *chosen >= size))
+    return createStringError(option + " takes a number from 0 to " + Twine(size - 1) +
+                             ", got " + Twine(*chosen));
+  if (chosen)
+    indices.push_back(*chosen);
+  return indices;
+}
+
+static Error explainRows(Reference &reference, const Options &options, Report &report) {
+  auto heads = chooseIndices(options.explainHead, reference.heads(), "--explain-head");
+  if (!heads)
+    return heads.takeError();
+  auto batches =
+      chooseIndices(options.explainBatch, reference.batch(), "--explain-batch");
+  if (!batches)
+    return batches.takeError();
+  int64_t queries = reference.queries();
+  for (int64_t given : options.explainRows) {
+    int64_t i = given < 0 ? queries + given : given;
+    if (i < 0 || i >= queries)
+      return createStringError("--explain-rows: there is no row " + Twine(given) +
+                               ", M = " + Twine(queries));
+    for (int64_t b : *batches)
+      for (int64_t h : *heads)
+        for (size_t attention = 0; attention < reference.attentions(); ++attention) {
+          Expected<RowFacts> facts = explainRow(reference, attention, {b, h, i});
+          if (!facts)
+            return facts.takeError();
+          report.rows.push_back(std::move(*facts));
+        }
+  }
+  return Error::success();
+}
+
+static Error writePicture(Reference &reference, const Report &report,
+                          const Options &options) {
+  Plane plane = {options.explainBatch.value_or(0), options.explainHead.value_or(0)};
+  Expected<Explanation> pairs = explainPairs(reference, report.kernel->name, plane);
+  if (!pairs)
+    return pairs.takeError();
+  std::error_code error;
+  raw_fd_ostream out(options.picture, error);
+  if (error)
+    return createStringError("cannot write '" + options.picture +
+                             "': " + error.message());
+  out << buildSvg(*pairs);
+  return Error::success();
+}
+
+/// What the float64 reference is asked for.
+static Error askOracle(Oracle &oracle, const Options &options, Report &report) {
+  if (options.checkRows) {
+    Expected<CheckResult> check = checkReport(oracle, report, options);
+    if (!check)
+      return check.takeError();
+    report.check = *check;
+  }
+  if (Error error = explainRows(oracle.reference(), options, report))
+    return error;
+  return options.picture.empty() ? Error::success()
+                                 : writePicture(oracle.reference(), report, options);
 }
 
 /// False where the check did not pass.
@@ -149,12 +212,15 @@ static Expected<bool> runTool(const Options &options) {
   // Written before the check: a failed one is looked into with the outputs.
   if (Error error = writeOutputs(report, options))
     return error;
-  if (options.checkRows) {
-    Expected<CheckResult> check =
-        checkReport(report, *library, options, std::move(*arrays));
-    if (!check)
-      return check.takeError();
-    report.check = *check;
+  if (options.checkRows || !options.explainRows.empty() || !options.picture.empty()) {
+    Expected<std::string> source = library->source(**kernel);
+    if (!source)
+      return source.takeError();
+    auto oracle = Oracle::create(*source, report.kernel->name, std::move(*arrays));
+    if (!oracle)
+      return oracle.takeError();
+    if (Error error = askOracle(**oracle, options, report))
+      return error;
   }
   printReport(report, options);
   return !report.check || report.check->passed();

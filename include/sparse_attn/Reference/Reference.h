@@ -47,10 +47,17 @@ public:
 
   int64_t batch() const { return batchSize; }
   int64_t heads() const { return headCount; }
+  int64_t keyHeads() const { return kvHeadCount; }
   int64_t queries() const { return queryCount; }
   int64_t keys() const { return keyCount; }
   /// Keys of one attention: N, or the number of pooled keys.
   int64_t keys(size_t attention) const;
+  /// What one attention has of batch entry b: rows, keys, and the position of row 0.
+  struct Extent {
+    int64_t queries, keys, firstPosition;
+  };
+  Extent extent(size_t attention, int64_t b) const;
+  AttentionOp op(size_t attention) const;
   /// Attention ops of the kernel, in order.
   size_t attentions() const { return attentionOps.size(); }
   /// Pairs that computing every row looks at.
@@ -67,6 +74,9 @@ public:
   /// The inclusion probability of every key of one row, 0 where it is not drawn;
   /// padding has 0. Pooled keys count as keys.
   llvm::Expected<std::vector<double>> membership(Row row, size_t attention = 0);
+  /// The same for any mask of the kernel, as that attention would see it.
+  llvm::Expected<std::vector<double>> membership(Row row, size_t attention,
+                                                 mlir::Value mask);
 
 private:
   class Worker;
@@ -87,6 +97,7 @@ private:
   mlir::func::FuncOp kernel;
   std::vector<Array> arguments; ///< by argument number
   std::vector<std::unique_ptr<Inputs>> attentionOps;
+  std::unique_ptr<Worker> single; ///< of membership: keeps what ops derive from K
   llvm::DenseMap<mlir::Operation *, Inputs *> inputsOf;
   int64_t batchSize = -1, headCount = -1, kvHeadCount = -1, queryCount = -1,
           keyCount = -1;
