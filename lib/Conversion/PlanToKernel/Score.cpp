@@ -22,7 +22,7 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-static constexpr int64_t kWordBytes = sizeof(float);
+static constexpr int64_t kWordBytes = sizeof(float), kLineBytes = 64;
 
 namespace {
 /// The function of one score, and what it says of a few groups at a time.
@@ -32,6 +32,9 @@ public:
                 int64_t block, Value args)
       : b(b), context(context),
         states(score.getKeyStates(context.shape.headDim, context.shape.valueDim, block)),
+        queryBytes(kWordBytes *
+                   score.getEncoding(context.shape.headDim, block, context.getScale())
+                       .queryWords),
         args(args), units(b.indexField(args, offsetof(sa_score_args, units))),
         queryWords(b.pointerField(args, offsetof(sa_score_args, query))),
         scores(b.pointerField(args, offsetof(sa_score_args, scores))) {
@@ -40,8 +43,10 @@ public:
       arrays.push_back(b.pointerField(pointers, n * sizeof(void *)));
   }
 
-  void sumWords(function_ref<Lanes(Value, Lanes)> add,
-                function_ref<Lanes(Lanes)> finish) override;
+  using AddWord = function_ref<Lanes(Value word, Lanes sum)>;
+  using Finish = function_ref<Lanes(Lanes sum)>;
+
+  void sumWords(AddWord add, Finish finish) override;
   void dotKeys() override;
 
   Lanes state(unsigned number, Value word) override;
@@ -88,20 +93,26 @@ private:
     return LLVM::LoadOp::create(b.builder, b.loc, type,
                                 b.advance(queryWords, b.mul(word, kWordBytes)));
   }
-  void scoreGroups(Value first, int64_t count, function_ref<Lanes(Value, Lanes)> add,
-                   function_ref<Lanes(Lanes)> finish);
-  Lanes sum(function_ref<Lanes(Value, Lanes)> add);
-  void dotKeys(Value first, bool whole, ArrayRef<Value> query);
+  void prefetch(Value words, Value word);
+  void enter(Value first, int64_t count);
+  /// `start` and what words [first, first + count) add, for the groups entered.
+  Lanes addWords(Lanes start, Value first, int64_t count, AddWord add);
+  Value scoresOf(int64_t group);
+  void store(const Lanes &lanes);
+  void scoreGroups(AddWord add, Finish finish);
+  void scoreByWords(Value groupCount, AddWord add, Finish finish);
 
   KernelBuilder &b;
   const AttendContext &context;
   SmallVector<KeyState> states;
+  int64_t queryBytes;
   Value args, units, queryWords, scores;
   SmallVector<Value> arrays; ///< of the states
 
   // The groups that are scored now.
   int64_t groups = 1;
   Value firstGroup;
+  int64_t groupsAhead = 0; ///< how far the next ones are; 0: they follow in memory
   Value exist; ///< which units of the one group there is; null: all of every group
 };
 } // namespace
@@ -132,12 +143,26 @@ Lanes ScoreFunction::state(unsigned number, Value word) {
     Value at = b.mul(b.add(firstGroup, b.index(group)), kLanes * state.bytes());
     auto words = b.arrayAt(b.advance(arrays[number], at), {state.width, kLanes}, type);
     Value lanes = b.loadVector(words, {word, b.index(0)}, b.vectorType(kLanes, type));
+    prefetch(words, word);
     if (type.getIntOrFloatBitWidth() < 32)
       lanes = arith::ExtUIOp::create(b.builder, b.loc,
                                      b.vectorType(kLanes, types().getI32Type()), lanes);
     result.push_back(lanes);
   }
   return result;
+}
+
+/// Asks for what is read some KiB after word `word` of a group: between two pages of
+/// memory the processor does not follow by itself.
+void ScoreFunction::prefetch(Value words, Value word) {
+  auto type = cast<MemRefType>(words.getType());
+  int64_t wordBytes = kLanes * type.getElementTypeBitWidth() / 8;
+  constexpr int64_t kBytesAhead = 6 << 10, kFirstLevel = 3;
+  int64_t ahead =
+      groupsAhead ? groupsAhead * type.getDimSize(0) : kBytesAhead / wordBytes;
+  memref::PrefetchOp::create(b.builder, b.loc, words,
+                             {b.add(word, b.index(ahead)), b.index(0)},
+                             /*isWrite=*/false, kFirstLevel, /*isDataCache=*/true);
 }
 
 Lanes ScoreFunction::lookup(Value first, const Lanes &offsets) {
@@ -183,53 +208,94 @@ Lanes ScoreFunction::bits(const Lanes &x, int64_t first, int64_t count) {
 // Sums over the words of the states
 //===----------------------------------------------------------------------===//
 
-/// Groups, and chains of sums of one group where its words are many, that go at once:
-/// the latency of an addition.
+/// Groups, or sums of one group, that go at once: the latency of an addition.
 static constexpr int64_t kAtOnce = 4;
 
-Lanes ScoreFunction::sum(function_ref<Lanes(Value, Lanes)> add) {
-  int64_t width = states.front().width, chains = width < kAtOnce ? 1 : kAtOnce;
-  SmallVector<Value> zeros(chains * groups, b.splat(b.f32(0), kLanes));
-  SmallVector<Value> sums = b.forEachPart(
-      width, chains, zeros, [&](Value word, int64_t count, ValueRange carried) {
-        SmallVector<Value> next(carried);
-        for (int64_t chain = 0; chain < count; ++chain) {
-          auto own = MutableArrayRef(next).slice(chain * groups, groups);
-          llvm::copy(add(b.add(word, b.index(chain)), Lanes(own)), own.begin());
-        }
-        return next;
-      });
-  Lanes total(ArrayRef(sums).take_front(groups));
-  for (int64_t chain = 1; chain < chains; ++chain)
-    total = this->add(total, Lanes(ArrayRef(sums).slice(chain * groups, groups)));
+Lanes ScoreFunction::addWords(Lanes start, Value first, int64_t count, AddWord add) {
+  int64_t sums = groups == 1 ? kAtOnce : 1;
+  Value zero = b.splat(b.f32(0), kLanes);
+  SmallVector<Value> carried(sums * groups, zero);
+  llvm::copy(start, carried.begin());
+  carried = b.forEachPart(count, sums, carried,
+                          [&](Value word, int64_t part, ValueRange carried) {
+                            SmallVector<Value> next(carried);
+                            for (int64_t n = 0; n < part; ++n) {
+                              auto own = MutableArrayRef(next).slice(n * groups, groups);
+                              Value number = b.add(first, b.add(word, b.index(n)));
+                              llvm::copy(add(number, Lanes(own)), own.begin());
+                            }
+                            return next;
+                          });
+  Lanes total(ArrayRef(carried).take_front(groups));
+  for (int64_t n = 1; n < std::min(sums, count); ++n)
+    total = this->add(total, Lanes(ArrayRef(carried).slice(n * groups, groups)));
   return total;
 }
 
-void ScoreFunction::scoreGroups(Value first, int64_t count,
-                                function_ref<Lanes(Value, Lanes)> add,
-                                function_ref<Lanes(Lanes)> finish) {
-  groups = count;
+void ScoreFunction::enter(Value first, int64_t count) {
   firstGroup = first;
-  for (auto [group, score] : llvm::enumerate(finish(sum(add)))) {
-    Value at = b.mul(b.add(first, b.index(group)), kLanes * kWordBytes);
-    auto place = b.arrayAt(b.advance(scores, at), {kLanes}, types().getF32Type());
-    b.storeVector(score, place, {b.index(0)});
-  }
+  groups = count;
 }
 
-void ScoreFunction::sumWords(function_ref<Lanes(Value, Lanes)> add,
-                             function_ref<Lanes(Lanes)> finish) {
-  Value full = b.div(units, b.index(kLanes));
-  Value whole = b.sub(full, b.remainder(full, kAtOnce));
+Value ScoreFunction::scoresOf(int64_t group) {
+  Value at = b.mul(b.add(firstGroup, b.index(group)), kLanes * kWordBytes);
+  return b.arrayAt(b.advance(scores, at), {kLanes}, types().getF32Type());
+}
+void ScoreFunction::store(const Lanes &lanes) {
+  for (auto [group, score] : llvm::enumerate(lanes))
+    b.storeVector(score, scoresOf(group), {b.index(0)});
+}
+
+void ScoreFunction::scoreGroups(AddWord add, Finish finish) {
+  store(finish(addWords(real(0), b.index(0), states.front().width, add)));
+}
+
+/// Where the encoded query is larger than the first-level cache: what a few words read of
+/// it serves many groups, whose sums wait in place of their scores.
+void ScoreFunction::scoreByWords(Value groupCount, AddWord add, Finish finish) {
+  constexpr int64_t kBlock = 64;
+  groupsAhead = kBlock;
+  b.loop(b.index(0), groupCount, kBlock, [&](Value first) {
+    Value end = b.min(b.add(first, b.index(kBlock)), groupCount);
+    auto forEachGroup = [&](function_ref<Lanes()> sums) {
+      b.loop(first, end, 1, [&](Value group) {
+        enter(group, 1);
+        store(sums());
+      });
+    };
+    auto load = [&] {
+      return Lanes{b.loadVector(scoresOf(0), {b.index(0)}, b.vectorType(kLanes))};
+    };
+    forEachGroup([&] { return real(0); });
+    b.forEachPart(states.front().width, kAtOnce, [&](Value word, int64_t count) {
+      forEachGroup([&] { return addWords(load(), word, count, add); });
+    });
+    forEachGroup([&] { return finish(load()); });
+  });
+}
+
+void ScoreFunction::sumWords(AddWord add, Finish finish) {
+  constexpr int64_t kFirstLevel = 16 << 10; // what a query may take of that cache
+  constexpr int64_t kStreams = 1 << 10;     // bytes of groups that are read side by side
+  Value full = b.div(units, b.index(kLanes)), done = b.index(0);
   exist = Value();
-  b.loop(b.index(0), whole, kAtOnce,
-         [&](Value group) { scoreGroups(group, kAtOnce, add, finish); });
-  b.loop(whole, b.ceilDiv(units, kLanes), 1, [&](Value group) {
+  if (queryBytes > kFirstLevel) {
+    scoreByWords(full, add, finish);
+    done = full;
+  } else if (states.front().bytes() * kLanes <= kStreams) {
+    done = b.sub(full, b.remainder(full, kAtOnce));
+    b.loop(b.index(0), done, kAtOnce, [&](Value group) {
+      enter(group, kAtOnce);
+      scoreGroups(add, finish);
+    });
+  }
+  b.loop(done, b.ceilDiv(units, kLanes), 1, [&](Value group) {
     Value first = b.toI32(b.mul(group, kLanes));
     exist = arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::slt,
                                   b.lanesFrom(first, b.i32(1), kLanes),
                                   b.splat(b.toI32(units), kLanes));
-    scoreGroups(group, 1, add, finish);
+    enter(group, 1);
+    scoreGroups(add, finish);
   });
 }
 
@@ -237,49 +303,80 @@ void ScoreFunction::sumWords(function_ref<Lanes(Value, Lanes)> add,
 // Sums over K
 //===----------------------------------------------------------------------===//
 
-/// The scores of a vector of keys from `first` on; unless all exist, the last one stands
-/// for those after it.
-void ScoreFunction::dotKeys(Value first, bool whole, ArrayRef<Value> query) {
-  const KernelShape &shape = context.shape;
-  int64_t lanes = shape.lanes, dim = shape.headDim;
-  Value values = b.pointerField(args, offsetof(sa_score_args, values));
-  Value k = b.viewOf(values, context.ids.id(context.plan.getK()), shape.element);
-  TileKeys keys = {b.indexField(args, offsetof(sa_score_args, b)),
-                   b.indexField(args, offsetof(sa_score_args, kv_head)), b.index(0),
-                   b.index(1), Value()};
-  SmallVector<Value> products;
-  for (int64_t lane = 0; lane < lanes; ++lane) {
-    Value number = b.add(first, b.index(lane));
-    buildPrefetchAhead(b, keys, k, number, dim);
-    Value key = whole ? number : b.min(number, b.sub(units, b.index(1)));
-    Value sums[2];
-    for (auto [n, words] : llvm::enumerate(query)) {
-      int64_t column = n * lanes;
-      Value x = b.loadRealVector(k, keys.at(b, key, b.index(column)), lanes,
-                                 std::min(lanes, dim - column));
-      Value &sum = sums[n % 2];
-      sum = vector::FMAOp::create(b.builder, b.loc, x, words,
-                                  sum ? sum : b.splat(b.f32(0), lanes));
-    }
-    products.push_back(sums[1] ? arith::AddFOp::create(b.builder, b.loc, sums[0], sums[1])
-                               : sums[0]);
+namespace {
+/// The product of one query with K, a vector of keys at a time.
+struct KeyProducts {
+  KernelBuilder &b;
+  const KernelShape &shape;
+  Value k;
+  TileKeys keys;
+  Value last;               ///< key
+  Value products;           ///< one vector for each key, before its lanes are summed
+  SmallVector<Value> query; ///< vectors
+
+  /// Of one key, lane by lane.
+  Value multiply(Value key);
+  /// Of keys first, first + 1, ...; unless all exist, the last one stands for others.
+  Value sums(Value first, bool whole);
+};
+} // namespace
+
+Value KeyProducts::multiply(Value key) {
+  Value sums[2];
+  for (auto [n, words] : llvm::enumerate(query)) {
+    int64_t column = n * shape.lanes;
+    Value x = b.loadRealVector(k, keys.at(b, key, b.index(column)), shape.lanes,
+                               std::min<int64_t>(shape.lanes, shape.headDim - column));
+    Value &sum = sums[n % 2];
+    sum = sum ? vector::FMAOp::create(b.builder, b.loc, x, words, sum).getResult()
+              : arith::MulFOp::create(b.builder, b.loc, x, words).getResult();
   }
-  auto place = b.arrayAt(b.advance(scores, b.mul(first, kWordBytes)), {lanes},
-                         types().getF32Type());
-  b.storeVector(buildSumsOfLanes(b, products), place, {b.index(0)});
+  return sums[1] ? arith::AddFOp::create(b.builder, b.loc, sums[0], sums[1]) : sums[0];
+}
+
+/// Key by key: unrolled, LLVM moves the loads of all keys before everything else, and
+/// most of what they load to the stack.
+Value KeyProducts::sums(Value first, bool whole) {
+  b.loop(b.index(0), b.index(shape.lanes), 1, [&](Value lane) {
+    Value key = b.add(first, lane);
+    buildPrefetchAhead(b, keys, k, key, shape.headDim);
+    b.storeVector(multiply(whole ? key : b.min(key, last)), products, {lane, b.index(0)});
+  });
+  SmallVector<Value> vectors;
+  for (int64_t lane = 0; lane < shape.lanes; ++lane)
+    vectors.push_back(
+        b.loadVector(products, {b.index(lane), b.index(0)}, b.vectorType(shape.lanes)));
+  return buildSumsOfLanes(b, vectors);
 }
 
 void ScoreFunction::dotKeys() {
-  int64_t lanes = context.shape.lanes, dim = context.shape.headDim;
+  const KernelShape &shape = context.shape;
+  int64_t lanes = shape.lanes, dim = shape.headDim;
+  Value values = b.pointerField(args, offsetof(sa_score_args, values));
+  KeyProducts products = {
+      b,
+      shape,
+      b.viewOf(values, context.ids.id(context.plan.getK()), shape.element),
+      {b.indexField(args, offsetof(sa_score_args, b)),
+       b.indexField(args, offsetof(sa_score_args, kv_head)), b.index(0), b.index(1),
+       Value()},
+      b.sub(units, b.index(1)),
+      memref::AllocaOp::create(b.builder, b.loc,
+                               MemRefType::get({lanes, lanes}, types().getF32Type()),
+                               types().getI64IntegerAttr(kLineBytes)),
+      {}};
   auto words = b.arrayAt(queryWords, {dim}, types().getF32Type());
-  SmallVector<Value> query;
   for (int64_t column = 0; column < dim; column += lanes)
-    query.push_back(
+    products.query.push_back(
         b.loadRealVector(words, {b.index(column)}, lanes, std::min(lanes, dim - column)));
+  auto score = [&](Value first, bool whole) {
+    auto place = b.arrayAt(b.advance(scores, b.mul(first, kWordBytes)), {lanes},
+                           types().getF32Type());
+    b.storeVector(products.sums(first, whole), place, {b.index(0)});
+  };
   Value whole = b.sub(units, b.remainder(units, lanes));
-  b.loop(b.index(0), whole, lanes,
-         [&](Value first) { dotKeys(first, /*whole=*/true, query); });
-  b.loop(whole, units, lanes, [&](Value first) { dotKeys(first, false, query); });
+  b.loop(b.index(0), whole, lanes, [&](Value first) { score(first, /*whole=*/true); });
+  b.loop(whole, units, lanes, [&](Value first) { score(first, /*whole=*/false); });
 }
 
 void sparse_attn::buildScore(const AttendContext &context, ScoreOpInterface score,
