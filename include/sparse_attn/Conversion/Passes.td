@@ -27,6 +27,11 @@ def ConvertPlanToKernelPass : Pass<"convert-plan-to-kernel", "::mlir::ModuleOp">
     Replaces every kernel by functions `<kernel>_<i>_pack_<level>` and
     `<kernel>_<i>_attend_<level>` for each of its attentions, with the signatures
     of the runtime's sa_pack_fn and sa_attend_fn, over vector, scf and memref.
+
+    Where a mask is decided by a run there are `<kernel>_<i>_score<n>_<level>`, an
+    sa_score_fn, for each score that it asks for, `<kernel>_<i>_key_scores_<level>`, an
+    sa_key_scores_fn, where it asks for the attention's own scores of listed keys, and
+    `<kernel>_<i>_project_<level>`, an sa_project_fn, for what encodes keys and queries.
   }];
   let options = [
     Option<"level", "level", "std::string", "\"avx512\"", "Instruction level, such as avx2">,

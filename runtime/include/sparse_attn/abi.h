@@ -280,7 +280,9 @@ enum {
 };
 
 /* The attention's own scores, after its modifiers, of one row and the listed keys:
- * scores[i] for key args->list[i], i < args->keys. args->runs is not read. */
+ * scores[i] for key args->list[i], i < args->keys. args->runs is not read, and
+ * args->hops, where modifiers ask, has the distance of each of the keys and
+ * SA_LIST_MARGIN more. */
 typedef void (*sa_key_scores_fn)(const sa_attend_args *args, float *scores);
 
 /* out[o] = sum over i of x[i] * w[i * outs + o], i < ins, o < outs, in f32. */
