@@ -35,6 +35,8 @@ class Picture:
     head: int = 0
     body: str = ""  # of a custom mask, which no expression says
     caption: str = ""  # what the operands are
+    decided_by_run: bool = False  # drawn by a run on random Q and K, not by the plan
+    file: str = ""  # an expression or MLIR
 
 
 def i32(*values):
@@ -107,6 +109,40 @@ ALGEBRA = [
 HERO = Picture("hero", "causal & (window(255, 0) | sink(64) | block_diagonal(512))", "",
                shape="1,8,8,2048,2048")  # fmt: skip
 
+def weights(*shape):
+    """Random weights, always the same."""
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+CHOICES = [
+    Picture("top_k", "top_k(dot, causal, k = 6)", "the 6 keys that score best"),
+    Picture("pages", "top_k(pages, causal, k = 2, block_k = 4)",
+            "the 2 best pages of 4 keys, by a bound on each page (Quest)"),
+    Picture("hash", "top_k(hash(wq, wk, layers = [32]), causal, fraction = 0.2)",
+            "a fifth of the keys, by learned signatures of 32 bits (HashAttention)",
+            operands={"wq": weights(1, 65 * 32), "wk": weights(1, 65 * 32)},
+            caption="here the same random network for queries and keys"),
+    Picture("antidiagonal", "top_p(antidiagonal(4), causal, p = 0.6, block_q = 8, block_k = 4)",
+            "blocks that hold 60 % of the mass, by their antidiagonals (XAttention)"),
+    Picture("channels", "threshold(channels(labels, count = 16), causal, t = 1)",
+            "keys that score 1 or more over the 16 heaviest channels (Double Sparsity)",
+            operands={"labels": i32(np.arange(0, 64, 4))}, caption="`labels` is every fourth"),
+    Picture("cluster", "cluster(causal, buckets = 4, rounds = 2, seed = 7)",
+            "keys in a bucket of the query in one of 2 rounds (Reformer)"),
+    Picture("random_keys", "random_keys(causal, count = 6, seed = 7)",
+            "6 random keys, as they are"),
+    Picture("uniform", "sample.uniform(causal, rate = 0.2, seed = 7)",
+            "a random fifth, each with 5 times its weight"),
+    Picture("lsh", "sample.lsh(causal, tables = 16, bits = 3, seed = 7)",
+            "keys of which 2 of 16 hash tables agree with the query's (MagicPIG)"),
+    Picture("adaptive", "sink(4) | sample.adaptive(causal - sink(4), sink(4), base_rate = 0.1, "
+            "epsilon = 0.4, delta = 0.4, seed = 7)",
+            "as many draws as keep the denominator within 40 %, in three rows of five "
+            "(vAttention)"),
+]  # fmt: skip
+for choice in CHOICES:
+    choice.decided_by_run = True
+
 GROUPS = [
     ("Masks of the position",
      "Closed forms: known at compile time, no table at any length. Only a region of\n"
@@ -114,30 +150,23 @@ GROUPS = [
      POSITIONAL),
     ("Masks of the layout", "They read operands: known when a plan is made.", LAYOUT),
     ("The algebra", "Masks combine to masks.", ALGEBRA),
+    ("Masks that Q and K decide, and draws",
+     "Known when a row is computed: the pictures are of runs on random Q and K, by\n"
+     "`sparse-attn-run --explain-picture`. They take from candidates; what else a row\n"
+     "attends to is united with them. [recipes.md](recipes.md) has those that people know.",
+     CHOICES),
 ]  # fmt: skip
 
-# What depends on Q and K, or is drawn: no picture of a kernel, the expression alone.
-CHOICES = [
-    ("top_k(dot, causal, k = 64)", "the 64 keys that score best"),
-    ("top_k(pages, causal, k = 32, block_k = 16)",
-     "the 32 best pages of 16 keys, by a bound on each page (Quest)"),
-    ("top_k(hash(wq, wk, layers = [128, 128, 32]), causal, fraction = 0.1)",
-     "a tenth of the keys, by learned signatures of 32 bits (HashAttention)"),
-    ("top_p(antidiagonal(16), causal, p = 0.9, block_q = 128, block_k = 128)",
-     "blocks that hold 90 % of the mass, by their antidiagonals (XAttention)"),
-    ("threshold(channels(labels, count = 16), causal, t = 1.5)",
-     "keys that score 1.5 or more over the 16 heaviest channels (Double Sparsity)"),
-    ("cluster(causal, buckets = 64, rounds = 4, seed = 7)",
-     "keys in a bucket of the query in one of 4 rounds (Reformer)"),
-    ("random_keys(causal, count = 64, seed = 7)", "64 random keys, as they are"),
-    ("sample.uniform(causal, rate = 0.05, seed = 7)",
-     "a random twentieth, each with 20 times its weight"),
-    ("sample.lsh(causal, tables = 150, bits = 10, seed = 7)",
-     "keys of which 2 of 150 hash tables agree with the query's (MagicPIG)"),
-    ("sample.adaptive(causal - sink(128), sink(128), base_rate = 0.1, epsilon = 0.25, "
-     "delta = 0.25, seed = 7)",
-     "as many draws as keep the denominator within 25 %, in three rows of four (vAttention)"),
-]  # fmt: skip
+# The kernels of docs/recipes.md, on one head of 512 queries and keys.
+HASH = {"wq": weights(1, 64 * 128 + 128 + 128 * 128 + 128 + 128 * 32 + 32)}
+HASH["wk"] = HASH["wq"]
+RECIPES = []
+for path in sorted(glob.glob(os.path.join(os.path.dirname(DOCS), "examples", "recipes", "*.*"))):
+    recipe, kind = os.path.splitext(os.path.basename(path))
+    RECIPES.append(Picture(
+        f"recipe-{recipe}", "", "", shape="1,1,1,512,512", decided_by_run=True,
+        operands=HASH if "hash" in recipe else {}, file=path))  # fmt: skip
+
 
 PAGE = """# Every mask in a picture
 
@@ -145,7 +174,7 @@ Queries go down, keys to the right; what is kept is blue. [semantics.md](semanti
 says what each mask means, [expressions.md](expressions.md) how to write one. Each
 picture is what `sparse-attn-compile --explain=svg` draws of the compiled kernel, for
 32 queries and 32 keys where nothing else is said; `docs/make_gallery.py` draws them
-again.
+again. Those of named recipes are on [their own page](recipes.md).
 
 A larger shape shows the plan beside the mask: which tiles of 64 queries and 128 keys
 a run visits, and which of them it need not look into.
@@ -176,8 +205,37 @@ def write_custom(path, body):
         )
 
 
+def save_operands(picture, folder):
+    """The options that name the operands of a picture."""
+    options = []
+    for name, array in picture.operands.items():
+        path = os.path.join(folder, f"{picture.name}-{name}.npy")
+        np.save(path, array)
+        options += ["--operand", f"{name}={path}"]
+    return options
+
+
+def draw_run(tool, picture, folder):
+    """The pairs that a run on random Q and K keeps."""
+    path = os.path.join(folder, "pairs.svg")
+    name = picture.name.removeprefix("recipe-").replace("-", "_")
+    expression = read(picture.file) if picture.file else picture.expression
+    source = ["--pattern", expression, "--head-dim", "64", "--name", name]
+    if picture.file.endswith(".mlir"):
+        source = [picture.file]
+    subprocess.run([tool, *source, "-o", folder], check=True)
+    runner = os.path.join(os.path.dirname(tool), "sparse-attn-run")
+    subprocess.run(
+        [runner, os.path.join(folder, f"lib{name}.so"), "--random", picture.shape,
+         "--explain-picture", path, *save_operands(picture, folder)],
+        check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    return read(path)
+
+
 def draw(tool, picture, folder):
     """The SVG of a picture, as text."""
+    if picture.decided_by_run:
+        return draw_run(tool, picture, folder)
     command = [tool, "--explain=svg", "--explain-shape", picture.shape,
                f"--explain-head={picture.head}"]  # fmt: skip
     if picture.body:
@@ -186,10 +244,7 @@ def draw(tool, picture, folder):
         command.append(path)
     else:
         command += ["--pattern", picture.expression, "--head-dim", "64", "--name", picture.name]
-    for name, array in picture.operands.items():
-        path = os.path.join(folder, f"{picture.name}-{name}.npy")
-        np.save(path, array)
-        command += ["--operand", f"{name}={path}"]
+    command += save_operands(picture, folder)
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -209,14 +264,6 @@ def write_page():
         for i in range(0, len(pictures), 2):
             cells = [describe(picture) for picture in pictures[i : i + 2]]
             text += "| " + " | ".join(cells + [""] * (2 - len(cells))) + " |\n"
-    text += (
-        "\n## Masks that Q and K decide, and draws\n\n"
-        "Known when a row is computed, so there is no picture of theirs. They take from\n"
-        "candidates; what else a row attends to is united with them.\n\n"
-        "| mask | keeps |\n|---|---|\n"
-    )
-    for expression, meaning in CHOICES:
-        text += f"| `{expression}` | {meaning} |\n"
     return text
 
 
@@ -224,7 +271,8 @@ def make_files(tool):
     """Every file of the gallery: path below docs/ and contents."""
     files = {"masks.md": write_page()}
     with tempfile.TemporaryDirectory() as folder:
-        for picture in [HERO] + [picture for group in GROUPS for picture in group[2]]:
+        masks = [picture for group in GROUPS for picture in group[2]]
+        for picture in [HERO] + masks + RECIPES:
             files[f"images/{picture.name}.svg"] = draw(tool, picture, folder)
     return files
 
