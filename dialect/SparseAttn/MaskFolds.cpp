@@ -15,6 +15,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialect/SparseAttn/MaskFacts.h"
+#include "dialect/SparseAttn/PatternLabels.h"
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/SetVector.h"
@@ -403,10 +404,10 @@ void DifferenceOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
 }
 void ComplementOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                                MLIRContext *context) {
-  patterns
-      .add<CancelComplements, ComplementConstant<AllOp, NoneOp>,
-           ComplementConstant<NoneOp, AllOp>, DeMorgan<UnionOp>, DeMorgan<IntersectOp>>(
-          context);
+  patterns.add<CancelComplements, ComplementConstant<AllOp, NoneOp>,
+               ComplementConstant<NoneOp, AllOp>>(context);
+  patterns.addWithLabel<DeMorgan<UnionOp>, DeMorgan<IntersectOp>>({kOnlyUseLabel},
+                                                                  context);
 }
 void PerHeadOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                             MLIRContext *context) {

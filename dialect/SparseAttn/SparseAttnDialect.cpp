@@ -134,11 +134,15 @@ SmallVector<Value> sparse_attn::collectStructures(Value mask) {
   if (getBinding(mask) != Binding::Run)
     return {mask};
   llvm::SmallSetVector<Value, 4> structures;
-  for (Operation *op : collectOps(mask))
-    if (isa<MaskOpInterface>(op) && getBinding(op->getResult(0)) == Binding::Run)
-      for (Value operand : cast<MaskOpInterface>(op).getKeySet()->operands)
-        if (getBinding(operand) != Binding::Run)
-          structures.insert(operand);
+  for (Operation *op : collectOps(mask)) {
+    auto known = dyn_cast<MaskOpInterface>(op);
+    if (!known || getBinding(op->getResult(0)) != Binding::Run)
+      continue;
+    std::optional<KeySet> set = known.getKeySet();
+    for (Value operand : set->operands)
+      if (getBinding(operand) != Binding::Run)
+        structures.insert(operand);
+  }
   return structures.takeVector();
 }
 

@@ -112,7 +112,9 @@ int32_t ChoiceDescriber::addSet(Value mask) {
     set.classifySymbol = getSymbol(structure - plan.getKnown().begin());
   } else {
     Operation *op = mask.getDefiningOp();
-    KeySet keys = *cast<MaskOpInterface>(op).getKeySet();
+    std::optional<KeySet> found = cast<MaskOpInterface>(op).getKeySet();
+    assert(found && "a mask has changed since its plan was made");
+    const KeySet &keys = *found;
     set.kind = keys.kind;
     for (Value operand : keys.operands)
       set.operands.push_back(addSet(operand));

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialect/BlockPlan/BlockPlan.h"
+#include "dialect/SparseAttn/PatternLabels.h"
 #include "dialect/SparseAttn/SparseAttn.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -72,16 +73,27 @@ void sparse_attn::buildMaskPipeline(OpPassManager &manager) {
   manager.addPass(createSplitBindingsPass());
   manager.addPass(createWidenStatesPass());
   manager.addPass(createSplitUnionsPass());
-  manager.addPass(createCanonicalizerPass()); // the masks of halves
-  manager.addPass(createCSEPass());
+  // The masks of halves. Each pass may leave work for the other, and the next one counts
+  // on masks that do not change any more.
+  manager.addPass(
+      createCompositeFixedPointPass("simplify-masks", [](OpPassManager &passes) {
+        passes.addPass(createCanonicalizerPass());
+        passes.addPass(createCSEPass());
+      }));
+}
+
+/// Plans name the parts of their masks, which stay as they are although fewer ops use
+/// them.
+static std::unique_ptr<Pass> createPlanCanonicalizerPass() {
+  return createCanonicalizerPass(GreedyRewriteConfig(), {std::string(kOnlyUseLabel)});
 }
 
 void sparse_attn::buildPlanPipeline(OpPassManager &manager, const TileTarget &target) {
   buildMaskPipeline(manager);
   manager.addPass(createPlanBlocksPass(getPlanOptions(target)));
-  manager.addPass(createCanonicalizerPass()); // p0 == p1 in predicates
+  manager.addPass(createPlanCanonicalizerPass()); // p0 == p1 in predicates
   manager.addPass(createCSEPass());
-  manager.addPass(createCanonicalizerPass()); // what CSE has made equal
+  manager.addPass(createPlanCanonicalizerPass()); // what CSE has made equal
 }
 
 /// The pass reports a level that it does not know.
