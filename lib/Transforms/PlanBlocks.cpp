@@ -307,6 +307,52 @@ static void buildModify(Region &region, AttentionOp attention, OpBuilder builder
 // The pass
 //===----------------------------------------------------------------------===//
 
+/// What makes a draw: two ops of one kind with one seed draw the same, and so do two uses
+/// of one list.
+static std::pair<Attribute, const void *> getDraw(Operation *op) {
+  if (Attribute seed = op->getAttr("seed"))
+    return {seed, op->getName().getAsOpaquePointer()};
+  return {Attribute(), op};
+}
+
+/// Says whether two parts of `mask` that are combined are one draw, of which
+/// probabilities would count as of two. `draws` gets those of `mask`.
+static LogicalResult
+checkDraws(AttentionOp attention, Value mask,
+           llvm::DenseMap<std::pair<Attribute, const void *>, Operation *> &draws) {
+  if (!cast<MaskType>(mask.getType()).getSampled())
+    return success();
+  auto op = cast<MaskOpInterface>(mask.getDefiningOp());
+  if (op.getOwnBinding() == Binding::Run) {
+    draws.insert({getDraw(op), op});
+    return success();
+  }
+  std::optional<KeySet> set = op.getKeySet();
+  for (Value operand : set->operands) {
+    std::remove_reference_t<decltype(draws)> own;
+    if (failed(checkDraws(attention, operand, own)))
+      return failure();
+    for (auto [draw, drawn] : own) {
+      auto [known, added] = draws.insert({draw, drawn});
+      // Heads draw for themselves.
+      if (added || set->kind == KeySet::Heads)
+        continue;
+      InFlightDiagnostic error = attention.emitOpError("has a mask in which '")
+                                 << drawn->getName() << "' draws the same keys twice";
+      if (draw.first)
+        error << ", with seed " << cast<IntegerAttr>(draw.first).getInt()
+              << "; give each draw its own seed";
+      else
+        error << "; use a sampled list once";
+      error.attachNote(known->second->getLoc()) << "drawn here";
+      if (known->second != drawn)
+        error.attachNote(drawn->getLoc()) << "and here";
+      return error;
+    }
+  }
+  return success();
+}
+
 /// Says why a run cannot decide this attention's mask, if so.
 static LogicalResult checkChoice(AttentionOp op, const Needs &needs) {
   if (op.getKeyBlock())
@@ -326,7 +372,8 @@ static LogicalResult checkChoice(AttentionOp op, const Needs &needs) {
            << rows
            << " rows choose together, beside keys that each row draws for itself; "
            << "select with block_q = 1 where a mask is sampled";
-  return success();
+  llvm::DenseMap<std::pair<Attribute, const void *>, Operation *> draws;
+  return checkDraws(op, op.getMask(), draws);
 }
 
 /// Says why this attention cannot be planned yet, if so.

@@ -60,3 +60,60 @@ func.func @sampled_rows(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
   %out, %lse = sparse_attn.attention %q, %k, %v mask(%m : !sparse_attn.mask<sampled>) : !qkv, !qkv, !qkv -> !qkv, !state
   return %out, %lse : !qkv, !state
 }
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+!drawn = !sparse_attn.mask<sampled>
+
+func.func @one_seed(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
+  %c = sparse_attn.causal
+  %w = sparse_attn.window left = 9 right = 0
+  // expected-note @below {{drawn here}}
+  %a = sparse_attn.sample.uniform %c count = 8 seed = 7
+  // expected-note @below {{and here}}
+  %b = sparse_attn.sample.uniform %w count = 2 seed = 7
+  %m = sparse_attn.union %a, %b : !drawn, !drawn
+  // expected-error @below {{'sparse_attn.attention' op has a mask in which 'sparse_attn.sample.uniform' draws the same keys twice, with seed 7; give each draw its own seed}}
+  %out, %lse = sparse_attn.attention %q, %k, %v mask(%m : !drawn) : !qkv, !qkv, !qkv -> !qkv, !state
+  return %out, %lse : !qkv, !state
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+!drawn = !sparse_attn.mask<sampled>
+!list = tensor<?x?x?x?xi32>
+!chance = tensor<?x?x?x?xf32>
+
+func.func @one_list(%q: !qkv, %k: !qkv, %v: !qkv, %i: !list, %p: !chance) -> (!qkv, !state) {
+  %c = sparse_attn.causal
+  // expected-note @below {{drawn here}}
+  %a = sparse_attn.listed %i probability(%p : !chance) : !list
+  %b = sparse_attn.intersect %a, %c : !drawn, !sparse_attn.mask
+  %m = sparse_attn.union %a, %b : !drawn, !drawn
+  // expected-error @below {{'sparse_attn.attention' op has a mask in which 'sparse_attn.listed' draws the same keys twice; use a sampled list once}}
+  %out, %lse = sparse_attn.attention %q, %k, %v mask(%m : !drawn) : !qkv, !qkv, !qkv -> !qkv, !state
+  return %out, %lse : !qkv, !state
+}
+
+// -----
+
+!qkv = tensor<?x?x?x64xf32>
+!state = tensor<?x?x?xf32>
+!drawn = !sparse_attn.mask<sampled>
+
+// Heads draw for themselves, and so do ops of two kinds.
+func.func @other_draws(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
+  %c = sparse_attn.causal
+  %w = sparse_attn.window left = 9 right = 0
+  %a = sparse_attn.sample.uniform %c count = 8 seed = 7
+  %b = sparse_attn.sample.uniform %w count = 2 seed = 7
+  %h = sparse_attn.per_head %a, %b table = [0, 1] : !drawn, !drawn
+  %l = sparse_attn.sample.lsh %c tables = 8 bits = 2 seed = 7
+  %m = sparse_attn.union %h, %l : !drawn, !drawn
+  %out, %lse = sparse_attn.attention %q, %k, %v mask(%m : !drawn) : !qkv, !qkv, !qkv -> !qkv, !state
+  return %out, %lse : !qkv, !state
+}
