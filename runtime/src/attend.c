@@ -20,7 +20,7 @@ typedef struct attending {
   const sa_run_state *state;
   const sa_plan_attention *attention;
   _Atomic int64_t next;
-  _Atomic int64_t bad_call; /* one whose list is wrong, or -1 */
+  _Atomic int64_t bad_list; /* a set and a call of which it is wrong, or -1 */
 } attending;
 
 static int64_t take_task(attending *attend) {
@@ -133,7 +133,8 @@ static bool describe_list(attending *attend, const sa_call *call, char *room,
                           sa_attend_args *args) {
   sa_key_list list;
   if (!sa_list_keys(attend->state, attend->attention, call, args, room, &list)) {
-    atomic_store_explicit(&attend->bad_call, call->index, memory_order_relaxed);
+    int64_t bad = call->index * attend->attention->code->set_count + list.sets;
+    atomic_store_explicit(&attend->bad_list, bad, memory_order_relaxed);
     return false;
   }
   args->list = list.keys;
@@ -207,13 +208,12 @@ static void combine_calls(void *argument, int worker) {
 }
 
 /* Says where a list of a call is wrong. */
-static sparse_attn_status refuse_list(const attending *attend, int64_t index) {
+static sparse_attn_status refuse_list(const attending *attend, int64_t bad_list) {
   const sa_attention *code = attend->attention->code;
   const sparse_attn_kernel *kernel = attend->state->plan->kernel;
-  sa_call call = sa_schedule_call(attend->state->plan, attend->attention, index);
-  const sa_set *set = code->sets;
-  while (set->kind != SA_SET_LIST)
-    ++set;
+  sa_call call = sa_schedule_call(attend->state->plan, attend->attention,
+                                  bad_list / code->set_count);
+  const sa_set *set = &code->sets[bad_list % code->set_count];
   return sa_fail(
       SPARSE_ATTN_INVALID_ARGUMENT,
       "kernel '%s': '%s' lists for batch entry %lld, head %lld, query tile %lld "
@@ -236,12 +236,12 @@ sparse_attn_status sa_run_attention(const sa_run_state *state,
   }
   if (schedule->packed)
     sa_pack(state, attention);
-  attending attend = {.state = state, .attention = attention, .bad_call = -1};
+  attending attend = {.state = state, .attention = attention, .bad_list = -1};
   sa_parallel(state->options, state->workers, schedule->calls * schedule->parts,
               attend_calls, &attend);
-  int64_t bad_call = atomic_load_explicit(&attend.bad_call, memory_order_relaxed);
-  if (bad_call >= 0)
-    return refuse_list(&attend, bad_call);
+  int64_t bad_list = atomic_load_explicit(&attend.bad_list, memory_order_relaxed);
+  if (bad_list >= 0)
+    return refuse_list(&attend, bad_list);
   if (schedule->parts == 1)
     return SPARSE_ATTN_OK;
   atomic_store_explicit(&attend.next, 0, memory_order_relaxed);

@@ -557,6 +557,7 @@ typedef struct sa_key_list {
   const float *weights; /* NULL: all are 1 */
   int64_t count;
   sa_run_list runs;
+  int32_t sets; /* how many were made */
 } sa_key_list;
 
 /* Checks the sizes of the lists that a run gives. */

@@ -182,8 +182,10 @@ static void list_keys(const sa_choice *choice, const sa_kept_keys *kept,
     walk_words(choice, kept, give_bits);
   for (int64_t i = 0; i < SA_LIST_MARGIN; ++i)
     room->keys[count + i] = count ? room->keys[count - 1] : 0;
-  *result = (sa_key_list){
-      .keys = room->keys, .count = count, .runs = {room->runs, tiles, room->bits, NULL}};
+  *result = (sa_key_list){.sets = result->sets,
+                          .keys = room->keys,
+                          .count = count,
+                          .runs = {room->runs, tiles, room->bits, NULL}};
 }
 
 /* One over the probabilities of the listed keys. */
@@ -216,8 +218,9 @@ static void list_tiles(const sa_choice *choice, const sa_kept_keys *kept,
     else
       runs[count++] = (sa_run){(int32_t)tile, 1, full ? SA_RUN_FULL : (int32_t)tile, -1};
   }
-  *result =
-      (sa_key_list){.count = choice->query.keys, .runs = {runs, count, kept->bits, NULL}};
+  *result = (sa_key_list){.sets = result->sets,
+                          .count = choice->query.keys,
+                          .runs = {runs, count, kept->bits, NULL}};
 }
 
 bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
@@ -235,7 +238,8 @@ bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
   sa_lay_out_choice(state->plan, attention, base, &choice.room, &bytes);
   choice.query = sa_plan_query(state->plan, attention, call->b, call->h, call->row_tile);
   choice.key_tiles = sa_ceil_div(choice.query.keys, code->tile_keys);
-  if (!sa_make_sets(&choice))
+  list->sets = sa_make_sets(&choice);
+  if (list->sets < code->set_count)
     return false;
   const sa_set *mask = &code->sets[code->set_count - 1];
   const sa_kept_keys *kept = &choice.room.sets[code->set_count - 1];

@@ -271,10 +271,10 @@ static bool make_set(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
   }
 }
 
-bool sa_make_sets(sa_choice *choice) {
+int32_t sa_make_sets(sa_choice *choice) {
   const sa_attention *code = choice->attention->code;
-  for (int32_t i = 0; i < code->set_count; ++i)
-    if (!make_set(choice, &code->sets[i], &choice->room.sets[i]))
-      return false;
-  return true;
+  int32_t i = 0;
+  while (i < code->set_count && make_set(choice, &code->sets[i], &choice->room.sets[i]))
+    ++i;
+  return i;
 }

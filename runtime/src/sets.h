@@ -63,8 +63,9 @@ bool sa_lay_out_choice(const sparse_attn_plan *plan, const sa_plan_attention *at
 
 /*===--- sets.c -----------------------------------------------------------===*/
 
-/* Makes all sets. False where an operand holds what it must not. */
-bool sa_make_sets(sa_choice *choice);
+/* Makes the sets, up to one of which an operand holds what it must not; returns how many.
+ */
+int32_t sa_make_sets(sa_choice *choice);
 
 /* Whether row `row` of the tile keeps `key`. */
 bool sa_keeps_key(const sa_choice *choice, const sa_kept_keys *set, int64_t row,
