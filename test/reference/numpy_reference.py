@@ -29,6 +29,8 @@ class Setting:
     #: Q, K, V, the scale and the modifiers, for masks that depend on them.
     q = k = v = scale = None
     modifiers = ()
+    #: Where rounding may decide otherwise, for those who ask (numpy_selections.py).
+    doubts, exact = None, False
 
     def __init__(self, B, H, M, N, kv_len=None, q_len=None, q_offset=None, block=0):
         self.B, self.H, self.M, self.N, self.block = B, H, M, N, block
@@ -311,6 +313,24 @@ def block_mask(indptr, indices, rows, columns, bits=None):
                             kept = kept & dense[np.mod(p[b], rows)][:, j[b] % columns]
                         result[b, h] |= kept
         return result
+
+    return mask
+
+
+def listed(indices, probability=None, block_q=1, share_group=False, group=1):
+    """`indices` [b, g, lists, k]; `group` query heads share a list with share_group."""
+
+    def mask(s):
+        chance = np.zeros(s.shape)
+        for b, h, i in np.ndindex(s.B, s.H, s.M):
+            head = h // group if share_group else h
+            at = (b if len(indices) > 1 else 0, head if indices.shape[1] > 1 else 0, i // block_q)
+            weights = np.ones(indices.shape[3]) if probability is None else probability[
+                tuple(x % size for x, size in zip(at, probability.shape))]
+            for j, weight in zip(indices[at], weights):
+                if 0 <= j < s.n[b] and chance[b, h, i, j] == 0:
+                    chance[b, h, i, j] = weight
+        return chance > 0 if probability is None else Sampled(chance, chance > 0)
 
     return mask
 

@@ -13,6 +13,11 @@ A score is a function (setting, block_q, block_k) -> float64 array
     [B, H, tiles, key units] "tile": for every tile of rows and block of keys
 
 of which selections make the scores of their units.
+
+A setting may ask where another rounding could decide otherwise (section 9): its `doubts`,
+[B, H, M] booleans, are then set for rows whose choice hangs on numbers that are nearer
+to a boundary than f32 rounds them. What is equal in float64 is not in doubt: it comes of
+equal keys. With `exact`, scores are those that f32 has too, and decide whatever they are.
 """
 
 import itertools
@@ -44,6 +49,28 @@ class Score:
                 sums = values.reshape(s.B, -1, group, *values.shape[2:]).sum(axis=2)
                 values = np.repeat(sums, group, axis=1)
         return values
+
+
+#: More than f32 rounds a number by, as a share of the largest that it is compared with.
+NEARLY = 1e-5
+
+
+def near(a, b, size):
+    """Whether a and b differ, but by no more than rounding."""
+    gap = np.abs(a - b)
+    return (gap > 0) & (gap <= NEARLY * size)
+
+
+def doubt_keys(s, keys, pairs=True):
+    """Rows that look at a key in doubt, `keys` [B, H or Hkv, N]."""
+    doubtful = keys_of_heads(s, keys)[:, :, None] & pairs & s.key_exists
+    s.doubts |= doubtful.any(axis=-1) & s.row_exists[..., 0]
+
+
+def near_zero(x, axes):
+    """Where a number of x is nearly 0, for what is typical along `axes`."""
+    size = np.sqrt(np.square(x).mean(axis=axes, keepdims=True)) if x.size else x
+    return near(x, 0, size).any(axis=axes)
 
 
 def keys_of_heads(s, keys):
@@ -98,9 +125,13 @@ def network(x, weights, layers, activation):
 
 def hash_bits(query_weights, key_weights, layers, activation="silu", share=False):
     def function(s, block_q, block_k):
-        sign = lambda x, w: np.where(network(x, w, layers, activation) < 0, -1, 1)
-        return np.einsum("bhmc,bhnc->bhmn", sign(s.q, query_weights),
-                         sign(keys_of_heads(s, s.k), key_weights)).astype(np.float64)
+        query = network(s.q, query_weights, layers, activation)
+        key = network(keys_of_heads(s, s.k), key_weights, layers, activation)
+        if s.doubts is not None and not s.exact:
+            s.doubts |= near_zero(query, 3)
+            doubt_keys(s, near_zero(key, 3))
+        sign = lambda x: np.where(x < 0, -1, 1)
+        return np.einsum("bhmc,bhnc->bhmn", sign(query), sign(key)).astype(np.float64)
 
     return Score("key", function, share)
 
@@ -128,6 +159,10 @@ def pq(centroids, subvectors, codes, share=False):
         pieces = s.k.reshape(*s.k.shape[:3], subvectors, centroids.shape[3])
         distance = ((pieces[:, :, :, :, None] - centroids[None, :, None])**2).sum(axis=-1)
         code = distance.argmin(axis=-1) # [B, Hkv, N, s]
+        if s.doubts is not None and not s.exact and codes > 1:
+            two = np.partition(distance, 1, axis=-1)
+            doubt_keys(s, near(two[..., 0], two[..., 1], two[..., 1] +
+                               np.square(pieces).sum(axis=-1)).any(axis=-1))
         kv, sub = np.ogrid[:centroids.shape[0], :subvectors]
         nearest = centroids[kv[None, :, None], sub[None, None], code]
         return np.einsum("bhmd,bhnd->bhmn", s.q,
@@ -142,7 +177,10 @@ def soft_hash(projections, tables, bits, temperature, share=False):
     def function(s, block_q, block_k):
         result = np.zeros((s.B, s.H, s.M, s.N))
         for w in np.asarray(projections, np.float64):
-            sign = np.where(s.k @ w < 0, -1, 1)
+            product = s.k @ w
+            if s.doubts is not None:
+                doubt_keys(s, near_zero(product, 3))
+            sign = np.where(product < 0, -1, 1)
             heat = np.tanh(s.q @ w) @ corners.T / np.sqrt(s.q.shape[-1]) / temperature
             heat = np.exp(heat - heat.max(axis=-1, keepdims=True))
             mass = heat / heat.sum(axis=-1, keepdims=True)
@@ -193,7 +231,8 @@ def candidate_pairs(candidates, s):
 
 def select(score, candidates, block_q, block_k, pick):
     """`pick(scores, count)` gives the indices of those taken among the candidate units,
-    which are in ascending order, of `count` units that there are."""
+    which are in ascending order, of `count` units that there are, and whether rounding
+    may change them."""
 
     def mask(s):
         pairs = candidate_pairs(candidates, s)
@@ -218,8 +257,13 @@ def select(score, candidates, block_q, block_k, pick):
                         if score.per == "key":
                             best = np.fmax.reduceat(best, starts)
                     index = np.flatnonzero(per_row.any(axis=0))
-                    taken = index[pick(best[index], units(int(s.n[b]), block_k))]
+                    picked, unsure = pick(best[index], units(int(s.n[b]), block_k))
+                    taken = index[picked]
                     chosen[b, h, rows] = np.isin(np.arange(s.keys) // block_k, taken)
+                    if s.doubts is not None:
+                        # Rows of a unit choose together.
+                        s.doubts[b, h, rows] |= (s.doubts[b, h, rows].any() or
+                                                 unsure and not s.exact)
         return chosen & pairs
 
     return mask
@@ -230,9 +274,17 @@ def ranking(scores):
     return np.lexsort((np.arange(len(scores)), -scores, np.isnan(scores)))
 
 
+def largest(scores):
+    return np.abs(scores[np.isfinite(scores)]).max(initial=0)
+
+
 def top_k(score, candidates, k=None, fraction=None, block_q=1, block_k=1):
     def pick(scores, count):
-        return ranking(scores)[:int(np.floor(fraction * count)) if k is None else k]
+        order = ranking(scores)
+        taken = int(np.floor(fraction * count)) if k is None else k
+        ends = scores[order[taken - 1:taken + 1]]
+        return order[:taken], (taken > 0 and len(ends) == 2 and
+                               near(ends[0], ends[1], largest(scores)))
 
     return select(score, candidates, block_q, block_k, pick)
 
@@ -244,16 +296,23 @@ def top_p(score, candidates, p, block_q=1, block_k=1):
         mass = np.where(ranked == ranked[0], 1, np.exp(ranked - ranked[0]))
         mass = np.where(np.isnan(ranked), 0, mass)
         before = np.concatenate([[0], np.cumsum(mass)[:-1]])
-        kept = before <= p * np.cumsum(mass)[-1]
+        total = np.cumsum(mass)[-1]
+        kept = before <= p * total
         last = ranked[kept][-1]
-        return order[kept | (ranked == last)]
+        kept |= ranked == last
+        # Both ends, p = 0 and p = 1, are sure.
+        unsure = 0 < p < 1 and (np.abs(before[1:] - p * total) <= NEARLY * total)[
+            ranked[1:] != ranked[:-1]].any()
+        after = ranked[~kept][:1]
+        return order[kept], unsure or p < 1 and near(after, last, largest(scores)).any()
 
     return select(score, candidates, block_q, block_k, pick)
 
 
 def threshold(score, candidates, t, block_q=1, block_k=1):
     return select(score, candidates, block_q, block_k,
-                  lambda scores, count: np.flatnonzero(scores >= t))
+                  lambda scores, count: (np.flatnonzero(scores >= t),
+                                         near(scores, t, largest(scores)).any()))
 
 
 def bucket_of(products):
@@ -263,21 +322,33 @@ def bucket_of(products):
     return np.where(known.any(axis=-1), best, -1)
 
 
+def undecided(products):
+    """Where the two largest numbers of the last axis are nearly the same."""
+    if products.shape[-1] < 2:
+        return np.zeros(products.shape[:-1], bool)
+    two = np.partition(np.where(np.isnan(products), -np.inf, products), -2, axis=-1)[..., -2:]
+    return near(two[..., 0], two[..., 1], np.abs(products).max(axis=-1, initial=0))
+
+
 def cluster(candidates, buckets=None, rounds=1, seed=None, block_q=1, block_k=1,
             centroids=None):
     def share_bucket(s, block_q, block_k):
         if centroids is not None:
             w = np.asarray(centroids, np.float64)
-            of = lambda x, w: bucket_of(np.einsum("bhrd,hcd->bhrc", x, w))[..., None]
-            query, key = of(s.q, w[np.arange(s.H) // (s.H // w.shape[0])]), of(s.k, w)
+            product = lambda x, w: np.einsum("bhrd,hcd->bhrc", x, w)[..., None, :]
+            query = product(s.q, w[np.arange(s.H) // (s.H // w.shape[0])])
+            key = product(s.k, w)
         else:
             r = directions(seed, rounds * buckets // 2, s.q.shape[-1], CLUSTER)
             r = r.reshape(rounds, buckets // 2, -1)
             product = lambda x: np.einsum("bhrd,kcd->bhrkc", x, r)
-            of = lambda x: bucket_of(np.concatenate([product(x), -product(x)], axis=-1))
-            query, key = of(s.q), of(s.k)
-        key = keys_of_heads(s, key)[:, :, None]
-        query = query[:, :, :, None]
+            both = lambda x: np.concatenate([product(x), -product(x)], axis=-1)
+            query, key = both(s.q), both(s.k)
+        if s.doubts is not None and not (s.exact and centroids is not None):
+            s.doubts |= undecided(query).any(axis=-1)
+            doubt_keys(s, undecided(key).any(axis=-1))
+        key = keys_of_heads(s, bucket_of(key))[:, :, None]
+        query = bucket_of(query)[:, :, :, None]
         return ((query == key) & (query >= 0)).any(axis=-1).astype(np.float64)
 
     score = Score("key", share_bucket)
@@ -386,7 +457,7 @@ def sample_lsh(candidates, seed, tables, bits, min_matches=2, center="keys",
             q = q - keys_of_heads(s, middle)[:, :, None] if center == "both" else q
         if normalize == "simple_lsh":
             norms = np.where(s.key_exists[:, 0], np.linalg.norm(k, axis=-1), 0)
-            longest = norms.max(axis=-1, keepdims=True, initial=0)
+            longest = np.fmax.reduce(norms, axis=-1, keepdims=True, initial=0)
             longest = np.where(longest > 0, longest, 1)
             last = np.sqrt(np.maximum(0, 1 - (norms / longest)**2))
             k = np.concatenate([k / longest[..., None], last[..., None]], axis=-1)
@@ -396,16 +467,20 @@ def sample_lsh(candidates, seed, tables, bits, min_matches=2, center="keys",
     def mask(s):
         q, k = hashed(s)
         r = directions(seed, tables * bits, q.shape[-1], LSH)
+        if s.doubts is not None:
+            s.doubts |= near_zero(q @ r.T, 3)
+            doubt_keys(s, near_zero(k @ r.T, 3), candidate_pairs(candidates, s))
         signs = lambda x: (x @ r.T >= 0).reshape(*x.shape[:3], tables, bits)
         agree = (signs(q)[:, :, :, None] == signs(k)[:, :, None]).all(axis=-1)
         with np.errstate(all="ignore"):
             q_length, k_length = (np.linalg.norm(x, axis=-1) for x in (q, k))
             length = q_length[..., None] * k_length[:, :, None]
-            cosine = np.where(length > 0, np.einsum("bhmd,bhnd->bhmn", q, k) / length, 0)
+            cosine = np.where(length == 0, 0, np.einsum("bhmd,bhnd->bhmn", q, k) / length)
             neither = (q_length[..., None] == 0) & (k_length[:, :, None] == 0)
             cosine = np.where(neither, 1, cosine)
         probability = match_probability(cosine, bits, tables, min_matches)
-        pairs = candidate_pairs(candidates, s)
+        # A NaN says nothing about how often a key is drawn: it is not.
+        pairs = candidate_pairs(candidates, s) & (probability > 0)
         return Sampled(np.where(pairs, probability, 0),
                        pairs & (agree.sum(axis=-1) >= min_matches))
 
@@ -423,7 +498,11 @@ def sample_adaptive(candidates, beside, seed, epsilon, delta, base_count=None,
         denominator = np.exp(others - top).sum() + n * e.mean()
         b0 = (z * e.std(ddof=1) * n / (epsilon * denominator))**2
         b = b0 * n / (n + b0) if finite_population else b0
-        return int(np.clip(np.ceil(b), m, n)) if b < n else n
+        draws = int(np.clip(np.ceil(b), m, n)) if b < n else n
+        # An error of scores is one of b, which is rounded up.
+        unsure = m < n and np.isfinite(b) and any(
+            int(np.clip(np.ceil(b * x), m, n)) != draws for x in (1 - NEARLY, 1 + NEARLY))
+        return draws, unsure
 
     def mask(s):
         result = Sampled(np.zeros(s.shape), np.zeros(s.shape, bool))
@@ -438,7 +517,10 @@ def sample_adaptive(candidates, beside, seed, epsilon, delta, base_count=None,
                 others = heavy[b, h, i].copy()
                 others[keys] = False
                 with np.errstate(all="ignore"):
-                    draws = budget(score[b, h, i, keys], score[b, h, i, others], first)
+                    draws, unsure = budget(score[b, h, i, keys], score[b, h, i, others],
+                                           first)
+                if s.doubts is not None:
+                    s.doubts[b, h, i] |= unsure
             taken = permutation(seed, plane, row, ADAPTIVE, n)[:draws]
             result.probability[b, h, i, keys] = draws / max(n, 1)
             result.drawn[b, h, i, keys[taken]] = True

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import numpy_reference as ref
 import numpy_selections as sel
 from masks import Mask, one_or
 
@@ -220,12 +221,51 @@ class Selection(Mask):
         return function(*score, candidates, **given)(setting)
 
 
+@dataclass(repr=False)
+class Listed(Mask):
+    """What a run's operand lists; with `sampled`, with probabilities."""
+
+    tag: str
+    block_q: int = 1
+    share_group: bool = False
+    sampled: bool = False
+
+    def names(self):
+        return [f"list{self.tag}", f"chance{self.tag}"][:1 + self.sampled]
+
+    def emit(self, builder):
+        types = [f"tensor<?x?x?x?x{word}>" for word in ("i32", "f32")]
+        values = [builder.argument(name, type) for name, type in zip(self.names(), types)]
+        chance = f" probability({values[1]} : {types[1]})" if self.sampled else ""
+        return builder.op(f"sparse_attn.listed {values[0]}{chance} block_q = {self.block_q} "
+                          f"share_group = {str(self.share_group).lower()} : {types[0]}",
+                          sampled=self.sampled)
+
+    def expression(self):
+        return (f"listed({', '.join(self.names())}, block_q={self.block_q}, "
+                f"share_group={str(self.share_group).lower()})")
+
+    def operands(self, rng, shape):
+        heads = shape.Hkv if self.share_group else shape.H
+        lists, width = -(-shape.M // self.block_q), int(rng.integers(0, 20))
+        size = (one_or(rng, shape.B), one_or(rng, heads), lists, width)
+        keys = rng.integers(-1, max(shape.N, 0), size).astype(np.int32)
+        chance = rng.choice(np.float32([0, 0.125, 0.3, 1]), size)
+        return dict(zip(self.names(), [keys, chance]))
+
+    def mask(self, setting, operands):
+        values = [operands[name] for name in self.names()]
+        group = setting.H // max(setting.k.shape[1], 1)
+        return ref.listed(*values, block_q=self.block_q, share_group=self.share_group,
+                          group=group)(setting)
+
+
 class Selecting:
     """What a Generator makes of scores and draws; `rng` and helpers are its own."""
 
-    SELECTIONS = ("top_k top_p threshold cluster random_keys sample_uniform sample_lsh "
-                  "sample_adaptive").split()
-    SAMPLED = ("sample_uniform", "sample_lsh", "sample_adaptive")
+    SELECTIONS = ("top_k top_p threshold cluster listed random_keys sample_uniform "
+                  "sample_lsh sample_adaptive listed_sample").split()
+    SAMPLED = ("sample_uniform", "sample_lsh", "sample_adaptive", "listed_sample")
     SCORES = "dot pages hash channels pq soft_hash pooled gated antidiagonal".split()
 
     def score(self, kind=None):
@@ -277,6 +317,12 @@ class Selecting:
         size = self.choice([{"count": self.integer(1, 12)},
                             {"rate": self.choice([0.1, 0.25, 0.5, 1.0])}])
         return {**size, "seed": self.integer(0, 2**40)}
+
+    def listed(self, sampled=False):
+        return Listed(self.tag(), self.choice([1, 1, 4, 7]), self.choice([False, True]), sampled)
+
+    def listed_sample(self):
+        return self.listed(sampled=True)
 
     def random_keys(self):
         return Selection("random_keys", self.candidates(), self.draws())

@@ -102,8 +102,8 @@ def with_poison(inputs, rng):
     return result
 
 
-def find_difference(kernel, inputs, got, wanted):
-    """What is wrong with (O, LSE), None where nothing is."""
+def find_difference(kernel, inputs, got, wanted, bound=None):
+    """What is wrong with (O, LSE), None where nothing is. `bound` is of |O - ref| / |ref|."""
     out, lse = got
     wanted_out, wanted_lse = wanted
     bad, wanted_bad = ~np.isfinite(out), ~np.isfinite(wanted_out)
@@ -119,15 +119,16 @@ def find_difference(kernel, inputs, got, wanted):
     out, wanted_out = np.where(np.isneginf(out), 0, out), np.where(np.isneginf(wanted_out), 0,
                                                                    wanted_out)
     if inputs["k"].shape[2] <= kernel.Dv:
-        wrong = np.where(out != 0, wanted_out == 0,
-                         np.abs(wanted_out) > SMALLEST[kernel.out])
+        states = kernel.states if kernel.split or kernel.pool else ()
+        smallest = max(SMALLEST[dtype] for dtype in (kernel.out, *states))
+        wrong = np.where(out != 0, wanted_out == 0, np.abs(wanted_out) > smallest)
         if wrong.any():
             at = first(wrong)
             verb = "is kept" if out[at] != 0 else "is not kept"
             return f"pair (b, h, i, j) = {at} {verb}"
     norm = np.linalg.norm(wanted_out)
     error = np.linalg.norm(out - wanted_out) / (norm or 1)
-    if not error <= kernel.bound():
+    if not error <= (bound or kernel.bound()):
         return f"|O - ref| / |ref| = {error:.3g}, most at {worst(out - wanted_out)}"
     if (np.isneginf(lse) != np.isneginf(wanted_lse)).any():
         return f"LSE is -inf or not at {first(np.isneginf(lse) != np.isneginf(wanted_lse))}"
