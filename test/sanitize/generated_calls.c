@@ -12,7 +12,10 @@
  *===----------------------------------------------------------------------===*/
 #define _GNU_SOURCE
 #include "banded.h"
+#include "chosen.h"
+#include "drawn.h"
 #include "packed.h"
+#include "tiled.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -21,7 +24,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { HEADS = 4, KV_HEADS = 2, BATCH = 2 };
+enum { HEADS = 4, KV_HEADS = 2, BATCH = 2, LIST_ROWS = 4, LISTED = 5 };
 
 static void fail(const char *what) {
   fprintf(stderr, "%s\n", what);
@@ -94,7 +97,8 @@ static void tensor_fill(tensor *t, uint32_t seed) {
 
 /*===--- Runs -------------------------------------------------------------===*/
 
-/* Runs `kernel` on `threads` threads; `offsets` is NULL without layout operands. */
+/* Runs `kernel` on `threads` threads; `offsets` is NULL without layout operands. Of
+ * `inputs` the fourth is for kernels that have one. */
 static void run(const sparse_attn_kernel *kernel, const sparse_attn_shape *shape,
                 const DLTensor *offsets, tensor *inputs, tensor *outputs, int threads) {
   sparse_attn_options options = {0};
@@ -105,9 +109,11 @@ static void run(const sparse_attn_kernel *kernel, const sparse_attn_shape *shape
   size_t bytes = 0;
   check(sparse_attn_workspace_size(plan, &options, &bytes));
   guarded workspace = guarded_make(bytes);
-  const DLTensor *in[] = {&inputs[0].view, &inputs[1].view, &inputs[2].view};
+  const DLTensor *in[] = {&inputs[0].view, &inputs[1].view, &inputs[2].view,
+                          &inputs[3].view};
+  const size_t given = sparse_attn_kernel_input_count(kernel) - (offsets ? 1 : 0);
   DLTensor *out[] = {&outputs[0].view, &outputs[1].view};
-  check(sparse_attn_run(plan, in, 3, out, 2, workspace.data, bytes, &options));
+  check(sparse_attn_run(plan, in, given, out, 2, workspace.data, bytes, &options));
   guarded_free(&workspace);
   sparse_attn_plan_destroy(plan);
 }
@@ -121,12 +127,17 @@ static void test(const sparse_attn_kernel *kernel, int64_t queries, int64_t keys
   const int64_t v_sizes[] = {BATCH, KV_HEADS, keys, value_dim};
   const int64_t o_sizes[] = {BATCH, HEADS, queries, value_dim};
   const int64_t offsets_sizes[] = {1, offsets_count};
-  tensor inputs[3], outputs[2][2], layout;
+  const int64_t list_sizes[] = {1, 1, (queries + LIST_ROWS - 1) / LIST_ROWS, LISTED};
+  tensor inputs[4], outputs[2][2], layout;
   tensor_make(&inputs[0], kDLFloat, 4, q_sizes);
   tensor_make(&inputs[1], kDLFloat, 4, k_sizes);
   tensor_make(&inputs[2], kDLFloat, 4, v_sizes);
   for (int i = 0; i < 3; ++i)
     tensor_fill(&inputs[i], (uint32_t)i);
+  tensor_make(&inputs[3], kDLInt, 4, list_sizes);
+  int32_t *list = inputs[3].memory.data;
+  for (size_t i = 0; i < inputs[3].count; ++i)
+    list[i] = (int32_t)((int64_t)(i * 7919) % (keys + 1)) - 1;
   if (offsets) {
     tensor_make(&layout, kDLInt, 2, offsets_sizes);
     memcpy(layout.memory.data, offsets, (size_t)offsets_count * sizeof *offsets);
@@ -151,7 +162,7 @@ static void test(const sparse_attn_kernel *kernel, int64_t queries, int64_t keys
   for (int i = 0; i < 2; ++i)
     for (int j = 0; j < 2; ++j)
       guarded_free(&outputs[i][j].memory);
-  for (int i = 0; i < 3; ++i)
+  for (int i = 0; i < 4; ++i)
     guarded_free(&inputs[i].memory);
   if (offsets)
     guarded_free(&layout.memory);
@@ -166,7 +177,10 @@ int main(void) {
       const int32_t offsets[] = {0, end / 3, end / 3, end};
       test(banded_kernel(), sizes[m], sizes[n], NULL, 0, 40, 40);
       test(packed_kernel(), sizes[m], sizes[n], offsets, 4, 72, 24);
-      runs += 4;
+      test(chosen_kernel(), sizes[m], sizes[n], NULL, 0, 24, 40);
+      test(tiled_kernel(), sizes[m], sizes[n], NULL, 0, 40, 24);
+      test(drawn_kernel(), sizes[m], sizes[n], NULL, 0, 20, 16);
+      runs += 10;
     }
   printf("%d runs, nothing read or written past an end\n", runs);
   return 0;
