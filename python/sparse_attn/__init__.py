@@ -20,6 +20,7 @@ with its message. `sparse_attn.compile` calls the compiler first.
 from ._abi import ABI_VERSION, Error, Status
 from ._compile import CompileError, compile
 from ._library import Grid, Kernel, Library, Plan, TensorInfo, TileCounts, load
+from ._states import States
 
 __all__ = [
     "ABI_VERSION",
@@ -29,6 +30,7 @@ __all__ = [
     "Kernel",
     "Library",
     "Plan",
+    "States",
     "Status",
     "TensorInfo",
     "TileCounts",

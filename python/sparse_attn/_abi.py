@@ -13,7 +13,7 @@ import enum
 import os
 import struct
 from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 #: SPARSE_ATTN_ABI_VERSION that this package was written for.
 ABI_VERSION = 4
@@ -140,6 +140,18 @@ _SIGNATURES: dict = {
         c_int,
         [c_void_p, Tensors, c_size_t, Tensors, c_size_t, c_void_p, c_size_t, POINTER(COptions)],
     ),
+    "sparse_attn_states_create": (c_int, [c_void_p, POINTER(CShape), POINTER(c_void_p)]),
+    "sparse_attn_states_destroy": (None, [c_void_p]),
+    "sparse_attn_states_bytes": (c_size_t, [c_void_p]),
+    "sparse_attn_states_bytes_per_key": (ctypes.c_double, [c_void_p]),
+    "sparse_attn_states_length": (c_int64, [c_void_p, c_int64]),
+    "sparse_attn_states_extend": (
+        c_int,
+        [c_void_p, Tensors, c_size_t, POINTER(c_int64), POINTER(COptions)],
+    ),
+    "sparse_attn_states_rollback": (c_int, [c_void_p, c_int64, c_int64]),
+    "sparse_attn_states_save": (c_int, [c_void_p, c_char_p]),
+    "sparse_attn_states_load": (c_int, [c_void_p, c_char_p, POINTER(c_void_p)]),
     "sparse_attn_plan_attention_count": (c_size_t, [c_void_p]),
     "sparse_attn_plan_grid": (c_int, [c_void_p, c_size_t, POINTER(CGrid)]),
     "sparse_attn_plan_visit": (
@@ -222,5 +234,5 @@ def _field(data: bytes, format: str, at: int) -> int:
     return struct.unpack_from(format, data, at)[0]
 
 
-def options(threads: Optional[int]) -> COptions:
-    return COptions(threads or 0, None, None)
+def options(threads: Optional[int], states: Any = None) -> COptions:
+    return COptions(threads or 0, None, states)

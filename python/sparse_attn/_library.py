@@ -26,6 +26,7 @@ import numpy as np
 
 from . import _abi, _tensors
 from ._abi import Runtime, Status, invalid
+from ._states import States
 
 # ===--- Libraries ----------------------------------------------------------===#
 
@@ -179,6 +180,14 @@ class Kernel:
         """
         return Plan(self, (batch, heads, kv_heads, queries, keys), threads, operands)
 
+    def states(self, batch: int, heads: int, kv_heads: int, capacity: int) -> States:
+        """States of no keys yet, with room for `capacity` in every batch entry."""
+        return States.create(self, batch, heads, kv_heads, capacity)
+
+    def load_states(self, path: Union[str, os.PathLike], batch: int) -> States:
+        """What States.save wrote, for the same number of batch entries."""
+        return States.load(self, path, batch)
+
     def _views(self, layout: bool, given: Dict[str, Any]) -> List[_tensors.View]:
         """Views of the inputs of one kind, in order."""
         views = []
@@ -298,6 +307,7 @@ class Plan:
         *inputs: Any,
         threads: Optional[int] = None,
         workspace: Any = None,
+        states: Optional[States] = None,
         **named: Any,
     ) -> Any:
         """Computes the kernel's outputs: `out, lse = plan.run(q, k, v, bias=bias)`.
@@ -307,9 +317,11 @@ class Plan:
         inputs, or those given by name (`out=`, `lse=`); they come as a tuple that
         knows their names. `workspace` is any writable buffer of at least
         `workspace_bytes()`; without one the plan keeps one for each thread that
-        calls it. The call releases the interpreter's lock.
+        calls it. `states` of the keys spare a run making them. The call releases the
+        interpreter's lock.
         """
-        if not named and threads is None and workspace is None:
+        repeats = not named and threads is None and workspace is None and states is None
+        if repeats:
             again = getattr(self._local, "again", None)
             results = again and again.run(inputs)
             if results is not None:
@@ -333,7 +345,10 @@ class Plan:
             _tensors.make_view(name, value, writable=True)
             for name, value in zip(self._out_names, results)
         ]
-        options = _abi.options(self.threads if threads is None else operator.index(threads))
+        options = _abi.options(
+            self.threads if threads is None else operator.index(threads),
+            states and states._handle,
+        )
         address, size, owner = self._workspace(workspace, options)
         self._runtime.call(
             "run",
@@ -346,7 +361,7 @@ class Plan:
             size,
             ctypes.byref(options),
         )
-        if not named and threads is None and workspace is None:
+        if repeats:
             self._local.again = RepeatedRun.make(self, inputs, views, results, owner)
         return kernel._results(*results)
 
