@@ -69,6 +69,12 @@ CASES = {
 }
 
 
+def as_bf16(x):
+    """Rounded to nearest even, in NumPy's memory as f32 is (large pages)."""
+    bits = x.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
 def compile_kernel(expression, dtype, folder, name):
     subprocess.run(["sparse-attn-compile", "--pattern", expression, "--head-dim", str(D), "--dtype",
                     dtype, "--name", name, "-o", folder], check=True, capture_output=True)
@@ -94,7 +100,8 @@ def measure(name, dtype, threads, repetitions, folder):
     tensors = {"q": q, "k": k, "v": v}
     if dtype == "bf16":
         import torch
-        tensors = {key: torch.from_numpy(x).to(torch.bfloat16) for key, x in tensors.items()}
+        tensors = {key: torch.from_numpy(as_bf16(x)).view(torch.bfloat16)
+                   for key, x in tensors.items()}
     kernel = compile_kernel(expression, dtype, folder, "sparse")
     dense = compile_kernel("causal" if rows > 1 else "all", dtype, folder, "dense")
     sizes = (1, HEADS, HEADS, rows, keys)

@@ -84,8 +84,10 @@ static void buildPrefetch(KernelBuilder &b, const TileKeys &keys, Value memref, 
 void sparse_attn::buildPrefetchAhead(KernelBuilder &b, const TileKeys &keys, Value memref,
                                      Value key, int64_t dim) {
   constexpr int64_t kBytesAhead = 6 << 10; // more than a page, less than the cache
+  // Rows of a list are foreseen by nothing else: more of them are asked for at once.
+  constexpr int64_t kListedBytesAhead = 8 << 10;
   int64_t bytes = llvm::divideCeil(dim * getBits(memref), 8);
-  int64_t ahead = llvm::divideCeil(kBytesAhead, bytes);
+  int64_t ahead = llvm::divideCeil(keys.list ? kListedBytesAhead : kBytesAhead, bytes);
   if (keys.list)
     ahead = std::min<int64_t>(ahead, SA_LIST_MARGIN / 2);
   buildPrefetch(b, keys, memref, b.add(key, b.index(ahead)), b.index(0),
@@ -184,7 +186,7 @@ private:
                              llvm::bit_floor<uint64_t>(countSums()));
   }
   void addColumns(Value row, int64_t rows, Value first, int64_t vectors, int64_t last);
-  void prefetchListed(Value key, Value row);
+  void prefetchListed(Value key, int64_t count, Value row);
   void prefetchNext(Value key, int64_t count, Value row, int64_t rows);
   SmallVector<Value> addWord(Value key, ValueRange sums, Value row, int64_t rows,
                              Value first, int64_t vectors, int64_t last);
@@ -251,7 +253,7 @@ SmallVector<Value> WeightedValues::addWord(Value key, ValueRange sums, Value row
 void WeightedValues::prefetchNext(Value key, int64_t count, Value row, int64_t rows) {
   constexpr int64_t kLines = 2;
   if (keys.rows.list)
-    return prefetchListed(key, row);
+    return prefetchListed(key, count, row);
   b.branch(b.ne(row, b.index(0)), [&] {
     Value group = b.sub(b.div(row, b.index(rows)), b.index(1));
     Value done = b.add(b.mul(group, shape.keys), key);
@@ -261,9 +263,11 @@ void WeightedValues::prefetchNext(Value key, int64_t count, Value row, int64_t r
 }
 
 /// Listed keys lie anywhere, which no processor foresees.
-void WeightedValues::prefetchListed(Value key, Value row) {
-  b.branch(b.eq(row, b.index(0)),
-           [&] { buildPrefetchAhead(b, keys.rows, values, key, shape.valueDim); });
+void WeightedValues::prefetchListed(Value key, int64_t count, Value row) {
+  b.branch(b.eq(row, b.index(0)), [&] {
+    for (int64_t i = 0; i < count; ++i)
+      buildPrefetchAhead(b, keys.rows, values, b.add(key, b.index(i)), shape.valueDim);
+  });
 }
 
 /// Adds the values of all keys to `vectors` vectors of columns from `first` on, the last
