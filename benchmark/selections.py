@@ -6,7 +6,8 @@
 #===-----------------------------------------------------------------------===#
 """Attention whose mask a run decides, selection included, over the same kernel dense.
 
-    selections.py [--filter WORD ...] [--threads 1 2] [--repetitions N] [--json FILE]
+    ./dev bench --selections [--filter WORD ...] [--threads 1 2] [--repetitions N]
+                             [--json FILE]
 
 Each case is one process's turn: dense and sparse runs alternate on the same random
 tensors, and the ratio is that of their medians. States are made before, as a decode loop
@@ -15,16 +16,27 @@ keeps them; `append` is the time of one key more. Times are of calls from Python
 
 import argparse
 import json
+import os
 import pathlib
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
 import numpy as np
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "python"))
+os.environ["PATH"] = f"{ROOT / 'build' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
 import sparse_attn
+
+try:
+    import torch
+except ImportError:
+    torch = None
 
 D, HEADS = 128, 8
 NEAR = "sink(128) | window(127, 0)"
@@ -99,7 +111,6 @@ def measure(name, dtype, threads, repetitions, folder):
     given = weights(rng) if weights else {}
     tensors = {"q": q, "k": k, "v": v}
     if dtype == "bf16":
-        import torch
         tensors = {key: torch.from_numpy(as_bf16(x)).view(torch.bfloat16)
                    for key, x in tensors.items()}
     kernel = compile_kernel(expression, dtype, folder, "sparse")
@@ -138,7 +149,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--filter", nargs="*", default=[], help="words of the names of cases")
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--dtypes", nargs="*", default=["f32", "bf16"])
+    parser.add_argument("--dtypes", nargs="*", default=["f32", "bf16"] if torch else ["f32"],
+                        help="f32 and bf16, which needs torch")
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--json", help="where to write the results")
     options = parser.parse_args()
