@@ -70,11 +70,12 @@ static Value loadListWeights(KernelBuilder &b, const KernelShape &shape,
 /// Makes the weights of a row of its scores and returns their sum for each lane.
 ///
 /// The sum is that of the weights before they are rounded to bf16, and LSE is as exact
-/// as with f32. Then O = sum (1 + e_j) w_j v_j / sum w_j with |e_j| <= 2^-9 is off by at
-/// most 2^-9 of sum w_j |v_j| / sum w_j, to which the rounding of O to bf16 adds as much:
-/// 3.9e-3 where all errors agree, against 4e-3 that docs/semantics.md allows. To divide
-/// by the sum of the rounded weights would keep this bound of O, but put up to 2^-9 of
-/// error into LSE. A polynomial of degree 4 adds 3e-6 to both.
+/// as with f32. Then O = sum (1 + e_j) w_j v_j / sum w_j with |e_j| <= 2^-8 is off by at
+/// most 2^-8 of sum w_j |v_j| / sum w_j, to which the rounding of O to bf16 adds as much:
+/// 7.8e-3 where all errors agree, while docs/semantics.md allows 4e-3 of the norm of a
+/// tensor, in which they do not. To divide by the sum of the rounded weights would keep
+/// this bound of O, but put up to 2^-8 of error into LSE. A polynomial of degree 4 adds
+/// 3e-6 to both.
 static Value buildRowWeights(KernelBuilder &b, const AttendContext &context,
                              const Frame &frame, Value scores, Value row, Value maximum,
                              Value firstKey) {
