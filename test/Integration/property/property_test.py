@@ -153,6 +153,16 @@ def lower_levels(kernel):
     return held[:-1]
 
 
+def run_at_lower_level(run, kernel, inputs, rng):
+    """One of the lower levels, and what it computes."""
+    level = str(rng.choice(lower_levels(kernel)))
+    os.environ["SPARSE_ATTN_LEVEL"] = level
+    try:
+        return level, run(inputs)
+    finally:
+        del os.environ["SPARSE_ATTN_LEVEL"]
+
+
 def check_case(library, kernel, inputs, case, rng):
     """Runs one case in two ways."""
     run = lambda values, threads=0: library.run(kernel.name, values, kernel.Dv, threads,
@@ -170,12 +180,7 @@ def check_case(library, kernel, inputs, case, rng):
     elif isinstance(library, EmulatedLibrary) and kind != 3:
         return None
     elif kind == 1 and lower_levels(kernel):
-        level = rng.choice(lower_levels(kernel))
-        os.environ["SPARSE_ATTN_LEVEL"] = str(level)
-        try:
-            low = run(inputs)
-        finally:
-            del os.environ["SPARSE_ATTN_LEVEL"]
+        level, low = run_at_lower_level(run, kernel, inputs, rng)
         difference = find_difference(kernel, inputs, low, wanted)
         return difference and f"at level {level}: {difference}"
     elif kind == 2:
@@ -213,6 +218,27 @@ def describe(kernel, inputs):
     return "\n".join(lines)
 
 
+def check_batch(batch, options, make_inputs, check, repeat):
+    """Runs the cases of some kernels; prints the first failure of each. Returns the
+    numbers of cases and of failures."""
+    failures = cases = 0
+    for index, (kernel, generator, longest) in batch.items():
+        for case in range(options.cases):
+            inputs = make_inputs(kernel, generator, longest, options.seed, index, case)
+            cases += 1
+            try:
+                difference = check(kernel, generator, inputs, case)
+            except RuntimeError as error:
+                difference = str(error)
+            if difference:
+                failures += 1
+                print(f"\nkernel {index}, case {case}: {difference}\n"
+                      f"{describe(kernel, inputs)}\nrepeat with: {repeat} "
+                      f"--seed {options.seed} --only {index}", flush=True)
+                break
+    return cases, failures
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shard", type=int, default=0)
@@ -245,22 +271,11 @@ def main():
             compiling += time.monotonic() - begin
             if not library:
                 sys.exit(1)
-            for index, (kernel, generator, longest) in batch.items():
-                for case in range(options.cases):
-                    inputs = make_inputs(kernel, generator, longest, options.seed, index, case)
-                    cases += 1
-                    try:
-                        difference = check_case(library, kernel, inputs, case,
-                                                generator.rng)
-                    except RuntimeError as error:
-                        difference = str(error)
-                    if difference:
-                        failures += 1
-                        print(f"\nkernel {index}, case {case}: {difference}\n"
-                              f"{describe(kernel, inputs)}\nrepeat with: property_test.py "
-                              f"--seed {options.seed} --only {index} --unions {unions}",
-                              flush=True)
-                        break
+            check = lambda kernel, generator, inputs, case: check_case(library, kernel, inputs,
+                                                                       case, generator.rng)
+            counts = check_batch(batch, options, make_inputs, check,
+                                 f"property_test.py --unions {unions}")
+            cases, failures = cases + counts[0], failures + counts[1]
             if options.emulator:
                 library.close()
     print(f"{cases} cases, {failures} kernels failed, {compiling:.1f} s of compilation "

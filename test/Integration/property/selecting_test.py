@@ -20,7 +20,6 @@ level, with strides, or with a NaN in one key or query.
 
 import argparse
 import math
-import os
 import pathlib
 import sys
 import tempfile
@@ -187,12 +186,7 @@ class Checker:
                 if any(a.tobytes() != b.tobytes() for a, b in zip(got, other)):
                     return f"{threads} threads give other bits"
         elif kind == 1 and base.lower_levels(kernel):
-            level = str(rng.choice(base.lower_levels(kernel)))
-            os.environ["SPARSE_ATTN_LEVEL"] = level
-            try:
-                low = run(inputs)
-            finally:
-                del os.environ["SPARSE_ATTN_LEVEL"]
+            level, low = base.run_at_lower_level(run, kernel, inputs, rng)
             difference = find_difference(kernel, inputs, low, wanted)
             return difference and f"at level {level}: {difference}"
         elif kind == 2:
@@ -229,23 +223,11 @@ def main():
                                            pathlib.Path(name), f"s{start}", "choose")
             if not library:
                 sys.exit(1)
-            for index, (kernel, generator, longest) in batch.items():
-                for case in range(options.cases):
-                    inputs = make_inputs(kernel, generator, longest, options.seed, index, case)
-                    cases += 1
-                    try:
-                        difference = checker.check_case(library, kernel, inputs, case,
-                                                        generator.rng,
-                                                        isinstance(generator, ExactGenerator))
-                    except RuntimeError as error:
-                        difference = str(error)
-                    if difference:
-                        failures += 1
-                        print(f"\nkernel {index}, case {case}: {difference}\n"
-                              f"{base.describe(kernel, inputs)}\nrepeat with: "
-                              f"selecting_test.py --seed {options.seed} --only {index}",
-                              flush=True)
-                        break
+            check = lambda kernel, generator, inputs, case: checker.check_case(
+                library, kernel, inputs, case, generator.rng,
+                isinstance(generator, ExactGenerator))
+            counts = base.check_batch(batch, options, make_inputs, check, "selecting_test.py")
+            cases, failures = cases + counts[0], failures + counts[1]
     share = checker.doubts / max(checker.rows, 1)
     print(f"{cases} cases, {failures} kernels failed, {share:.2%} of {checker.rows} rows in "
           f"doubt (seed {options.seed})")
