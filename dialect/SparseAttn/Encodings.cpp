@@ -132,7 +132,7 @@ SmallVector<KeyState> ScoreAntidiagonalOp::getKeyStates(int64_t headDim, int64_t
 }
 Encoding ScoreAntidiagonalOp::getEncoding(int64_t headDim, int64_t block, double) {
   return {Encoding::Antidiagonal,
-          countResidues(*this, block) * headDim,
+          countResidues(*this, block) * headDim + 1,
           {},
           {integer(getStride())},
           {}};

@@ -32,6 +32,10 @@ public:
   virtual void sumWords(
       llvm::function_ref<Lanes(mlir::Value word, Lanes sum)> add,
       llvm::function_ref<Lanes(Lanes sum)> finish = [](Lanes sum) { return sum; }) = 0;
+  /// The sum of what words contribute from that one on whose number is the last word of
+  /// the encoded query.
+  virtual void
+  sumLastWords(llvm::function_ref<Lanes(mlir::Value word, Lanes sum)> add) = 0;
   /// <encoded query, key> of every key.
   virtual void dotKeys() = 0;
 
@@ -53,6 +57,8 @@ public:
   virtual Lanes mul(const Lanes &a, const Lanes &b) = 0;
   virtual Lanes fma(const Lanes &a, const Lanes &b, const Lanes &c) = 0; ///< a * b + c
   virtual Lanes max(const Lanes &a, const Lanes &b) = 0;                 ///< a NaN stays
+  /// `a` where `x` is -0, `b` elsewhere.
+  virtual Lanes ifNegativeZero(const Lanes &x, const Lanes &a, const Lanes &b) = 0;
 
   //===--- i32 -------------------------------------------------------------===//
   virtual Lanes toReal(const Lanes &integers) = 0;

@@ -88,7 +88,11 @@ void ScorePooledOp::buildScore(UnitScoreBuilder &b) {
   });
 }
 
+/// Sums that no row meets come before the first word, and those of no key are -0: a NaN
+/// of the other side is not to meet them.
 void ScoreAntidiagonalOp::buildScore(UnitScoreBuilder &b) {
-  b.sumWords(
-      [&](Value word, Lanes sum) { return b.fma(b.query(word), b.state(0, word), sum); });
+  b.sumLastWords([&](Value word, Lanes sum) {
+    Lanes keys = b.state(0, word);
+    return b.ifNegativeZero(keys, sum, b.fma(b.query(word), keys, sum));
+  });
 }

@@ -104,7 +104,7 @@ static int64_t residue_count(const sa_encoding *code) {
 static bool is_antidiagonal_well_formed(const sa_encoding *code) {
   int64_t words = residue_count(code) * code->head_dim;
   return code->parameters[kStride] >= 1 && !code->states[0].per_query_head &&
-         sa_is_state(code, 0, SA_WORD_F32, words) && code->query_words == words;
+         sa_is_state(code, 0, SA_WORD_F32, words) && code->query_words == words + 1;
 }
 
 static size_t antidiagonal_floats(const sa_encoding *code) {
@@ -116,36 +116,54 @@ static void add_row(float *sum, const float *row, int64_t count) {
     sum[d] += row[d];
 }
 
+/* The sum of no row. Those of rows are never this one: a sum that begins with -0 would
+ * not meet a NaN. */
+static const float kNoRow = -0.0F;
+
+static void begin_sum(float *sum, const float *row, int64_t count) {
+  for (int64_t d = 0; d < count; ++d)
+    sum[d] = row[d] + 0.0F;
+}
+
 /* Key j of a block goes into sum (j - j0) mod stride. */
 static void encode_antidiagonal_keys(const sa_encoder *encoder, int64_t b, int64_t head,
                                      int64_t first, int64_t end, void *const *planes,
                                      float *scratch) {
   const sa_encoding *code = encoder->code;
   const sa_key_state *state = &code->states[0];
-  int64_t dim = code->head_dim;
+  int64_t dim = code->head_dim, stride = code->parameters[kStride];
   float *row = scratch, *sums = scratch + dim;
   for (int64_t j = first; j < end;) {
     int64_t unit = j / state->block, start = unit * state->block;
     int64_t stop = sa_min(start + state->block, end);
     if (j == start)
-      memset(sums, 0, (size_t)state->width * sizeof(*sums));
+      for (int32_t w = 0; w < state->width; ++w)
+        sums[w] = kNoRow;
     else
       sa_get_floats(state, planes[0], unit, sums);
     for (; j < stop; ++j) {
+      float *sum = sums + (j - start) % stride * dim;
       sa_read_row(encoder, code->k, b, head, j, dim, row);
-      add_row(sums + (j - start) % code->parameters[kStride] * dim, row, dim);
+      if (j - start < stride)
+        begin_sum(sum, row, dim);
+      else
+        add_row(sum, row, dim);
     }
     sa_put_floats(state, planes[0], unit, sums);
   }
 }
 
 /* Row i of a tile meets the keys of sum stride - 1 - (i - i0) mod stride. A block that is
- * shorter than the stride has no key for the others. */
+ * shorter than the stride has no key for the others, and a tile that is shorter no row
+ * for the first ones. */
 static void encode_antidiagonal_query(const sa_encoder *encoder, int64_t b, int64_t h,
                                       int64_t i0, int64_t i1, void *query, float *row) {
   const sa_encoding *code = encoder->code;
   int64_t dim = code->head_dim, stride = code->parameters[kStride];
-  memset(query, 0, (size_t)code->query_words * sizeof(float));
+  int64_t words = residue_count(code) * dim;
+  memset(query, 0, (size_t)words * sizeof(float));
+  int64_t first = sa_min(sa_max(0, stride - (i1 - i0)) * dim, words);
+  ((uint32_t *)query)[words] = (uint32_t)first;
   for (int64_t i = i0; i < i1; ++i) {
     int64_t residue = stride - 1 - (i - i0) % stride;
     if (residue >= residue_count(code))

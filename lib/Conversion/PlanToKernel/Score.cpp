@@ -32,8 +32,7 @@ public:
                 int64_t block, Value args)
       : b(b), context(context),
         states(score.getKeyStates(context.shape.headDim, context.shape.valueDim, block)),
-        queryBytes(kWordBytes *
-                   score.getEncoding(context.shape.headDim, block, context.getScale())
+        queryCount(score.getEncoding(context.shape.headDim, block, context.getScale())
                        .queryWords),
         args(args), units(b.indexField(args, offsetof(sa_score_args, units))),
         queryWords(b.pointerField(args, offsetof(sa_score_args, query))),
@@ -47,6 +46,7 @@ public:
   using Finish = function_ref<Lanes(Lanes sum)>;
 
   void sumWords(AddWord add, Finish finish) override;
+  void sumLastWords(AddWord add) override;
   void dotKeys() override;
 
   Lanes state(unsigned number, Value word) override;
@@ -70,6 +70,7 @@ public:
     // Which zero is larger makes no difference to a sum.
     return map<arith::MaximumFOp>(x, y, arith::FastMathFlags::nsz);
   }
+  Lanes ifNegativeZero(const Lanes &x, const Lanes &a, const Lanes &c) override;
   Lanes toReal(const Lanes &integers) override;
   Lanes bitXor(const Lanes &x, const Lanes &y) override {
     return map<arith::XOrIOp>(x, y);
@@ -95,8 +96,17 @@ private:
   }
   void prefetch(Value words, Value word);
   void enter(Value first, int64_t count);
-  /// `start` and what words [first, first + count) add, for the groups entered.
-  Lanes addWords(Lanes start, Value first, int64_t count, AddWord add);
+  /// Calls `body` with some words and their number, `part` where there are so many left,
+  /// for all words that are summed.
+  void
+  forEachPart(int64_t part, SmallVector<Value> &carried,
+              function_ref<SmallVector<Value>(Value, int64_t, ValueRange carried)> body);
+  /// Adds what word first + n does to sum n of the groups entered, n < count.
+  SmallVector<Value> addWords(ValueRange sums, Value first, int64_t count, AddWord add);
+  /// The sum of sums of the groups entered.
+  Lanes addUp(ArrayRef<Value> sums);
+  /// What all words add up to, for the groups entered.
+  Lanes sumAll(AddWord add);
   Value scoresOf(int64_t group);
   void store(const Lanes &lanes);
   void scoreGroups(AddWord add, Finish finish);
@@ -105,10 +115,11 @@ private:
   KernelBuilder &b;
   const AttendContext &context;
   SmallVector<KeyState> states;
-  int64_t queryBytes;
+  int64_t queryCount; ///< words
   Value args, units, queryWords, scores;
   SmallVector<Value> arrays; ///< of the states
 
+  Value firstWord; ///< that is summed; null: 0
   // The groups that are scored now.
   int64_t groups = 1;
   Value firstGroup;
@@ -185,6 +196,20 @@ Lanes ScoreFunction::fma(const Lanes &x, const Lanes &y, const Lanes &z) {
   return result;
 }
 
+Lanes ScoreFunction::ifNegativeZero(const Lanes &x, const Lanes &a, const Lanes &c) {
+  constexpr int64_t kNegativeZero = std::numeric_limits<int32_t>::min();
+  VectorType type = b.vectorType(kLanes, types().getI32Type());
+  Value mark = b.splat(b.i32(kNegativeZero), kLanes);
+  Lanes result;
+  for (auto [real, then, otherwise] : llvm::zip_equal(x, a, c)) {
+    Value bits = arith::BitcastOp::create(b.builder, b.loc, type, real);
+    Value is =
+        arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq, bits, mark);
+    result.push_back(arith::SelectOp::create(b.builder, b.loc, is, then, otherwise));
+  }
+  return result;
+}
+
 Lanes ScoreFunction::toReal(const Lanes &integers) {
   Lanes result;
   for (Value x : integers)
@@ -211,25 +236,50 @@ Lanes ScoreFunction::bits(const Lanes &x, int64_t first, int64_t count) {
 /// Groups, or sums of one group, that go at once: the latency of an addition.
 static constexpr int64_t kAtOnce = 4;
 
-Lanes ScoreFunction::addWords(Lanes start, Value first, int64_t count, AddWord add) {
-  int64_t sums = groups == 1 ? kAtOnce : 1;
-  Value zero = b.splat(b.f32(0), kLanes);
-  SmallVector<Value> carried(sums * groups, zero);
-  llvm::copy(start, carried.begin());
-  carried = b.forEachPart(count, sums, carried,
-                          [&](Value word, int64_t part, ValueRange carried) {
-                            SmallVector<Value> next(carried);
-                            for (int64_t n = 0; n < part; ++n) {
-                              auto own = MutableArrayRef(next).slice(n * groups, groups);
-                              Value number = b.add(first, b.add(word, b.index(n)));
-                              llvm::copy(add(number, Lanes(own)), own.begin());
-                            }
-                            return next;
-                          });
-  Lanes total(ArrayRef(carried).take_front(groups));
-  for (int64_t n = 1; n < std::min(sums, count); ++n)
-    total = this->add(total, Lanes(ArrayRef(carried).slice(n * groups, groups)));
+void ScoreFunction::forEachPart(
+    int64_t part, SmallVector<Value> &carried,
+    function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> body) {
+  int64_t width = states.front().width;
+  if (!firstWord) {
+    carried = b.forEachPart(width, part, carried, body);
+    return;
+  }
+  Value end = b.index(width);
+  Value whole = b.sub(end, b.remainder(b.sub(end, firstWord), part));
+  auto parts = [&](Value first, Value end, int64_t count) {
+    carried = b.loop(first, end, count, carried, [&](Value word, ValueRange carried) {
+      return body(word, count, carried);
+    });
+  };
+  parts(firstWord, whole, part);
+  if (part > 1)
+    parts(whole, end, 1);
+}
+
+SmallVector<Value> ScoreFunction::addWords(ValueRange sums, Value first, int64_t count,
+                                           AddWord add) {
+  SmallVector<Value> next(sums);
+  for (int64_t n = 0; n < count; ++n) {
+    auto own = MutableArrayRef(next).slice(n * groups, groups);
+    llvm::copy(add(b.add(first, b.index(n)), Lanes(own)), own.begin());
+  }
+  return next;
+}
+
+Lanes ScoreFunction::addUp(ArrayRef<Value> sums) {
+  Lanes total(sums.take_front(groups));
+  for (size_t n = groups; n < sums.size(); n += groups)
+    total = add(total, Lanes(sums.slice(n, groups)));
   return total;
+}
+
+Lanes ScoreFunction::sumAll(AddWord add) {
+  int64_t part = groups == 1 ? std::min(kAtOnce, states.front().width) : 1;
+  SmallVector<Value> sums(part * groups, b.splat(b.f32(0), kLanes));
+  forEachPart(part, sums, [&](Value word, int64_t count, ValueRange sums) {
+    return addWords(sums, word, count, add);
+  });
+  return addUp(sums);
 }
 
 void ScoreFunction::enter(Value first, int64_t count) {
@@ -247,7 +297,7 @@ void ScoreFunction::store(const Lanes &lanes) {
 }
 
 void ScoreFunction::scoreGroups(AddWord add, Finish finish) {
-  store(finish(addWords(real(0), b.index(0), states.front().width, add)));
+  store(finish(sumAll(add)));
 }
 
 /// Where the encoded query is larger than the first-level cache: what a few words read of
@@ -267,8 +317,14 @@ void ScoreFunction::scoreByWords(Value groupCount, AddWord add, Finish finish) {
       return Lanes{b.loadVector(scoresOf(0), {b.index(0)}, b.vectorType(kLanes))};
     };
     forEachGroup([&] { return real(0); });
-    b.forEachPart(states.front().width, kAtOnce, [&](Value word, int64_t count) {
-      forEachGroup([&] { return addWords(load(), word, count, add); });
+    SmallVector<Value> none;
+    forEachPart(kAtOnce, none, [&](Value word, int64_t count, ValueRange) {
+      forEachGroup([&] {
+        SmallVector<Value> sums(count, b.splat(b.f32(0), kLanes));
+        sums[0] = load()[0];
+        return addUp(addWords(sums, word, count, add));
+      });
+      return SmallVector<Value>();
     });
     forEachGroup([&] { return finish(load()); });
   });
@@ -279,7 +335,7 @@ void ScoreFunction::sumWords(AddWord add, Finish finish) {
   constexpr int64_t kStreams = 1 << 10;     // bytes of groups that are read side by side
   Value full = b.div(units, b.index(kLanes)), done = b.index(0);
   exist = Value();
-  if (queryBytes > kFirstLevel) {
+  if (queryCount * kWordBytes > kFirstLevel) {
     scoreByWords(full, add, finish);
     done = full;
   } else if (states.front().bytes() * kLanes <= kStreams) {
@@ -297,6 +353,13 @@ void ScoreFunction::sumWords(AddWord add, Finish finish) {
     enter(group, 1);
     scoreGroups(add, finish);
   });
+}
+
+void ScoreFunction::sumLastWords(AddWord add) {
+  Value first = loadQuery(b.index(queryCount - 1), types().getI32Type());
+  firstWord =
+      arith::IndexCastUIOp::create(b.builder, b.loc, types().getIndexType(), first);
+  sumWords(add, [](Lanes sum) { return sum; });
 }
 
 //===----------------------------------------------------------------------===//

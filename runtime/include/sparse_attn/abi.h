@@ -191,8 +191,9 @@ enum {
    * inputs: query gate, key gate or -1 */
   SA_ENCODE_POOLED = 6,
   /* key_sums [r][D], r = min(stride, G), of a block: sum a of the keys with (j - j0) mod
-   * stride = a. Query: sum a of the rows with (i - i0) mod stride = stride - 1 - a
-   * [r][D]. parameters: stride */
+   * stride = a, -0 where there is none, and never else. Query: sum a of the rows with
+   * (i - i0) mod stride = stride - 1 - a [r][D]; then the first word of a sum that has
+   * rows, as those from there on have. parameters: stride */
   SA_ENCODE_ANTIDIAGONAL = 7,
   /* buckets [rounds], 0xffff for none. Query: the same, 32-bit words. inputs: centroids
    * or -1; parameters: rounds, buckets, seed */

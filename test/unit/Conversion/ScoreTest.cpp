@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include <cmath>
 #include <functional>
+#include <optional>
 
 using namespace sparse_attn;
 
@@ -57,9 +58,11 @@ struct ScoreCase {
   bool integerQuery;
   /// Calls its argument with every term, and returns by what their sum is multiplied.
   std::function<double(const Unit &, std::function<void(double)>)> terms;
+  std::optional<uint32_t> lastQueryWord = std::nullopt; ///< nullopt: any
 };
 
 constexpr int64_t kHeadDim = 40;
+constexpr uint32_t kNegativeZero = 0x80000000;
 
 /// sum of q[w] s[w]
 ScoreCase products(std::string op, int64_t block, int64_t width) {
@@ -73,6 +76,24 @@ ScoreCase products(std::string op, int64_t block, int64_t width) {
               add(u.q(w) * u.real(0, w));
             return 1.0;
           }};
+}
+
+/// Sums of which the query's last word tells the first that counts, and -0 does not.
+ScoreCase antidiagonal(int64_t stride, int64_t block, int64_t rows) {
+  int64_t residues = std::min(stride, block), width = residues * kHeadDim;
+  auto first = std::min(std::max<int64_t>(0, stride - rows), residues) * kHeadDim;
+  return {"antidiagonal stride = " + std::to_string(stride),
+          block,
+          {{SA_WORD_F32, width, 0}},
+          width + 1,
+          false,
+          [=](const Unit &u, const std::function<void(double)> &add) {
+            for (int64_t w = first; w < width; ++w)
+              if (u.bits(0, w) != kNegativeZero)
+                add(u.q(w) * u.real(0, w));
+            return 1.0;
+          },
+          static_cast<uint32_t>(first)};
 }
 
 ScoreCase hash(int64_t bits) {
@@ -171,8 +192,11 @@ const std::vector<ScoreCase> &getCases() {
       products("pooled query_gate(%gate : tensor<?x?x?xf32>) "
                "key_gate(%gate : tensor<?x?x?xf32>) width = 7",
                16, 7),
-      products("antidiagonal stride = 4", 16, 4 * kHeadDim),
-      products("antidiagonal stride = 16", 3, 3 * kHeadDim)};
+      antidiagonal(4, 16, 4),
+      antidiagonal(4, 16, 3),
+      antidiagonal(16, 3, 16),
+      antidiagonal(16, 3, 13),
+      antidiagonal(128, 256, 5)};
   return cases;
 }
 
@@ -238,6 +262,8 @@ void check(sa_score_fn function, const ScoreCase &c, int64_t units, Numbers &num
   for (int64_t w = 0; w < c.queryWords; ++w)
     query.as<uint32_t>()[w] =
         c.integerQuery ? numbers.bits() : llvm::bit_cast<uint32_t>(numbers.real());
+  if (c.lastQueryWord)
+    query.as<uint32_t>()[c.queryWords - 1] = *c.lastQueryWord;
   unit.query = query.as<uint32_t>();
   GuardedMemory scores(room * sizeof(float));
   std::fill_n(scores.as<float>(), room, kUntouched);
@@ -295,6 +321,38 @@ TEST(Score, pagesKeepNaN) {
     EXPECT_TRUE(std::isnan(scores.as<float>()[1]));
     EXPECT_TRUE(std::isnan(scores.as<float>()[2]));
     EXPECT_EQ(scores.as<float>()[3], 0);
+  }
+}
+
+// What no row, or no key, meets is not in the score, whatever the other side holds: 0 *
+// NaN would be NaN.
+TEST(Score, antidiagonalLeavesOut) {
+  constexpr int64_t kStride = 4, kWidth = kStride * kHeadDim, kRows = 3;
+  const float kNaN = std::nanf("");
+  for (const CPULevel *level : getLevelsHere()) {
+    GeneratedCode code(
+        makePlans({"antidiagonal stride = 4"}, {16}, "tensor<?x?x?x40xf32>"), *level);
+    GuardedMemory sums(kWidth * kLanes * sizeof(float)),
+        query((kWidth + 1) * sizeof(float)), scores(kLanes * sizeof(float));
+    auto sum = [&](int64_t residue, int64_t unit) -> float & {
+      return sums.as<float>()[residue * kHeadDim * kLanes + unit];
+    };
+    std::fill_n(sums.as<float>(), kWidth * kLanes, 1.0F);
+    std::fill_n(query.as<float>(), kWidth, 1.0F);
+    query.as<uint32_t>()[kWidth] = (kStride - kRows) * kHeadDim;
+    sum(0, 1) = kNaN; // that no row meets
+    sum(2, 2) = kNaN;
+    query.as<float>()[3 * kHeadDim] = kNaN;
+    for (int64_t unit : {0, 1, 2})
+      sum(3, unit) = -0.0F; // no key
+    const void *states[] = {sums.as<float>()};
+    sa_score_args args = {states, query.as<float>(), scores.as<float>(), 4, nullptr, 0,
+                          0};
+    code.get<sa_score_fn>("score0")(&args);
+    EXPECT_EQ(scores.as<float>()[0], kRows * kHeadDim - 1);
+    EXPECT_EQ(scores.as<float>()[1], kRows * kHeadDim - 1);
+    EXPECT_TRUE(std::isnan(scores.as<float>()[2]));
+    EXPECT_TRUE(std::isnan(scores.as<float>()[3]));
   }
 }
 

@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 using namespace mock;
@@ -33,12 +34,10 @@ std::vector<int64_t> everyKey() {
   return cuts;
 }
 
-double product(const EncodingMock::Planes &planes, int64_t unit,
-               const std::vector<float> &query) {
-  double sum = 0;
-  for (size_t w = 0; w < query.size(); ++w)
-    sum += planes.real(0, unit, static_cast<int64_t>(w)) * query[w];
-  return sum;
+uint32_t bitsOf(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits;
 }
 
 //===----------------------------------------------------------------------===//
@@ -131,8 +130,20 @@ struct AntidiagonalMock : EncodingMock {
       : EncodingMock(SA_ENCODE_ANTIDIAGONAL, kShape, kD, 3, fill, type, gaps) {
     parameters = {stride};
     addState(SA_WORD_F32, std::min(block, stride) * kD, block);
-    queryWords = std::min(block, stride) * kD;
+    queryWords = std::min(block, stride) * kD + 1;
     get();
+  }
+
+  /// What a kernel makes of the sums of a block and an encoded query.
+  static double product(const Planes &planes, int64_t unit,
+                        const std::vector<float> &query) {
+    double sum = 0;
+    for (size_t w = bitsOf(query.back()); w + 1 < query.size(); ++w) {
+      double keys = planes.real(0, unit, static_cast<int64_t>(w));
+      if (keys != 0 || !std::signbit(keys))
+        sum += keys * query[w];
+    }
+    return sum;
   }
 
   /// The sum over the pairs of a tile and a block that section 4 names.
@@ -157,11 +168,34 @@ TEST(EncodeAntidiagonal, scoresOfTiles) {
         EncodingMock::Planes planes = mock.encode(1, 1, 53);
         for (auto [i0, i1] : {std::pair(0, 1), {0, 16}, {16, 21}, {3, 21}})
           for (int64_t unit = 0; unit * block < 53; ++unit)
-            ASSERT_EQ(product(planes, unit, mock.queryReals(1, 5, i0, i1)),
+            ASSERT_EQ(mock.product(planes, unit, mock.queryReals(1, 5, i0, i1)),
                       mock.score(1, 5, i0, i1, unit * block,
                                  std::min<int64_t>(53, (unit + 1) * block)))
                 << stride << " " << block << " " << unit;
       }
+}
+
+// A NaN reaches the scores that have a product with it: that of a key those of the tiles
+// with a row for it, that of a row those of the blocks with a key for it.
+TEST(EncodeAntidiagonal, aNaNMeetsItsPairs) {
+  constexpr int kKeys = 50; // EncodingMock fills keys as those of this batch entry on
+  for (bool ofKey : {false, true}) {
+    auto fill = [=](int64_t b, int64_t, int64_t i, int64_t) {
+      return i == 18 && (b >= kKeys) == ofKey ? kNaN : -0.;
+    };
+    for (int64_t stride : {1, 5, 8, 30})
+      for (int64_t block : {1, 4, 16, 20}) {
+        AntidiagonalMock mock(fill, block, stride);
+        EncodingMock::Planes planes = mock.encode(1, 1, 53);
+        for (auto [i0, i1] : {std::pair(0, 1), {0, 16}, {16, 21}, {18, 19}, {3, 21}})
+          for (int64_t unit = 0; unit * block < 53; ++unit)
+            ASSERT_EQ(
+                std::isnan(mock.product(planes, unit, mock.queryReals(1, 5, i0, i1))),
+                std::isnan(mock.score(1, 5, i0, i1, unit * block,
+                                      std::min<int64_t>(53, (unit + 1) * block))))
+                << stride << " " << block << " " << unit;
+      }
+  }
 }
 
 TEST(EncodeAntidiagonal, keyByKeyIsAllAtOnce) {
