@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialect/SparseAttn/Sampling.h"
 #include "dialect/SparseAttn/Selecting.h"
 
 using namespace mlir;
@@ -50,27 +51,33 @@ std::optional<KeySet> PerHeadOp::getKeySet() {
 //===----------------------------------------------------------------------===//
 
 std::optional<KeySet> ListedOp::getKeySet() {
-  return KeySet{KeySet::List,
-                {},
-                {getIndices(), getProbability()},
-                {static_cast<int64_t>(getBlockQ()), getShareGroup()},
-                {}};
+  return KeySet{KeySet::List,      {}, {getIndices(), getProbability()},
+                {getShareGroup()}, {}, static_cast<int64_t>(getBlockQ())};
 }
 std::optional<KeySet> TopKOp::getKeySet() {
   return KeySet{KeySet::TopK,
                 {getCandidates()},
                 {},
                 {getOr(getK(), kAbsent)},
-                {getOr(getFraction(), 0)}};
+                {getOr(getFraction(), 0)},
+                static_cast<int64_t>(getBlockQ())};
 }
 std::optional<KeySet> TopPOp::getKeySet() {
-  return KeySet{KeySet::TopP, {getCandidates()}, {}, {}, {getP().convertToDouble()}};
+  return KeySet{
+      KeySet::TopP, {getCandidates()},          {},
+      {},           {getP().convertToDouble()}, static_cast<int64_t>(getBlockQ())};
 }
 std::optional<KeySet> ThresholdOp::getKeySet() {
-  return KeySet{KeySet::Threshold, {getCandidates()}, {}, {}, {getT().convertToDouble()}};
+  return KeySet{KeySet::Threshold,
+                {getCandidates()},
+                {},
+                {},
+                {getT().convertToDouble()},
+                static_cast<int64_t>(getBlockQ())};
 }
 std::optional<KeySet> ClusterOp::getKeySet() {
-  return KeySet{KeySet::Cluster, {getCandidates()}, {}, {}, {}};
+  return KeySet{
+      KeySet::Cluster, {getCandidates()}, {}, {}, {}, static_cast<int64_t>(getBlockQ())};
 }
 
 //===----------------------------------------------------------------------===//
@@ -104,11 +111,13 @@ std::optional<KeySet> SampleLshOp::getKeySet() {
 bool SampleAdaptiveOp::readsAttentionScores() { return true; }
 
 std::optional<KeySet> SampleAdaptiveOp::getKeySet() {
+  AdaptiveRule rule =
+      makeAdaptiveRule(getEpsilon().convertToDouble(), getDelta().convertToDouble(),
+                       getTail() == Tail::OneSided, getFinitePopulation());
   return KeySet{KeySet::Adaptive,
                 {getCandidates(), getBeside()},
                 {},
                 {static_cast<int64_t>(getSeed()), getOr(getBaseCount(), kAbsent),
-                 getTail() == Tail::OneSided, getFinitePopulation()},
-                {getOr(getBaseRate(), 0), getEpsilon().convertToDouble(),
-                 getDelta().convertToDouble()}};
+                 rule.finitePopulation},
+                {getOr(getBaseRate(), 0), rule.epsilon, rule.z}};
 }

@@ -241,6 +241,7 @@ struct KeySet {
   llvm::SmallVector<mlir::Value> inputs;   ///< tensors, a null value where absent
   llvm::SmallVector<int64_t> parameters;
   llvm::SmallVector<double> reals;
+  int64_t rows = 1; ///< that choose together
 
   /// Whether the set has fewer keys where this operand has more.
   bool negates(size_t operand) const {

@@ -149,10 +149,9 @@ SmallVector<Value> sparse_attn::collectStructures(Value mask) {
 int64_t sparse_attn::getChoiceRows(Value mask) {
   int64_t rows = 1;
   for (Operation *op : collectOps(mask))
-    if (auto selection = dyn_cast<SelectionOpInterface>(op))
-      rows = std::lcm(rows, static_cast<int64_t>(selection.getBlockQ()));
-    else if (auto listed = dyn_cast<ListedOp>(op))
-      rows = std::lcm(rows, static_cast<int64_t>(listed.getBlockQ()));
+    if (auto known = dyn_cast<MaskOpInterface>(op))
+      if (std::optional<KeySet> set = known.getKeySet())
+        rows = std::lcm(rows, set->rows);
   return rows;
 }
 

@@ -238,9 +238,9 @@ struct PlannedMask {
 };
 } // namespace
 
-/// The masks of the attentions that are planned, as written but for the halves of a
-/// union: compilation leaves out what nobody uses and joins what is equal. The
-/// attentions of a copy tell by their locations which ones are left.
+/// The masks of the attentions that are planned, as written but for halves: compilation
+/// leaves out what nobody uses and joins what is equal. The attentions of a copy tell by
+/// their locations which ones are left.
 static FailureOr<SmallVector<PlannedMask>> getMasks(ModuleOp module,
                                                     StringRef kernelName) {
   SmallVector<Value> written;
@@ -260,15 +260,16 @@ static FailureOr<SmallVector<PlannedMask>> getMasks(ModuleOp module,
   SmallVector<PlannedMask> masks;
   copy->lookupSymbol<func::FuncOp>(kernelName).walk([&](AttentionOp attention) {
     auto place = cast<NameLoc>(attention.getLoc());
-    bool isHalf = !numbers.contains(place);
-    Value whole = written[numbers.lookup(isHalf ? place.getChildLoc() : place)];
-    Value mask = isHalf ? attention.getMask() : whole;
+    std::string halves; // of halves
+    for (; !numbers.contains(place); place = cast<NameLoc>(place.getChildLoc()))
+      halves += ("the " + place.getName().getValue() + " of ").str();
+    Value whole = written[numbers.lookup(place)];
+    Value mask = halves.empty() ? whole : attention.getMask();
     PlannedMask &planned = masks.emplace_back();
     planned.tree = buildMaskTree(mask);
     planned.expression = printExpression(mask);
-    if (isHalf)
-      planned.halfOf =
-          ("the " + place.getName().getValue() + " of " + printExpression(whole)).str();
+    if (!halves.empty())
+      planned.halfOf = halves + printExpression(whole);
   });
   return masks;
 }

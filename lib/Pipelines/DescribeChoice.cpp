@@ -94,7 +94,7 @@ int32_t ChoiceDescriber::findScore(SelectionOpInterface selection) {
 }
 
 void ChoiceDescriber::describeSelection(SelectionOpInterface selection, SetDesc &set) {
-  set.blockQ = selection.getBlockQ(), set.blockK = selection.getBlockK();
+  set.blockK = selection.getBlockK();
   set.score = findScore(selection);
   if (std::optional<Encoding> encoding = selection.getEncoding(desc.headDim))
     set.encoding =
@@ -116,6 +116,7 @@ int32_t ChoiceDescriber::addSet(Value mask) {
     assert(found && "a mask has changed since its plan was made");
     const KeySet &keys = *found;
     set.kind = keys.kind;
+    set.blockQ = keys.rows;
     for (Value operand : keys.operands)
       set.operands.push_back(addSet(operand));
     set.inputs = getIds(keys.inputs, ids);

@@ -18,7 +18,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "dialect/SparseAttn/SparseAttn.h"
+#include "Halves.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "sparse_attn/Transforms/Passes.h"
@@ -91,16 +91,8 @@ static void split(AttentionOp attention, SmallVectorImpl<MergeOp> &merges) {
   IRMapping known;
   Value sure = buildSure(builder, mask, known);
   Value rest = DifferenceOp::create(builder, loc, mask, sure);
-  auto sureState = cast<AttentionOp>(builder.clone(*attention));
-  auto restState = cast<AttentionOp>(builder.clone(*attention));
-  sureState.getMaskMutable().assign(sure);
-  restState.getMaskMutable().assign(rest);
-  // A sink is one key of the row, not one of each state.
-  restState.getSinksMutable().clear();
-  auto merged = MergeOp::create(builder, loc, attention.getOut().getType(),
-                                attention.getLse().getType(),
-                                ValueRange{sureState.getOut(), restState.getOut()},
-                                ValueRange{sureState.getLse(), restState.getLse()});
+  MergeOp merged =
+      buildHalves(attention, {kSureHalf, sure}, {kDecidedHalf, rest}, builder);
   attention.replaceAllUsesWith(merged);
   attention.erase();
   merges.push_back(merged);
@@ -123,6 +115,8 @@ static void dropEmptyState(MergeOp merge) {
   if (!sure.getMask().getDefiningOp<NoneOp>())
     return;
   rest.getSinksMutable().assign(sure.getSinks() ? sure.getSinks() : ValueRange());
+  rest.getOut().setType(merge.getOut().getType());
+  rest->setLoc(merge.getLoc());
   merge.replaceAllUsesWith(ValueRange{rest.getOut(), rest.getLse()});
   merge.erase();
   sure.erase();

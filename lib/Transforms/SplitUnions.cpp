@@ -12,7 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "dialect/SparseAttn/SparseAttn.h"
+#include "Halves.h"
 #include "sparse_attn/Transforms/Passes.h"
 
 using namespace mlir;
@@ -30,11 +30,7 @@ struct Halves {
   SmallVector<Value> near, far;
 };
 
-/// A way to the state of an attention.
-struct State {
-  Value out, lse;
-};
-} // namespace
+/// A way to the state of an attention.} // namespace
 
 /// Divides the parts of `mask` by their periods; nothing where these are equal.
 static std::optional<Halves> findHalves(Value mask, OpBuilder &builder) {
@@ -71,32 +67,12 @@ static Value buildUnion(ArrayRef<Value> parts, Location loc, OpBuilder &builder)
   return parts.size() == 1 ? parts[0] : UnionOp::create(builder, loc, parts).getResult();
 }
 
-/// `op` with another mask and an out in f32, which a merge reads. Its location tells
-/// which half it is.
-static State buildPart(AttentionOp op, StringRef name, Value mask, Value sinks,
-                       OpBuilder &builder) {
-  Location loc = NameLoc::get(builder.getStringAttr(name), op.getLoc());
-  Type out = cast<RankedTensorType>(op.getOut().getType()).clone(builder.getF32Type());
-  auto part =
-      AttentionOp::create(builder, loc, out, op.getLse().getType(), op.getQ(), op.getK(),
-                          op.getV(), mask, op.getKvLen(), op.getQLen(), op.getQOffset(),
-                          sinks, op.getModifiers(), op.getScaleAttr());
-  return {part.getOut(), part.getLse()};
-}
-
-/// The state of `op` from its halves. A sink is a key that every row has: it counts in
-/// one of them.
-static State buildSplit(AttentionOp op, const Halves &halves, OpBuilder &builder) {
+static MergeOp buildSplit(AttentionOp op, const Halves &halves, OpBuilder &builder) {
   Location loc = op.getLoc();
   Value near = buildUnion(halves.near, loc, builder);
   Value far =
       DifferenceOp::create(builder, loc, buildUnion(halves.far, loc, builder), near);
-  State nearState = buildPart(op, kNearHalf, near, op.getSinks(), builder);
-  State farState = buildPart(op, kFarHalf, far, /*sinks=*/nullptr, builder);
-  auto merge = MergeOp::create(builder, loc, op.getOut().getType(), op.getLse().getType(),
-                               ValueRange{nearState.out, farState.out},
-                               ValueRange{nearState.lse, farState.lse});
-  return {merge.getOut(), merge.getLse()};
+  return buildHalves(op, {kNearHalf, near}, {kFarHalf, far}, builder);
 }
 
 static void splitUnion(AttentionOp op, Unions unions) {
@@ -110,15 +86,15 @@ static void splitUnion(AttentionOp op, Unions unions) {
   if (!halves)
     return;
   builder.setInsertionPointAfter(op);
-  State split = buildSplit(op, *halves, builder);
+  MergeOp split = buildSplit(op, *halves, builder);
   if (unions == Unions::Split) {
-    op->replaceAllUsesWith(ValueRange{split.out, split.lse});
+    op->replaceAllUsesWith(split);
     op->erase();
     return;
   }
   auto choice = block_plan::ChooseOp::create(
       builder, op.getLoc(), op.getOut().getType(), op.getLse().getType(),
-      ValueRange{op.getOut(), split.out}, ValueRange{op.getLse(), split.lse});
+      ValueRange{op.getOut(), split.getOut()}, ValueRange{op.getLse(), split.getLse()});
   op->replaceUsesWithIf(choice, [&](OpOperand &use) { return use.getOwner() != choice; });
 }
 

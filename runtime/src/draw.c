@@ -27,7 +27,7 @@ sa_permutation sa_make_permutation(int64_t seed, uint32_t plane, uint32_t row,
   return permutation;
 }
 
-static uint32_t mix(uint32_t x) {
+static inline sa_lane_bits mix(sa_lane_bits x) {
   x ^= x >> 16;
   x *= 0x7feb352du;
   x ^= x >> 15;
@@ -35,39 +35,17 @@ static uint32_t mix(uint32_t x) {
   return x ^ x >> 16;
 }
 
-/* A Feistel network on the bits of size - 1, or eight. */
-static inline uint32_t turn(const sa_permutation *permutation, uint32_t x) {
+/* A Feistel network on the bits of size - 1, or eight, for four draws. */
+static inline sa_lane_bits turn(const sa_permutation *permutation, sa_lane_bits x) {
   uint32_t high_mask = (1u << permutation->high_bits) - 1;
   uint32_t low_mask = (1u << permutation->low_bits) - 1;
-  uint32_t high = x >> permutation->low_bits, low = x & low_mask;
+  sa_lane_bits high = x >> permutation->low_bits, low = x & low_mask;
+#pragma GCC unroll 4
   for (int key = 0; key < 8; key += 2) {
     high ^= mix(low ^ permutation->keys[key]) & high_mask;
     low ^= mix(high ^ permutation->keys[key + 1]) & low_mask;
   }
   return high << permutation->low_bits | low;
-}
-
-/* Walks until it is back below the size: the cycle through `x` comes back there at last,
- * since it began there. */
-uint32_t sa_permute(const sa_permutation *permutation, uint32_t x) {
-  do
-    x = turn(permutation, x);
-  while (x >= permutation->size);
-  return x;
-}
-
-uint32_t sa_permute_back(const sa_permutation *permutation, uint32_t x) {
-  uint32_t high_mask = (1u << permutation->high_bits) - 1;
-  uint32_t low_mask = (1u << permutation->low_bits) - 1;
-  do {
-    uint32_t high = x >> permutation->low_bits, low = x & low_mask;
-    for (int key = 6; key >= 0; key -= 2) {
-      low ^= mix(high ^ permutation->keys[key + 1]) & low_mask;
-      high ^= mix(low ^ permutation->keys[key]) & high_mask;
-    }
-    x = high << permutation->low_bits | low;
-  } while (x >= permutation->size);
-  return x;
 }
 
 /*===--- Draws ------------------------------------------------------------===*/
@@ -79,28 +57,9 @@ int64_t sa_count_draws(int64_t count, double rate, int64_t candidates) {
 /* Draws that walk at once: one alone ends at a branch that nothing predicts. */
 enum { kBatch = 128 };
 
-static inline sa_lane_bits mix_lanes(sa_lane_bits x) {
-  x ^= x >> 16;
-  x *= 0x7feb352du;
-  x ^= x >> 15;
-  x *= 0x846ca68bu;
-  return x ^ x >> 16;
-}
-
-/* turn() of four draws. */
-static inline sa_lane_bits turn_lanes(const sa_permutation *permutation, sa_lane_bits x) {
-  uint32_t high_mask = (1u << permutation->high_bits) - 1;
-  uint32_t low_mask = (1u << permutation->low_bits) - 1;
-  sa_lane_bits high = x >> permutation->low_bits, low = x & low_mask;
-#pragma GCC unroll 4
-  for (int key = 0; key < 8; key += 2) {
-    high ^= mix_lanes(low ^ permutation->keys[key]) & high_mask;
-    low ^= mix_lanes(high ^ permutation->keys[key + 1]) & low_mask;
-  }
-  return high << permutation->low_bits | low;
-}
-
-/* The numbers of draws [first, first + count), in some order; count <= kBatch. */
+/* The numbers of draws [first, first + count), in some order; count <= kBatch. Each walks
+ * until it is back below the size: the cycle through it comes back there at last, since
+ * it began there. */
 static void permute_batch(const sa_permutation *permutation, int64_t first, int64_t count,
                           uint32_t *numbers) {
   uint32_t walking[kBatch] = {0};
@@ -110,7 +69,7 @@ static void permute_batch(const sa_permutation *permutation, int64_t first, int6
     for (int64_t i = 0; i < left; i += 4) {
       sa_lane_bits four;
       memcpy(&four, walking + i, sizeof(four));
-      four = turn_lanes(permutation, four);
+      four = turn(permutation, four);
       memcpy(walking + i, &four, sizeof(four));
     }
     int64_t still = 0;

@@ -36,10 +36,6 @@ typedef struct sa_permutation {
 sa_permutation sa_make_permutation(int64_t seed, uint32_t plane, uint32_t row,
                                    uint32_t stream, int64_t size);
 
-/* The number of draw `draw`, and the draw of a number; both are below the size. */
-uint32_t sa_permute(const sa_permutation *permutation, uint32_t draw);
-uint32_t sa_permute_back(const sa_permutation *permutation, uint32_t number);
-
 /* How many of `candidates` are drawn: at most `count`, or where that is below 0,
  * floor(rate * candidates). */
 int64_t sa_count_draws(int64_t count, double rate, int64_t candidates);

@@ -90,8 +90,9 @@ static double make_adaptive(const draw_row *row, uint64_t *drawn) {
   for (int64_t word = 0; word < sa_word_count(choice->query.keys); ++word)
     beside[word] &= ~choice->room.candidates[word];
   int64_t others = score_keys(row, beside, choice->room.row_scores);
-  sa_adaptive_rule rule = sa_make_adaptive_rule(set->reals[1], set->reals[2],
-                                                set->parameters[2], set->parameters[3]);
+  sa_adaptive_rule rule = {.z = set->reals[2],
+                           .epsilon = set->reals[1],
+                           .finite_population = set->parameters[2]};
   int64_t draws =
       sa_choose_budget(&rule, n, choice->room.scores, m, choice->room.row_scores, others);
   draw_keys(row, set->parameters[0], SA_STREAM_ADAPTIVE, draws, drawn);

@@ -260,8 +260,8 @@ static sparse_attn_status check_operand(const sa_run_state *state, const sa_set 
   const sparse_attn_kernel *kernel = state->plan->kernel;
   const sparse_attn_shape *shape = &state->plan->shape;
   const int64_t *size = state->values[id].size;
-  bool grouped = set->parameters[1];
-  int64_t heads = grouped ? shape->kv_heads : shape->heads, block = set->parameters[0];
+  bool grouped = set->parameters[0];
+  int64_t heads = grouped ? shape->kv_heads : shape->heads, block = set->block_q;
   int64_t width = state->values[set->inputs[0]].size[3];
   if (size[1] != 1 && size[1] != heads)
     return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,

@@ -79,9 +79,3 @@ int64_t sa_element(const sa_numbering *numbering, int64_t number) {
   return low * SA_WORD_BITS +
          find_bit(numbering->set[low], number - numbering->before[low]);
 }
-
-int64_t sa_number(const sa_numbering *numbering, int64_t element) {
-  int64_t w = element / SA_WORD_BITS;
-  uint64_t below = (UINT64_C(1) << element % SA_WORD_BITS) - 1;
-  return numbering->before[w] + sa_count_bits(numbering->set[w] & below);
-}

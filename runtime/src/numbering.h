@@ -7,8 +7,7 @@
  *
  * The elements of a set of words.h are numbered from 0 in ascending order. A directory
  * in the caller's room, a sixteenth of a word for each element that there may be, gives
- * the number of an element at once, and the element of a number in a search of the words
- * between two multiples of 64 numbers.
+ * the element of a number in a search of the words between two multiples of 64 numbers.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -36,8 +35,5 @@ sa_numbering sa_number_elements(const uint64_t *set, int64_t elements, void *roo
 
 /* The element of a number in [0, numbering->count). */
 int64_t sa_element(const sa_numbering *numbering, int64_t number);
-
-/* How many elements are below `element`: its number, if it is one. */
-int64_t sa_number(const sa_numbering *numbering, int64_t element);
 
 #endif /* SPARSE_ATTN_RUNTIME_NUMBERING_H */

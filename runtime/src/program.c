@@ -79,13 +79,13 @@ static bool is_set_well_formed(const sparse_attn_plan *plan, const sa_attention 
   /* Operands, inputs, parameters and reals of each kind; operands -1: any number. */
   static const struct {
     int8_t operands, inputs, parameters, reals;
-  } kinds[] = {[SA_SET_STRUCTURE] = {0, 0, 0, 0},  [SA_SET_LIST] = {0, 2, 2, 0},
+  } kinds[] = {[SA_SET_STRUCTURE] = {0, 0, 0, 0},  [SA_SET_LIST] = {0, 2, 1, 0},
                [SA_SET_UNION] = {-1, 0, 0, 0},     [SA_SET_INTERSECT] = {-1, 0, 0, 0},
                [SA_SET_DIFFERENCE] = {2, 0, 0, 0}, [SA_SET_HEADS] = {-1, 0, -1, 0},
                [SA_SET_TOP_K] = {1, 0, 1, 1},      [SA_SET_TOP_P] = {1, 0, 0, 1},
                [SA_SET_THRESHOLD] = {1, 0, 0, 1},  [SA_SET_CLUSTER] = {1, 0, 0, 0},
                [SA_SET_RANDOM] = {1, 0, 4, 1},     [SA_SET_LSH] = {1, 1, 3, 0},
-               [SA_SET_ADAPTIVE] = {2, 0, 4, 3},   [SA_SET_COMPLEMENT] = {1, 0, 0, 0}};
+               [SA_SET_ADAPTIVE] = {2, 0, 3, 3},   [SA_SET_COMPLEMENT] = {1, 0, 0, 0}};
   const sa_set *set = &code->sets[number];
   if (set->kind < SA_SET_STRUCTURE || set->kind > SA_SET_COMPLEMENT || set->block_q < 1 ||
       set->block_k < 1)

@@ -14,27 +14,6 @@ static const double kPi = 3.14159265358979323846;
 
 /*===--- sample.adaptive --------------------------------------------------===*/
 
-/* Bisects P(Z <= z) = erfc(-z / sqrt(2)) / 2 down to the last bit. */
-double sa_normal_quantile(double probability) {
-  double low = -40, high = 40;
-  for (;;) {
-    double middle = low + (high - low) / 2;
-    if (middle <= low || middle >= high)
-      return high;
-    if (erfc(-middle / sqrt(2.0)) / 2 < probability)
-      low = middle;
-    else
-      high = middle;
-  }
-}
-
-sa_adaptive_rule sa_make_adaptive_rule(double epsilon, double delta, bool one_sided,
-                                       bool finite_population) {
-  sa_adaptive_rule rule = {sa_normal_quantile(1 - (one_sided ? delta : delta / 2)),
-                           epsilon, finite_population};
-  return rule;
-}
-
 int64_t sa_compute_budget(const sa_adaptive_rule *rule, int64_t n, int64_t m,
                           double deviation, double denominator) {
   double count = (double)n;

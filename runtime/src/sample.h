@@ -17,19 +17,12 @@
 
 /*===--- sample.adaptive --------------------------------------------------===*/
 
-/* The z with P(Z <= z) = probability, in (0, 1), for a standard normal Z. Takes some
- * microseconds. */
-double sa_normal_quantile(double probability);
-
 /* What does not depend on the row. */
 typedef struct sa_adaptive_rule {
-  double z;       /* quantile that delta and the tail ask for */
+  double z;       /* normal quantile that delta and the tail ask for */
   double epsilon; /* error allowed, as a share of the denominator */
   bool finite_population;
 } sa_adaptive_rule;
-
-sa_adaptive_rule sa_make_adaptive_rule(double epsilon, double delta, bool one_sided,
-                                       bool finite_population);
 
 /* How many of n candidates to draw, from the scores of the first sample of m and of the
  * keys beside them: in [m, n], and n where infinite or NaN scores hide how many it takes.

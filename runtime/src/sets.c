@@ -134,7 +134,7 @@ static bool mark_listed(const sa_choice *choice, const sa_set *set, int64_t unit
                         sa_kept_keys *kept, uint64_t *keys) {
   const sa_view *list = &choice->state->values[set->inputs[0]];
   const sa_view *pi = set->inputs[1] < 0 ? NULL : &choice->state->values[set->inputs[1]];
-  bool grouped = set->parameters[1];
+  bool grouped = set->parameters[0];
   int64_t b = choice->call->b, head = grouped ? choice->call->kv_head : choice->call->h;
   for (int64_t i = 0; i < list->size[3]; ++i) {
     int32_t key = *(const int32_t *)sa_at(list, sizeof(key), b, head, unit, i);
@@ -157,7 +157,7 @@ static bool mark_listed(const sa_choice *choice, const sa_set *set, int64_t unit
 }
 
 static bool make_list(const sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
-  int64_t rows = choice->query.rows, block = set->parameters[0];
+  int64_t rows = choice->query.rows, block = set->block_q;
   uint64_t *keys = choice->room.chosen;
   for (int64_t row = 0, end; row < rows; row = end) {
     int64_t unit = (choice->first_row + row) / block;

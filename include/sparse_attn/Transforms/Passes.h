@@ -19,8 +19,11 @@ namespace sparse_attn {
 #define GEN_PASS_DECL
 #include "sparse_attn/Transforms/Passes.h.inc"
 
-/// Names, in their locations, of the attentions that --split-unions makes of one.
-inline constexpr llvm::StringLiteral kNearHalf = "near half", kFarHalf = "far half";
+/// Names, in their locations, of the attentions that --split-unions and --split-bindings
+/// make of one.
+inline constexpr llvm::StringLiteral kNearHalf = "near half", kFarHalf = "far half",
+                                     kSureHalf = "half that no run decides",
+                                     kDecidedHalf = "half that a run decides";
 
 #define GEN_PASS_REGISTRATION
 #include "sparse_attn/Transforms/Passes.h.inc"

@@ -240,8 +240,7 @@ typedef struct sa_score {
  * is its candidates, and so is a draw's. */
 enum {
   SA_SET_STRUCTURE = 1, /* classify */
-  SA_SET_LIST = 2,      /* inputs: keys, probability or -1; parameters: block_q,
-                         * share_group */
+  SA_SET_LIST = 2,      /* inputs: keys, probability or -1; parameters: share_group */
   SA_SET_UNION = 3,
   SA_SET_INTERSECT = 4,
   SA_SET_DIFFERENCE = 5, /* of two */
@@ -253,8 +252,8 @@ enum {
   SA_SET_RANDOM = 11,   /* parameters: seed, stream, count or -1, weighted; reals: rate */
   SA_SET_LSH = 12,      /* encoding; parameters: tables, bits, min_matches */
   SA_SET_ADAPTIVE = 13, /* operands: candidates, beside; parameters: seed, base_count or
-                         * -1, one_sided, finite_population; reals: base_rate, epsilon,
-                         * delta */
+                         * -1, finite_population; reals: base_rate, epsilon, the normal
+                         * quantile of delta */
   SA_SET_COMPLEMENT = 14
 };
 typedef struct sa_set {
