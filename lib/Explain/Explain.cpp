@@ -13,6 +13,7 @@
 #include "sparse_attn/Pipelines/Pipelines.h"
 #include "sparse_attn/Support/Safetensors.h"
 #include "sparse_attn/Support/ScratchFolder.h"
+#include "sparse_attn/Transforms/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
@@ -235,6 +236,7 @@ namespace {
 struct PlannedMask {
   MaskTree tree;
   std::string expression, halfOf;
+  bool halvesUnion = false;
 };
 } // namespace
 
@@ -261,13 +263,18 @@ static FailureOr<SmallVector<PlannedMask>> getMasks(ModuleOp module,
   copy->lookupSymbol<func::FuncOp>(kernelName).walk([&](AttentionOp attention) {
     auto place = cast<NameLoc>(attention.getLoc());
     std::string halves; // of halves
-    for (; !numbers.contains(place); place = cast<NameLoc>(place.getChildLoc()))
-      halves += ("the " + place.getName().getValue() + " of ").str();
+    bool halvesUnion = false;
+    for (; !numbers.contains(place); place = cast<NameLoc>(place.getChildLoc())) {
+      StringRef name = place.getName().getValue();
+      halves += ("the " + name + " of ").str();
+      halvesUnion |= name == kNearHalf || name == kFarHalf;
+    }
     Value whole = written[numbers.lookup(place)];
     Value mask = halves.empty() ? whole : attention.getMask();
     PlannedMask &planned = masks.emplace_back();
     planned.tree = buildMaskTree(mask);
     planned.expression = printExpression(mask);
+    planned.halvesUnion = halvesUnion;
     if (!halves.empty())
       planned.halfOf = halves + printExpression(whole);
   });
@@ -317,6 +324,7 @@ Expected<Explanation> sparse_attn::explainLibrary(ModuleOp module,
     facts.mask = std::move(mask.tree);
     facts.expression = std::move(mask.expression);
     facts.halfOf = std::move(mask.halfOf);
+    facts.halvesUnion = mask.halvesUnion;
     if (Error error =
             readPlan(plan->get(), index, *attentions[grid.number], options.plane, facts))
       return error;

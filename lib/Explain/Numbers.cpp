@@ -108,7 +108,7 @@ std::string sparse_attn::formatWorkspace(const Explanation &explanation) {
 
 std::string sparse_attn::formatUnions(const Explanation &explanation) {
   if (llvm::any_of(explanation.attentions,
-                   [](const AttentionFacts &facts) { return !facts.halfOf.empty(); }))
+                   [](const AttentionFacts &facts) { return facts.halvesUnion; }))
     return "split in halves with tiles of their own, whose states are merged";
   if (explanation.attentions.size() < explanation.plannedAttentions)
     return "whole; two halves and a merge are more work with this shape";

@@ -29,8 +29,7 @@ namespace {
 struct Halves {
   SmallVector<Value> near, far;
 };
-
-/// A way to the state of an attention.} // namespace
+} // namespace
 
 /// Divides the parts of `mask` by their periods; nothing where these are equal.
 static std::optional<Halves> findHalves(Value mask, OpBuilder &builder) {
@@ -67,6 +66,7 @@ static Value buildUnion(ArrayRef<Value> parts, Location loc, OpBuilder &builder)
   return parts.size() == 1 ? parts[0] : UnionOp::create(builder, loc, parts).getResult();
 }
 
+/// The merge of attention to both halves.
 static MergeOp buildSplit(AttentionOp op, const Halves &halves, OpBuilder &builder) {
   Location loc = op.getLoc();
   Value near = buildUnion(halves.near, loc, builder);

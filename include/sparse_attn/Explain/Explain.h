@@ -65,8 +65,9 @@ struct PlaneGroup {
 
 /// One attention op of the kernel.
 struct AttentionFacts {
-  std::string expression; ///< "causal & (window(1023, 0) | sink(4))"
-  std::string halfOf;     ///< "the near half of window(7, 0) | strided(64)", or empty
+  std::string expression;   ///< "causal & (window(1023, 0) | sink(4))"
+  std::string halfOf;       ///< "the near half of window(7, 0) | strided(64)", or empty
+  bool halvesUnion = false; ///< a half that has tiles of its own
   MaskTree mask;
   int64_t headDim = 0, valueDim = 0;
   int64_t keyBlock = 0; ///< tokens of a pooled key, else 0
