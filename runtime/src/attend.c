@@ -10,7 +10,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "sets.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -84,11 +84,9 @@ static sa_run_list list_runs(const attending *attend, const sa_call *call, int64
   return list;
 }
 
-/* What all parts of a call have in common. `rows` is 0 where all are padding. */
-static sa_attend_args describe_call(const attending *attend, const sa_call *call,
-                                    char *room) {
-  const sa_run_state *state = attend->state;
-  const sa_plan_attention *attention = attend->attention;
+sa_attend_args sa_describe_call(const sa_run_state *state,
+                                const sa_plan_attention *attention, const sa_call *call,
+                                char *room) {
   sa_entry entry = sa_plan_entry(attention, call->b);
   sa_tile_span rows = sa_row_span(attention, call->row_tile, entry.rows);
   sa_attend_args args = {.values = state->values,
@@ -128,27 +126,64 @@ static void write_call_padding(const attending *attend, const sa_call *call,
   write_padding(attend, call, all, args->rows);
 }
 
+/* A worker's room. */
+typedef struct room {
+  char *scratch;
+  sa_run *runs;          /* of a plan's list; else: */
+  sa_choice_room choice; /* of what a run decides, and ... */
+  sa_list_room list;     /* ... its list, where a call has one part */
+  size_t list_bytes;     /* of each call, where it has several */
+} room;
+
+static room open_room(const attending *attend, int worker) {
+  const sa_run_state *state = attend->state;
+  const sa_workspace *workspace = &state->workspace;
+  room room = {.scratch = state->base + workspace->workers +
+                          (size_t)worker * workspace->worker_bytes};
+  room.runs = (sa_run *)(room.scratch + workspace->scratch_bytes);
+  if (attend->attention->code->set_count == 0)
+    return room;
+  sa_open_choice(state, attend->attention, worker, &room.choice);
+  if (attend->attention->schedule.parts > 1)
+    room.list_bytes = sa_list_bytes(state->plan, attend->attention);
+  else
+    sa_lay_out_list(state->plan, attend->attention, room.choice.end, &room.list,
+                    &room.list_bytes);
+  return room;
+}
+
 /* What the kernel reads where a run decides the mask. False where a list is wrong. */
-static bool describe_list(attending *attend, const sa_call *call, char *room,
-                          sa_attend_args *args) {
-  sa_key_list list;
-  if (!sa_list_keys(attend->state, attend->attention, call, args, room, &list)) {
-    int64_t bad = call->index * attend->attention->code->set_count + list.sets;
+static bool describe_list(attending *attend, const sa_call *call, int64_t part,
+                          const room *room, sa_attend_args *args) {
+  const sa_plan_attention *attention = attend->attention;
+  int64_t parts = attention->schedule.parts;
+  const sa_key_list *list = room->list.list;
+  if (parts > 1) {
+    list =
+        (const sa_key_list *)sa_call_room(attend->state, room->list_bytes, call->index);
+  } else if (!sa_list_keys(attend->state, attention, call, args, &room->choice,
+                           &room->list)) {
+    int64_t bad = call->index * attention->code->set_count + list->sets;
     atomic_store_explicit(&attend->bad_list, bad, memory_order_relaxed);
     return false;
   }
-  args->list = list.keys;
-  args->list_weights = list.weights;
-  if (list.keys)
-    args->keys = list.count;
-  set_runs(args, &list.runs);
+  args->list = list->keys;
+  args->list_weights = list->weights;
+  if (list->keys)
+    args->keys = list->count;
+  sa_run_list runs = list->runs;
+  if (parts > 1) {
+    runs.count = sa_cut_runs(runs.runs, runs.count, part, parts, room->choice.runs);
+    runs.runs = room->choice.runs;
+  }
+  set_runs(args, &runs);
   return true;
 }
 
 static void attend_part(attending *attend, const sa_call *call, int64_t part,
-                        char *room) {
+                        const room *room) {
   const sa_plan_attention *attention = attend->attention;
-  sa_attend_args args = describe_call(attend, call, room);
+  sa_attend_args args = sa_describe_call(attend->state, attention, call, room->scratch);
   if (attention->schedule.parts == 1)
     write_call_padding(attend, call, &args);
   else
@@ -156,12 +191,11 @@ static void attend_part(attending *attend, const sa_call *call, int64_t part,
                   part * args.rows * args.stack * attention->level->state_bytes;
   if (args.rows == 0)
     return;
-  char *lists = room + attend->state->workspace.scratch_bytes;
   if (attention->code->set_count) {
-    if (!describe_list(attend, call, lists, &args))
+    if (!describe_list(attend, call, part, room, &args))
       return;
   } else {
-    sa_run_list list = list_runs(attend, call, part, (sa_run *)lists);
+    sa_run_list list = list_runs(attend, call, part, room->runs);
     set_runs(&args, &list);
   }
   /* A row that keeps no key is as a row of padding. */
@@ -174,36 +208,32 @@ static void attend_part(attending *attend, const sa_call *call, int64_t part,
 }
 
 static void combine_call(const attending *attend, const sa_call *call, char *room) {
-  sa_attend_args args = describe_call(attend, call, room);
+  sa_attend_args args = sa_describe_call(attend->state, attend->attention, call, room);
   args.state_count = attend->attention->schedule.parts;
   write_call_padding(attend, call, &args);
   if (args.rows)
     attend->attention->level->combine(&args);
 }
 
-static char *worker_room(const attending *attend, int worker) {
-  const sa_workspace *workspace = &attend->state->workspace;
-  return attend->state->base + workspace->workers +
-         (size_t)worker * workspace->worker_bytes;
-}
-
 static void attend_calls(void *argument, int worker) {
   attending *attend = argument;
   const sa_schedule *schedule = &attend->attention->schedule;
+  room room = open_room(attend, worker);
   int64_t tasks = schedule->calls * schedule->parts;
   for (int64_t task; (task = take_task(attend)) < tasks;) {
     sa_call call =
         sa_schedule_call(attend->state->plan, attend->attention, task / schedule->parts);
-    attend_part(attend, &call, task % schedule->parts, worker_room(attend, worker));
+    attend_part(attend, &call, task % schedule->parts, &room);
   }
 }
 
 static void combine_calls(void *argument, int worker) {
   attending *attend = argument;
+  room room = open_room(attend, worker);
   int64_t tasks = attend->attention->schedule.calls;
   for (int64_t task; (task = take_task(attend)) < tasks;) {
     sa_call call = sa_schedule_call(attend->state->plan, attend->attention, task);
-    combine_call(attend, &call, worker_room(attend, worker));
+    combine_call(attend, &call, room.scratch);
   }
 }
 
@@ -237,6 +267,11 @@ sparse_attn_status sa_run_attention(const sa_run_state *state,
   if (schedule->packed)
     sa_pack(state, attention);
   attending attend = {.state = state, .attention = attention, .bad_list = -1};
+  if (attention->code->set_count && schedule->parts > 1) {
+    int64_t bad_list = sa_decide_calls(state, attention);
+    if (bad_list >= 0)
+      return refuse_list(&attend, bad_list);
+  }
   sa_parallel(state->options, state->workers, schedule->calls * schedule->parts,
               attend_calls, &attend);
   int64_t bad_list = atomic_load_explicit(&attend.bad_list, memory_order_relaxed);

@@ -53,7 +53,7 @@ static double make_random(const draw_row *row, uint64_t *drawn) {
 /* Lists the keys of `words` in room.keys, and their scores at `scores`. */
 static int64_t score_keys(const draw_row *row, const uint64_t *words, float *scores) {
   const sa_choice *choice = row->choice;
-  int32_t *keys = choice->room.keys;
+  int32_t *keys = choice->list->keys;
   int64_t count = 0;
   for (int64_t word = 0; word < sa_word_count(choice->query.keys); ++word)
     for (uint64_t set = words[word]; set; set &= set - 1)
@@ -83,18 +83,18 @@ static double make_adaptive(const draw_row *row, uint64_t *drawn) {
   int64_t base = sa_count_draws(set->parameters[1], set->reals[0], n);
   int64_t m = sa_min(sa_max(2, base), n);
   draw_keys(row, set->parameters[0], SA_STREAM_ADAPTIVE_BASE, m, drawn);
-  score_keys(row, drawn, choice->room.scores);
-  uint64_t *beside = choice->room.row_candidates;
-  sa_collect_keys(choice, &choice->room.sets[set->operands[1]], row->row, row->row + 1,
+  score_keys(row, drawn, choice->room->scores);
+  uint64_t *beside = choice->room->row_candidates;
+  sa_collect_keys(choice, &choice->room->sets[set->operands[1]], row->row, row->row + 1,
                   beside);
   for (int64_t word = 0; word < sa_word_count(choice->query.keys); ++word)
-    beside[word] &= ~choice->room.candidates[word];
-  int64_t others = score_keys(row, beside, choice->room.row_scores);
+    beside[word] &= ~choice->room->candidates[word];
+  int64_t others = score_keys(row, beside, choice->room->row_scores);
   sa_adaptive_rule rule = {.z = set->reals[2],
                            .epsilon = set->reals[1],
                            .finite_population = set->parameters[2]};
-  int64_t draws =
-      sa_choose_budget(&rule, n, choice->room.scores, m, choice->room.row_scores, others);
+  int64_t draws = sa_choose_budget(&rule, n, choice->room->scores, m,
+                                   choice->room->row_scores, others);
   draw_keys(row, set->parameters[0], SA_STREAM_ADAPTIVE, draws, drawn);
   return (double)draws / (double)n;
 }
@@ -116,7 +116,7 @@ static hashed_row hash_row(const sa_choice *choice, const sa_set *set, int64_t r
       .encoder = sa_run_encoder(choice->state, choice->attention, set->encoding),
       .choice = choice,
       .set = set,
-      .numbers = (double *)choice->room.work};
+      .numbers = (double *)choice->room->work};
   hashed.scratch = (float *)(hashed.numbers + hashed.encoder.code->head_dim);
   hashed.norm = sa_lsh_row(&hashed.encoder, call->b, call->h, choice->first_row + row,
                            hashed.numbers, hashed.scratch);
@@ -138,13 +138,13 @@ static void make_lsh(const draw_row *row, sa_kept_keys *kept, uint64_t *drawn) {
   const sa_call *call = choice->call;
   sa_encoder encoder = sa_run_encoder(choice->state, choice->attention, set->encoding);
   int64_t i = choice->first_row + row->row;
-  sa_encode_query(&encoder, call->b, call->h, i, i + 1, choice->room.query,
-                  choice->room.work);
-  sa_run_match_hashes(choice->state, set->encoding, call->b, call->h, choice->room.query,
+  sa_encode_query(&encoder, call->b, call->h, i, i + 1, choice->room->query,
+                  choice->room->work);
+  sa_run_match_hashes(choice->state, set->encoding, call->b, call->h, choice->room->query,
                       set->parameters[2], choice->query.keys, drawn);
   hashed_row hashed = hash_row(choice, set, row->row);
   for (int64_t word = 0; word < sa_word_count(choice->query.keys); ++word) {
-    drawn[word] &= choice->room.candidates[word];
+    drawn[word] &= choice->room->candidates[word];
     for (uint64_t bits = drawn[word]; bits; bits &= bits - 1) {
       int64_t bit = __builtin_ctzll(bits), key = word * 64 + bit;
       kept->probability[key] = (float)match_probability(&hashed, key);
@@ -158,13 +158,13 @@ static void make_lsh(const draw_row *row, sa_kept_keys *kept, uint64_t *drawn) {
 /*===--- All of them ------------------------------------------------------===*/
 
 void sa_make_sample(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
-  const sa_kept_keys *candidates = &choice->room.sets[set->operands[0]];
-  uint64_t *drawn = choice->room.chosen;
+  const sa_kept_keys *candidates = &choice->room->sets[set->operands[0]];
+  uint64_t *drawn = choice->room->chosen;
   for (int64_t r = 0; r < choice->query.rows; ++r) {
-    sa_collect_keys(choice, candidates, r, r + 1, choice->room.candidates);
+    sa_collect_keys(choice, candidates, r, r + 1, choice->room->candidates);
     draw_row row = {choice, set, r,
-                    sa_number_elements(choice->room.candidates, choice->query.keys,
-                                       choice->room.numbers)};
+                    sa_number_elements(choice->room->candidates, choice->query.keys,
+                                       choice->room->numbers)};
     if (row.candidates.count == 0)
       continue;
     memset(drawn, 0,
@@ -180,7 +180,7 @@ void sa_make_sample(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
 
 double sa_find_probability(const sa_choice *choice, int32_t number, int64_t key) {
   const sa_set *set = &choice->attention->code->sets[number];
-  const sa_kept_keys *kept = &choice->room.sets[number];
+  const sa_kept_keys *kept = &choice->room->sets[number];
   const int32_t *operands = set->operands;
   if (!set->sampled)
     return sa_keeps_key(choice, kept, 0, key);
@@ -208,7 +208,7 @@ double sa_find_probability(const sa_choice *choice, int32_t number, int64_t key)
     break;
   }
   if (set->kind == SA_SET_LIST ||
-      !sa_keeps_key(choice, &choice->room.sets[operands[0]], 0, key))
+      !sa_keeps_key(choice, &choice->room->sets[operands[0]], 0, key))
     return 0;
   if (set->kind != SA_SET_LSH)
     return kept->share;

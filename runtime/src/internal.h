@@ -21,7 +21,8 @@
  *   states, states_extend, states_file,
  *   hash_index                                  states that a caller keeps
  *   encoded, schedule, workspace, pack          a run
- *   sets, selections, drawn, listed             what a run decides (sets.h)
+ *   choice_room, sets, scored, selections,
+ *   drawn, listed, decide                       what a run decides (sets.h)
  *   attend, pool, merge, run
  *
  *===----------------------------------------------------------------------===*/
@@ -516,7 +517,8 @@ typedef struct sa_workspace {
   size_t encoded; /* states that the run makes */
   size_t packed;  /* tiles of the step that runs */
   size_t states;  /* of its calls, where keys are split */
-  size_t workers; /* scratch, then the run list, of each worker */
+  size_t lists;   /* of what its calls keep, where a run decides and keys are split */
+  size_t workers; /* scratch, then the run list or the choice, of each worker */
   size_t scratch_bytes, worker_bytes;
   size_t bytes; /* with room for aligning the caller's pointer */
 } sa_workspace;
@@ -564,11 +566,11 @@ typedef struct sa_key_list {
 sparse_attn_status sa_check_lists(const sa_run_state *state,
                                   const sa_plan_attention *attention);
 
-/* Lists what a call keeps, in the room of sa_lay_out_choice at `base`. False where an
- * operand lists what is neither a key nor -1, or no probability. */
-bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
-                  const sa_call *call, const sa_attend_args *args, char *base,
-                  sa_key_list *list);
+/* What all parts of a call have in common; `room` is the scratch. `rows` is 0 where all
+ * are padding. */
+sa_attend_args sa_describe_call(const sa_run_state *state,
+                                const sa_plan_attention *attention, const sa_call *call,
+                                char *room);
 
 sparse_attn_status sa_run_attention(const sa_run_state *state,
                                     const sa_plan_attention *attention);

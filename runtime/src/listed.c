@@ -11,89 +11,8 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "choose_keys.h"
-#include "encode.h"
-#include "numbering.h"
 #include "sets.h"
 #include "words.h"
-
-/*===--- The room ---------------------------------------------------------===*/
-
-/* Takes `count` times `size` bytes at the end of a room. */
-typedef struct layout {
-  char *base;
-  size_t bytes;
-  bool fits;
-} layout;
-
-static void *take(layout *room, size_t count, size_t size) {
-  size_t own;
-  void *place = room->base ? room->base + room->bytes : NULL;
-  room->fits = room->fits && sa_multiply(count, size, &own) && sa_align(own, &own) &&
-               sa_add(room->bytes, own, &room->bytes);
-  return place;
-}
-
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-
-/* The largest encoded query, and what choosing, drawing and encoding work in. */
-static void find_needs(const sparse_attn_plan *plan, size_t keys, size_t *query,
-                       size_t *work) {
-  *query = 0;
-  *work = sa_choose_room_bytes((int64_t)keys);
-  for (int32_t e = 0; e < plan->kernel->encoding_count; ++e) {
-    const sa_encoding *encoding = &plan->kernel->encodings[e];
-    *query = most(*query, (size_t)encoding->query_words);
-    *work = most(*work, sa_encoding_scratch_bytes(encoding));
-    /* A row as it is hashed, and a key. */
-    *work = most(*work, (size_t)encoding->head_dim * (sizeof(double) + sizeof(float)));
-  }
-}
-
-static bool has_probability(const sa_set *set) {
-  return (set->kind == SA_SET_LIST && set->inputs[1] >= 0) || set->kind == SA_SET_LSH;
-}
-
-bool sa_lay_out_choice(const sparse_attn_plan *plan, const sa_plan_attention *attention,
-                       char *base, sa_choice_room *result, size_t *bytes) {
-  const sa_attention *code = attention->code;
-  size_t tiles = (size_t)attention->key_tiles;
-  size_t keys = tiles * (size_t)code->tile_keys; /* whole tiles */
-  size_t tile_bytes = (size_t)(code->tile_rows * code->tile_keys / 8);
-  size_t query, work;
-  find_needs(plan, keys, &query, &work);
-  bool draws = false;
-  for (int32_t i = 0; i < code->set_count; ++i)
-    draws |= sa_is_draw(&code->sets[i]);
-  layout room = {base, 0, true};
-  result->sets = take(&room, (size_t)code->set_count, sizeof(sa_kept_keys));
-  for (int32_t i = 0; i < code->set_count; ++i) {
-    sa_kept_keys set = {0};
-    set.kinds = take(&room, tiles, 1);
-    set.bits = take(&room, tiles, tile_bytes);
-    if (has_probability(&code->sets[i]))
-      set.probability = take(&room, keys, sizeof(float));
-    if (base)
-      result->sets[i] = set;
-  }
-  uint64_t **words[] = {&result->candidates, &result->row_candidates, &result->chosen,
-                        &result->unit_candidates, &result->unit_chosen};
-  for (size_t i = 0; i < sizeof(words) / sizeof(*words); ++i)
-    *words[i] = take(&room, keys / 64, sizeof(uint64_t));
-  float **scores[] = {&result->scores, &result->row_scores, &result->head_scores};
-  for (size_t i = 0; i < sizeof(scores) / sizeof(*scores); ++i)
-    *scores[i] = take(&room, code->score_count || attention->level->key_scores ? keys : 0,
-                      sizeof(float));
-  result->query = take(&room, query, sizeof(float));
-  result->work = take(&room, work, 1);
-  result->numbers = take(&room, draws ? sa_numbering_room_bytes((int64_t)keys) : 0, 1);
-  result->keys = take(&room, keys + SA_LIST_MARGIN, sizeof(int32_t));
-  result->weights = take(&room, keys, sizeof(float));
-  result->bits = take(&room, code->gathered ? tiles : 0, tile_bytes);
-  result->runs = take(&room, tiles, sizeof(sa_run));
-  *bytes = room.bytes;
-  return room.fits;
-}
 
 /*===--- Gathered keys ----------------------------------------------------===*/
 
@@ -134,20 +53,20 @@ static int64_t walk_words(const sa_choice *choice, const sa_kept_keys *kept,
 
 /* Lists the keys of a word, and notes the tiles in which rows differ. */
 static void list_word(const sa_choice *choice, const key_word *word) {
-  int32_t *keys = choice->room.keys + word->at;
+  int32_t *keys = choice->list->keys + word->at;
   for (uint64_t set = word->any; set; set &= set - 1)
     *keys++ = (int32_t)(word->first + __builtin_ctzll(set));
-  int64_t size = choice->query.tile_keys, last = keys - choice->room.keys - 1;
+  int64_t size = choice->query.tile_keys, last = keys - choice->list->keys - 1;
   for (int64_t tile = sa_ceil_div(word->at, size); tile * size <= last; ++tile)
-    choice->room.runs[tile] = (sa_run){(int32_t)tile, 1, SA_RUN_FULL, -1};
+    choice->list->runs[tile] = (sa_run){(int32_t)tile, 1, SA_RUN_FULL, -1};
   for (int64_t tile = word->at / size; !word->alike && tile <= last / size; ++tile)
-    choice->room.runs[tile].mask = (int32_t)tile;
+    choice->list->runs[tile].mask = (int32_t)tile;
 }
 
 /* Writes the bits of a word's keys in tiles that have bits. */
 static void give_bits(const sa_choice *choice, const key_word *word) {
   int64_t size = choice->query.tile_keys, at = word->at;
-  const sa_run *runs = choice->room.runs;
+  const sa_run *runs = choice->list->runs;
   int64_t end = at + sa_count_bits(word->any) - 1;
   if (runs[at / size].mask == SA_RUN_FULL && runs[end / size].mask == SA_RUN_FULL)
     return;
@@ -155,7 +74,7 @@ static void give_bits(const sa_choice *choice, const key_word *word) {
     int64_t tile = at / size, column = at % size, bit = __builtin_ctzll(set);
     if (runs[tile].mask == SA_RUN_FULL)
       continue;
-    char *bits = (char *)choice->room.bits + tile * choice->tile_bytes;
+    char *bits = (char *)choice->list->bits + tile * choice->tile_bytes;
     for (int64_t row = 0; row < choice->query.rows; ++row) {
       uint64_t own = word->rows ? word->rows[row * (choice->row_bytes / 8)] : UINT64_MAX;
       ((uint64_t *)(bits + row * choice->row_bytes))[column / 64] |= (own >> bit & 1)
@@ -166,7 +85,7 @@ static void give_bits(const sa_choice *choice, const key_word *word) {
 
 static void list_keys(const sa_choice *choice, const sa_kept_keys *kept,
                       sa_key_list *result) {
-  const sa_choice_room *room = &choice->room;
+  const sa_list_room *room = choice->list;
   int64_t size = choice->query.tile_keys;
   int64_t count = walk_words(choice, kept, list_word);
   int64_t tiles = sa_ceil_div(count, size);
@@ -191,7 +110,7 @@ static void list_keys(const sa_choice *choice, const sa_kept_keys *kept,
 /* One over the probabilities of the listed keys. */
 static void weigh_keys(const sa_choice *choice, sa_key_list *list) {
   int32_t mask = choice->attention->code->set_count - 1;
-  float *weights = choice->room.weights;
+  float *weights = choice->list->weights;
   for (int64_t i = 0; i < list->count; ++i)
     weights[i] = (float)(1 / sa_find_probability(choice, mask, list->keys[i]));
   int64_t size = choice->query.tile_keys;
@@ -205,7 +124,7 @@ static void weigh_keys(const sa_choice *choice, sa_key_list *list) {
 
 static void list_tiles(const sa_choice *choice, const sa_kept_keys *kept,
                        sa_key_list *result) {
-  sa_run *runs = choice->room.runs;
+  sa_run *runs = choice->list->runs;
   int64_t count = 0;
   for (int64_t tile = 0; tile < choice->key_tiles; ++tile) {
     if (kept->kinds[tile] == SPARSE_ATTN_TILE_EMPTY)
@@ -224,8 +143,8 @@ static void list_tiles(const sa_choice *choice, const sa_kept_keys *kept,
 }
 
 bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
-                  const sa_call *call, const sa_attend_args *args, char *base,
-                  sa_key_list *list) {
+                  const sa_call *call, const sa_attend_args *args,
+                  const sa_choice_room *room, const sa_list_room *list) {
   const sa_attention *code = attention->code;
   sa_choice choice = {.state = state,
                       .attention = attention,
@@ -233,22 +152,23 @@ bool sa_list_keys(const sa_run_state *state, const sa_plan_attention *attention,
                       .args = args,
                       .first_row = args->first_row,
                       .row_bytes = code->tile_keys / 8,
-                      .tile_bytes = code->tile_rows * code->tile_keys / 8};
-  size_t bytes;
-  sa_lay_out_choice(state->plan, attention, base, &choice.room, &bytes);
+                      .tile_bytes = code->tile_rows * code->tile_keys / 8,
+                      .room = room,
+                      .list = list};
+  sa_kept_keys *kept = &room->sets[code->set_count - 1];
+  kept->kinds = list->mask.kinds;
+  kept->bits = list->mask.bits;
   choice.query = sa_plan_query(state->plan, attention, call->b, call->h, call->row_tile);
   choice.key_tiles = sa_ceil_div(choice.query.keys, code->tile_keys);
-  list->sets = sa_make_sets(&choice);
-  if (list->sets < code->set_count)
+  list->list->sets = sa_make_sets(&choice);
+  if (list->list->sets < code->set_count)
     return false;
-  const sa_set *mask = &code->sets[code->set_count - 1];
-  const sa_kept_keys *kept = &choice.room.sets[code->set_count - 1];
   if (code->gathered)
-    list_keys(&choice, kept, list);
+    list_keys(&choice, kept, list->list);
   else
-    list_tiles(&choice, kept, list);
-  if (mask->sampled)
-    weigh_keys(&choice, list);
+    list_tiles(&choice, kept, list->list);
+  if (code->sets[code->set_count - 1].sampled)
+    weigh_keys(&choice, list->list);
   return true;
 }
 

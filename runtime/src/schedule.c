@@ -18,6 +18,10 @@
  * are worth a part: its state is written and read again. */
 enum { kCallsWanted = 64, kPartTiles = 4 };
 
+/* Fewer calls than this decide before others attend: a call that does both finds its list,
+ * and what it has read for it, in its caches. */
+enum { kFewDeciding = 8 };
+
 sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
                              const sa_plan_attention *attention) {
   const sparse_attn_shape *shape = &plan->shape;
@@ -35,8 +39,8 @@ sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
   /* Rows of different residue classes rarely read the same keys; nor do lists. */
   schedule.packed = !code->gathered && attention->class_row_tiles * schedule.stacks > 1;
   schedule.calls = shape->batch * shape->kv_heads * tile_calls;
-  /* What a run decides is decided in one call, for all keys. */
-  if (schedule.calls > 0 && schedule.calls < kCallsWanted && code->set_count == 0)
+  int64_t few = code->set_count ? kFewDeciding : kCallsWanted;
+  if (schedule.calls > 0 && schedule.calls < few)
     schedule.parts = sa_max(1, sa_min(sa_ceil_div(kCallsWanted, schedule.calls),
                                       attention->key_tiles / kPartTiles));
   return schedule;

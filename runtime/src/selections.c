@@ -48,7 +48,7 @@ static const uint64_t *find_units(const sa_choice *choice, const row_unit *rows,
                                   const uint64_t *keys) {
   if (rows->block == 1)
     return keys;
-  uint64_t *units = choice->room.unit_candidates;
+  uint64_t *units = choice->room->unit_candidates;
   memset(units, 0, (size_t)sa_ceil_div(rows->units, 64) * sizeof(*units));
   for (int64_t u = 0; u < rows->units; ++u)
     if (has_any(keys, u * rows->block, sa_min((u + 1) * rows->block, choice->query.keys)))
@@ -79,38 +79,16 @@ static void expand_units(const sa_choice *choice, const row_unit *rows,
 
 /*===--- Scores -----------------------------------------------------------===*/
 
-/* Adds, or with `first` writes, the scores of query head `h` for rows [i0, i1) of Q. */
-static void score_head(const sa_choice *choice, int32_t number, int64_t h, int64_t i0,
-                       int64_t i1, int64_t units, bool first, float *scores) {
-  const sa_run_state *state = choice->state;
-  const sa_score *score = &choice->attention->code->scores[number];
-  sa_encoder encoder = sa_run_encoder(state, choice->attention, score->encoding);
-  const void *planes[SA_MOST_STATES];
-  for (int32_t s = 0; s < encoder.code->state_count; ++s)
-    planes[s] = sa_run_plane(state, score->encoding, s, choice->call->b, h);
-  sa_encode_query(&encoder, choice->call->b, h, i0, i1, choice->room.query,
-                  choice->room.work);
-  sa_score_args args = {.states = planes,
-                        .query = choice->room.query,
-                        .scores = first ? scores : choice->room.head_scores,
-                        .units = units,
-                        .values = state->values,
-                        .b = choice->call->b,
-                        .kv_head = choice->call->kv_head};
-  choice->attention->level->scores[number](&args);
-  for (int64_t u = 0; !first && u < units; ++u)
-    scores[u] += args.scores[u];
-}
-
 /* The scores of rows [i0, i1) of Q, with those of the whole group where it shares. */
 static void score_rows(const sa_choice *choice, int32_t number, int64_t i0, int64_t i1,
                        int64_t units, float *scores) {
-  const sa_score *score = &choice->attention->code->scores[number];
-  int64_t group = choice->attention->schedule.group;
-  int64_t begin = score->share_group ? choice->call->kv_head * group : choice->call->h;
-  int64_t end = score->share_group ? begin + group : begin + 1;
-  for (int64_t h = begin; h < end; ++h)
-    score_head(choice, number, h, i0, i1, units, h == begin, scores);
+  sa_score_job job = {choice->state, choice->attention, choice->call, number};
+  int64_t heads = sa_score_heads(choice->attention, number);
+  for (int64_t head = 0; head < heads; ++head) {
+    sa_encode_rows(&job, head, i0, i1, choice->room->query, choice->room->work);
+    sa_score_units(&job, head, choice->room->query, 0, units, NULL,
+                   choice->room->head_scores, scores);
+  }
 }
 
 /* The larger of two numbers; the number where one of them is none. */
@@ -121,7 +99,7 @@ static float larger(float a, float b) { return a > b || b != b ? a : b; }
 static void merge_row(const sa_choice *choice, const row_unit *rows,
                       const sa_kept_keys *candidates, int64_t row, bool of_keys,
                       const float *from, float *scores) {
-  uint64_t *keys = choice->room.row_candidates;
+  uint64_t *keys = choice->room->row_candidates;
   sa_collect_keys(choice, candidates, row, row + 1, keys);
   for (int64_t u = 0; u < rows->units; ++u) {
     int64_t begin = u * rows->block;
@@ -136,16 +114,14 @@ static void merge_row(const sa_choice *choice, const row_unit *rows,
   }
 }
 
-enum { kOfKey = 0, kOfBlock = 1, kOfTile = 2 }; /* sa_score::granularity */
-
 static void score_units(const sa_choice *choice, const sa_set *set, const row_unit *rows,
                         const sa_kept_keys *candidates) {
   int32_t granularity = choice->attention->code->scores[set->score].granularity;
-  float *scores = choice->room.scores;
+  float *scores = choice->room->scores;
   int64_t first = choice->first_row + rows->begin, end = choice->first_row + rows->end;
-  bool of_keys = granularity == kOfKey;
+  bool of_keys = granularity == SA_OF_KEY;
   /* What is of one row and unit, or of all rows, needs no largest. */
-  if (granularity == kOfTile ||
+  if (granularity == SA_OF_TILE ||
       (rows->end == rows->begin + 1 && (rows->block == 1 || !of_keys))) {
     score_rows(choice, set->score, first, end, rows->units, scores);
     return;
@@ -154,9 +130,9 @@ static void score_units(const sa_choice *choice, const sa_set *set, const row_un
     scores[u] = NAN;
   for (int64_t i = first; i < end; ++i) {
     score_rows(choice, set->score, i, i + 1, of_keys ? choice->query.keys : rows->units,
-               choice->room.row_scores);
+               choice->room->row_scores);
     merge_row(choice, rows, candidates, i - choice->first_row, of_keys,
-              choice->room.row_scores, scores);
+              choice->room->row_scores, scores);
   }
 }
 
@@ -170,15 +146,15 @@ static const uint64_t *choose_buckets(const sa_choice *choice, const sa_set *set
   const sa_call *call = choice->call;
   sa_encoder encoder = sa_run_encoder(state, choice->attention, set->encoding);
   const void *buckets = sa_run_plane(state, set->encoding, 0, call->b, call->h);
-  uint64_t *met = choice->room.unit_chosen, *keys = choice->room.row_candidates;
+  uint64_t *met = choice->room->unit_chosen, *keys = choice->room->row_candidates;
   int64_t words = sa_ceil_div(choice->query.keys, 64);
-  uint64_t *all = choice->room.candidates;
+  uint64_t *all = choice->room->candidates;
   memset(all, 0, (size_t)words * sizeof(*all));
   for (int64_t row = rows->begin; row < rows->end; ++row) {
     int64_t i = choice->first_row + row;
-    sa_encode_query(&encoder, call->b, call->h, i, i + 1, choice->room.query,
-                    choice->room.work);
-    sa_match_buckets(encoder.code, choice->room.query, buckets, choice->query.keys, met);
+    sa_encode_query(&encoder, call->b, call->h, i, i + 1, choice->room->query,
+                    choice->room->work);
+    sa_match_buckets(encoder.code, choice->room->query, buckets, choice->query.keys, met);
     sa_collect_keys(choice, candidates, row, row + 1, keys);
     for (int64_t word = 0; word < words; ++word)
       all[word] |= met[word] & keys[word];
@@ -189,24 +165,28 @@ static const uint64_t *choose_buckets(const sa_choice *choice, const sa_set *set
 static const uint64_t *choose_scores(const sa_choice *choice, const sa_set *set,
                                      const row_unit *rows,
                                      const sa_kept_keys *candidates) {
-  uint64_t *keys = choice->room.candidates, *chosen = choice->room.unit_chosen;
+  uint64_t *keys = choice->room->candidates, *chosen = choice->room->unit_chosen;
   sa_collect_keys(choice, candidates, rows->begin, rows->end, keys);
   const uint64_t *units = find_units(choice, rows, keys);
-  score_units(choice, set, rows, candidates);
-  const float *scores = choice->room.scores;
+  const float *scores = choice->list->scores ? choice->list->scores[set->score] : NULL;
+  if (!scores) {
+    score_units(choice, set, rows, candidates);
+    scores = choice->room->scores;
+  }
   if (set->kind == SA_SET_THRESHOLD) {
     sa_choose_threshold(scores, units, rows->units, set->reals[0], chosen);
   } else if (set->kind == SA_SET_TOP_P) {
-    sa_choose_top_p(scores, units, rows->units, set->reals[0], choice->room.work, chosen);
+    sa_choose_top_p(scores, units, rows->units, set->reals[0], choice->room->work,
+                    chosen);
   } else {
     int64_t k = sa_count_draws(set->parameters[0], set->reals[0], rows->units);
-    sa_choose_top_k(scores, units, rows->units, k, choice->room.work, chosen);
+    sa_choose_top_k(scores, units, rows->units, k, choice->room->work, chosen);
   }
   return chosen;
 }
 
 void sa_make_selection(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
-  const sa_kept_keys *candidates = &choice->room.sets[set->operands[0]];
+  const sa_kept_keys *candidates = &choice->room->sets[set->operands[0]];
   int64_t rows = choice->query.rows;
   row_unit unit = {.block = set->block_k,
                    .units = sa_ceil_div(choice->query.keys, set->block_k)};
@@ -216,7 +196,7 @@ void sa_make_selection(sa_choice *choice, const sa_set *set, sa_kept_keys *kept)
     const uint64_t *chosen = set->kind == SA_SET_CLUSTER
                                  ? choose_buckets(choice, set, &unit, candidates)
                                  : choose_scores(choice, set, &unit, candidates);
-    expand_units(choice, &unit, chosen, choice->room.chosen);
-    sa_give_keys(choice, kept, unit.begin, unit.end, choice->room.chosen, candidates);
+    expand_units(choice, &unit, chosen, choice->room->chosen);
+    sa_give_keys(choice, kept, unit.begin, unit.end, choice->room->chosen, candidates);
   }
 }

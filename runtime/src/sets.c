@@ -158,7 +158,7 @@ static bool mark_listed(const sa_choice *choice, const sa_set *set, int64_t unit
 
 static bool make_list(const sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
   int64_t rows = choice->query.rows, block = set->block_q;
-  uint64_t *keys = choice->room.chosen;
+  uint64_t *keys = choice->room->chosen;
   for (int64_t row = 0, end; row < rows; row = end) {
     int64_t unit = (choice->first_row + row) / block;
     end = sa_min(rows, (unit + 1) * block - choice->first_row);
@@ -184,7 +184,7 @@ static uint64_t word_of(const sa_choice *choice, const sa_kept_keys *set, int64_
  * is the other kind it does not count. */
 static void combine(const sa_choice *choice, const sa_set *set, sa_kept_keys *kept,
                     int decisive) {
-  const sa_kept_keys *sets = choice->room.sets;
+  const sa_kept_keys *sets = choice->room->sets;
   int neutral = decisive == kFull ? kEmpty : kFull;
   for (int64_t tile = 0; tile < choice->key_tiles; ++tile) {
     int kind = neutral;
@@ -236,7 +236,7 @@ static void copy(const sa_choice *choice, const sa_kept_keys *from, sa_kept_keys
 /*===--- All of them ------------------------------------------------------===*/
 
 static bool make_set(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
-  const sa_kept_keys *sets = choice->room.sets;
+  const sa_kept_keys *sets = choice->room->sets;
   memset(kept->kinds, kEmpty, (size_t)choice->key_tiles);
   switch (set->kind) {
   case SA_SET_STRUCTURE:
@@ -274,7 +274,7 @@ static bool make_set(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
 int32_t sa_make_sets(sa_choice *choice) {
   const sa_attention *code = choice->attention->code;
   int32_t i = 0;
-  while (i < code->set_count && make_set(choice, &code->sets[i], &choice->room.sets[i]))
+  while (i < code->set_count && make_set(choice, &code->sets[i], &choice->room->sets[i]))
     ++i;
   return i;
 }

@@ -6,7 +6,8 @@
  *===----------------------------------------------------------------------===*
  *
  *   views of all values | temporaries | centers and states of keys |
- *   packed tiles | states of split calls | worker 0: scratch, run list | worker 1 ...
+ *   packed tiles | states of split calls | their lists |
+ *   worker 0: scratch, run list | worker 1 ...
  *
  * Everything is aligned to SA_ALIGNMENT. Steps run one after another, so that they
  * share the tiles, the states and the workers' rooms: the largest need counts.
@@ -88,16 +89,30 @@ static bool run_list_bytes(const sparse_attn_plan *plan,
   *bytes = 0;
   if (attention->code->set_count) {
     sa_choice_room room;
-    return sa_lay_out_choice(plan, attention, NULL, &room, bytes);
+    sa_list_room list;
+    size_t own;
+    return sa_lay_out_choice(plan, attention, NULL, &room, bytes) &&
+           sa_lay_out_list(plan, attention, NULL, &list, &own) &&
+           (attention->schedule.parts > 1 || sa_add(*bytes, own, bytes));
   }
   bool held = sa_has_table(attention) && attention->schedule.parts == 1;
   return held || (sa_multiply((size_t)attention->key_tiles, sizeof(sa_run), bytes) &&
                   sa_align(*bytes, bytes));
 }
 
+/* What calls keep, where several parts read it. */
+static bool call_list_bytes(const sparse_attn_plan *plan,
+                            const sa_plan_attention *attention, size_t *bytes) {
+  *bytes = 0;
+  sa_list_room room;
+  return attention->code->set_count == 0 || attention->schedule.parts == 1 ||
+         (sa_lay_out_list(plan, attention, NULL, &room, bytes) &&
+          sa_multiply(*bytes, (size_t)attention->schedule.calls, bytes));
+}
+
 static bool lay_out(const sparse_attn_plan *plan, const sparse_attn_options *options,
                     int workers, char *base, sa_view *views, sa_workspace *workspace) {
-  size_t end = 0, packed = 0, states = 0, scratch = 0, lists = 0;
+  size_t end = 0, packed = 0, states = 0, scratch = 0, lists = 0, kept = 0;
   if (!sa_multiply((size_t)plan->kernel->value_count, sizeof(sa_view), &end) ||
       !sa_align(end, &end) || !place_temporaries(plan, base, views, &end))
     return false;
@@ -105,16 +120,18 @@ static bool lay_out(const sparse_attn_plan *plan, const sparse_attn_options *opt
     const sa_plan_attention *attention = &plan->attentions[i];
     if (!sa_is_attention_needed(plan, attention))
       continue;
-    size_t own_packed, own_states, own_scratch, own_list;
+    size_t own_packed, own_states, own_scratch, own_list, own_kept;
     if (!packed_bytes(plan, attention, &own_packed) ||
         !state_bytes(attention, &own_states) ||
         !sa_align((size_t)attention->level->scratch_bytes, &own_scratch) ||
-        !run_list_bytes(plan, attention, &own_list))
+        !run_list_bytes(plan, attention, &own_list) ||
+        !call_list_bytes(plan, attention, &own_kept))
       return false;
     packed = packed > own_packed ? packed : own_packed;
     states = states > own_states ? states : own_states;
     scratch = scratch > own_scratch ? scratch : own_scratch;
     lists = lists > own_list ? lists : own_list;
+    kept = kept > own_kept ? kept : own_kept;
   }
   workspace->values = 0;
   workspace->scratch_bytes = scratch;
@@ -127,6 +144,7 @@ static bool lay_out(const sparse_attn_plan *plan, const sparse_attn_options *opt
                &workspace->encoded) &&
          place(packed, &end, &workspace->packed) &&
          place(states, &end, &workspace->states) &&
+         place(kept, &end, &workspace->lists) &&
          sa_multiply(workspace->worker_bytes, (size_t)workers, &lists) &&
          place(lists, &end, &workspace->workers) &&
          sa_add(end, SA_ALIGNMENT - 1, &workspace->bytes);
