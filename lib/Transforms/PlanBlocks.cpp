@@ -353,6 +353,8 @@ checkDraws(AttentionOp attention, Value mask,
   return success();
 }
 
+static constexpr int64_t kMostChoiceRows = 1024; // of a query tile
+
 /// Says why a run cannot decide this attention's mask, if so.
 static LogicalResult checkChoice(AttentionOp op, const Needs &needs) {
   if (op.getKeyBlock())
@@ -361,12 +363,11 @@ static LogicalResult checkChoice(AttentionOp op, const Needs &needs) {
   if (needs.hopTable)
     return op.emitOpError("has a modifier that needs hop distances, which a plan finds "
                           "tile by tile, and a mask that only a run knows");
-  constexpr int64_t kMostRows = 1024; // of a query tile
   int64_t rows = getChoiceRows(op.getMask());
-  if (rows > kMostRows)
+  if (rows > kMostChoiceRows)
     return op.emitOpError("has a mask in which ")
            << rows << " rows choose together, the least common multiple of its block_q; "
-           << "a query tile holds at most " << kMostRows;
+           << "a query tile holds at most " << kMostChoiceRows;
   if (rows > 1 && cast<MaskType>(op.getMask().getType()).getSampled())
     return op.emitOpError("has a mask in which ")
            << rows
@@ -424,17 +425,34 @@ static int64_t getChoiceKeys(Value mask) {
              : kChoiceKeys;
 }
 
-/// The tile that the kernel asks for, else the one of the options, else the cheapest.
-static SmallVector<int64_t> getTile(AttentionOp op, const Needs &needs,
-                                    const PlanBlocksPassOptions &options) {
-  if (needs.choice)
-    return {getChoiceRows(needs.choice), getChoiceKeys(needs.choice)};
+/// The tile that the kernel asks for, else the one of the options, else none.
+static SmallVector<int64_t> getAskedTile(AttentionOp op,
+                                         const PlanBlocksPassOptions &options) {
   Operation *kernel = op->getParentOp();
   if (auto tile = kernel->getAttrOfType<DenseI64ArrayAttr>(block_plan::kTileAttr))
     return SmallVector<int64_t>(tile.asArrayRef());
   if (options.tileRows && options.tileKeys)
     return {options.tileRows, options.tileKeys};
-  return computeTile(op, options);
+  return {};
+}
+
+/// Rows that choose together are in one tile, and those that draw, whose keys have
+/// weights of their own, alone.
+static SmallVector<int64_t> getChoiceTile(Value mask, ArrayRef<int64_t> asked) {
+  int64_t rows = getChoiceRows(mask);
+  if (asked.empty())
+    return {rows, getChoiceKeys(mask)};
+  bool alone = cast<MaskType>(mask.getType()).getSampled();
+  int64_t units = alone ? 1 : std::min<int64_t>(asked[0], kMostChoiceRows) / rows;
+  return {rows * std::max<int64_t>(units, 1), asked[1]};
+}
+
+static SmallVector<int64_t> getTile(AttentionOp op, const Needs &needs,
+                                    const PlanBlocksPassOptions &options) {
+  SmallVector<int64_t> asked = getAskedTile(op, options);
+  if (needs.choice)
+    return getChoiceTile(needs.choice, asked);
+  return asked.empty() ? computeTile(op, options) : asked;
 }
 
 namespace {
