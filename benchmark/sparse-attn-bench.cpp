@@ -125,7 +125,7 @@ struct Tensor {
 /// What a case keeps between its iterations.
 class Problem {
 public:
-  explicit Problem(const Case &c) : options{c.threads, nullptr} {
+  explicit Problem(const Case &c) : options{c.threads, nullptr, nullptr} {
     check(sparse_attn_library_open(c.library.c_str(), &library));
     kernel = sparse_attn_kernel_at(library, 0);
     auto start = std::chrono::steady_clock::now();

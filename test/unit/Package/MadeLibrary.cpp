@@ -57,10 +57,32 @@ static AttentionDesc makeAttention() {
   a.tables = {{1, {3, -1}, {2, 0, 1}}, {1, {}, {}}};
   a.checks = {{5, {3, 4}, {1000000000000}, "graph_hop"}};
   a.classifySymbol = "made_classify";
-  a.levels = {{1, "avx2", 128, 64, 96, 320, "made_pack_avx2", "made_attend_avx2",
-               "made_combine_avx2", ""},
-              {2, "avx512", 256, 192, 160, 640, "made_pack_avx512", "made_attend_avx512",
-               "made_combine_avx512", "made_fill_avx512"}};
+  a.levels = {{1,
+               "avx2",
+               128,
+               64,
+               96,
+               320,
+               "made_pack_avx2",
+               "made_attend_avx2",
+               "made_combine_avx2",
+               "",
+               {},
+               "",
+               ""},
+              {2,
+               "avx512",
+               256,
+               192,
+               160,
+               640,
+               "made_pack_avx512",
+               "made_attend_avx512",
+               "made_combine_avx512",
+               "made_fill_avx512",
+               {},
+               "",
+               ""}};
   return a;
 }
 

@@ -6,12 +6,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparse_attn/Support/Npy.h"
+#include "Bytes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
-#include <cstring>
 #include <gtest/gtest.h>
 
 using namespace llvm;
@@ -27,16 +27,6 @@ std::string makeFile(StringRef dict, StringRef elements, char major = 1, char mi
   for (int byte = 0; byte < (major == 1 ? 2 : 4); ++byte)
     file += static_cast<char>((dict.size() >> (8 * byte)) & 0xff);
   return file + dict.str() + elements.str();
-}
-
-template <typename T> std::string toBytes(std::initializer_list<T> values) {
-  std::string bytes;
-  for (T value : values) {
-    char raw[sizeof(T)];
-    std::memcpy(raw, &value, sizeof(T));
-    bytes.append(raw, sizeof(T));
-  }
-  return bytes;
 }
 
 std::string getError(StringRef file) {

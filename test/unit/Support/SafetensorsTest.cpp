@@ -6,8 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparse_attn/Support/Safetensors.h"
+#include "Bytes.h"
 #include "llvm/Support/Endian.h"
-#include <cstring>
 #include <gtest/gtest.h>
 
 using namespace llvm;
@@ -19,16 +19,6 @@ std::string makeFile(StringRef header, StringRef elements) {
   char length[8];
   support::endian::write64le(length, header.size());
   return std::string(length, 8) + header.str() + elements.str();
-}
-
-template <typename T> std::string toBytes(std::initializer_list<T> values) {
-  std::string bytes;
-  for (T value : values) {
-    char raw[sizeof(T)];
-    std::memcpy(raw, &value, sizeof(T));
-    bytes.append(raw, sizeof(T));
-  }
-  return bytes;
 }
 
 /// {"name": {"dtype": ..., "shape": ..., "data_offsets": ...}} without the braces.

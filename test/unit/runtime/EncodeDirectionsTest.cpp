@@ -15,15 +15,11 @@
 
 #include <bit>
 #include <cmath>
-#include <limits>
 
 using namespace mock;
 
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr sa_real kTypes[] = {SA_F32, SA_F16, SA_BF16};
 constexpr Shape kShape = {2, 6, 2, 5, 150};
 constexpr int kD = 12;
 constexpr int kNone = 0xffff;
@@ -35,13 +31,6 @@ double direction(int64_t seed, int64_t r, int64_t d, uint32_t stream) {
   int64_t ones = std::popcount(w[0]) + std::popcount(w[1]) + std::popcount(w[2]);
   int64_t odd = 2 * ((ones << 32) + w[3]) + 1 - (int64_t(97) << 32);
   return double(float(odd)) / 8589934592.0;
-}
-
-std::vector<int64_t> cutsOf(int64_t n) {
-  std::vector<int64_t> cuts;
-  for (int64_t j = 1; j < n; ++j)
-    cuts.push_back(j);
-  return cuts;
 }
 
 //===----------------------------------------------------------------------===//
@@ -148,7 +137,7 @@ TEST(EncodeCluster, aNaNIsInNoBucketAndZeroInTheFirst) {
 
 TEST(EncodeCluster, keyByKeyIsAllAtOnce) {
   ClusterMock mock(scatter(1), 5, 64);
-  EXPECT_EQ(mock.encode(1, 1, 150, cutsOf(150)).words(150),
+  EXPECT_EQ(mock.encode(1, 1, 150, everyKey(kShape.keys)).words(150),
             mock.encode(1, 1, 150).words(150));
 }
 
@@ -342,7 +331,7 @@ TEST(EncodeLsh, aNaNHasNoSignAndIsNotTheLongest) {
 
 TEST(EncodeLsh, keyByKeyIsAllAtOnce) {
   LshMock mock(scatter(1), 20, 10, Keys, Cosine, true);
-  EXPECT_EQ(mock.encode(1, 1, 150, cutsOf(150)).words(150),
+  EXPECT_EQ(mock.encode(1, 1, 150, everyKey(kShape.keys)).words(150),
             mock.encode(1, 1, 150).words(150));
 }
 

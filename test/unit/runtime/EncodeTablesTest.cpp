@@ -14,24 +14,13 @@
 #include "gtest/gtest.h"
 
 #include <cmath>
-#include <limits>
 
 using namespace mock;
 
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr sa_real kTypes[] = {SA_F32, SA_F16, SA_BF16};
 constexpr Shape kShape = {2, 6, 2, 5, 37};
 constexpr int kD = 12;
-
-std::vector<int64_t> everyKey() {
-  std::vector<int64_t> cuts;
-  for (int64_t j = 1; j < kShape.keys; ++j)
-    cuts.push_back(j);
-  return cuts;
-}
 
 //===----------------------------------------------------------------------===//
 // channels
@@ -146,7 +135,7 @@ TEST(EncodeChannels, whatHasNoCodesIsNaN) {
 TEST(EncodeChannels, keyByKeyIsAllAtOnce) {
   for (bool quantized : {false, true}) {
     ChannelsMock mock(scatter(1), 9, quantized, false);
-    EXPECT_EQ(mock.encode(1, 4, 37, everyKey()).words(37),
+    EXPECT_EQ(mock.encode(1, 4, 37, everyKey(kShape.keys)).words(37),
               mock.encode(1, 4, 37).words(37));
   }
 }
@@ -223,7 +212,8 @@ TEST(EncodePq, aNaNHasTheFirstCode) {
 
 TEST(EncodePq, keyByKeyIsAllAtOnce) {
   PqMock mock(scatter(1), 24, 3, 300, scatter(2));
-  EXPECT_EQ(mock.encode(1, 1, 37, everyKey()).words(37), mock.encode(1, 1, 37).words(37));
+  EXPECT_EQ(mock.encode(1, 1, 37, everyKey(kShape.keys)).words(37),
+            mock.encode(1, 1, 37).words(37));
 }
 
 //===----------------------------------------------------------------------===//
@@ -306,7 +296,8 @@ TEST(EncodeSoftHash, tablesAreSoftmaxesOverCorners) {
 
 TEST(EncodeSoftHash, keyByKeyIsAllAtOnce) {
   SoftHashMock mock(scatter(1), 5, 6, 1, scatter(2));
-  EXPECT_EQ(mock.encode(1, 1, 37, everyKey()).words(37), mock.encode(1, 1, 37).words(37));
+  EXPECT_EQ(mock.encode(1, 1, 37, everyKey(kShape.keys)).words(37),
+            mock.encode(1, 1, 37).words(37));
 }
 
 } // namespace

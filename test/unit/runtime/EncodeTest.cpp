@@ -14,15 +14,11 @@
 #include "gtest/gtest.h"
 
 #include <cmath>
-#include <limits>
 
 using namespace mock;
 
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr sa_real kTypes[] = {SA_F32, SA_F16, SA_BF16};
 constexpr Shape kShape = {2, 6, 2, 5, 53};
 
 //===----------------------------------------------------------------------===//

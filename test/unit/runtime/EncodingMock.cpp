@@ -70,6 +70,13 @@ static uint32_t hash(unsigned seed, int64_t i0, int64_t i1, int64_t i2, int64_t 
   return x ^ (x >> 15);
 }
 
+std::vector<int64_t> mock::everyKey(int64_t n) {
+  std::vector<int64_t> cuts;
+  for (int64_t j = 1; j < n; ++j)
+    cuts.push_back(j);
+  return cuts;
+}
+
 Cube::Fill mock::scatter(unsigned seed, double scale) {
   return [=](int64_t i0, int64_t i1, int64_t i2, int64_t i3) {
     return scale * (hash(seed, i0, i1, i2, i3) / 2147483648.0 - 1);

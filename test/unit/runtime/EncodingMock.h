@@ -18,6 +18,7 @@ extern "C" {
 
 #include <deque>
 #include <functional>
+#include <limits>
 #include <vector>
 
 namespace mock {
@@ -41,6 +42,13 @@ private:
   Cube() = default;
   std::vector<uint8_t> storage;
 };
+
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+inline constexpr double kInf = std::numeric_limits<double>::infinity();
+inline constexpr sa_real kTypes[] = {SA_F32, SA_F16, SA_BF16};
+
+/// Where to cut keys [0, n) so that they are encoded one by one.
+std::vector<int64_t> everyKey(int64_t n);
 
 /// Numbers of [-1, 1] that look random, and integers of [-limit, limit].
 Cube::Fill scatter(unsigned seed, double scale = 1);

@@ -205,7 +205,7 @@ TEST_F(BadTensor, options) {
                SPARSE_ATTN_INVALID_ARGUMENT,
                "options: threads is -1, expected 1 to 65536, or 0 for OpenMP's default");
   sparse_attn_executor executor = {};
-  options = {0, &executor};
+  options = {0, &executor, nullptr};
   EXPECT_ERROR(
       createPlan(&kernel.kernel, kShape, {}, &options), SPARSE_ATTN_INVALID_ARGUMENT,
       "options: executor has no `parallel` function; pass a NULL executor to use "
@@ -567,7 +567,10 @@ TEST(Level, environmentAndProcessor) {
   setenv("SPARSE_ATTN_LEVEL", "", 1);
   EXPECT_NE(sparse_attn_kernel_level(code), nullptr);
   unsetenv("SPARSE_ATTN_LEVEL");
-  attention.levels = {{9, 0, "avx9", 64, 64, 6, 64, nullptr, nullptr, nullptr, nullptr}};
+  sa_level unknown{};
+  unknown.level = 9;
+  unknown.name = "avx9";
+  attention.levels = {unknown};
   code = kernel.get();
   EXPECT_EQ(sparse_attn_kernel_level(code), nullptr);
   EXPECT_STREQ(

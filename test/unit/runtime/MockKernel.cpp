@@ -378,7 +378,7 @@ Attention &Kernel::attention(int d, int dv, Classifier classify, Predicate predi
        {std::pair(SA_LEVEL_AVX2, "avx2"), std::pair(SA_LEVEL_AVX512, "avx512")})
     result.levels.push_back({level, 0, name, 64, packedBytes(code), kStackRows,
                              stateBytes(code), packs[result.slot], attends[result.slot],
-                             combines[result.slot], nullptr});
+                             combines[result.slot], nullptr, nullptr, nullptr, nullptr});
   sa_step step{};
   step.kind = SA_STEP_ATTENTION;
   step.first_result = code.out;

@@ -468,7 +468,7 @@ TEST(Run, bitIdenticalForEveryThreadCountAndExecutor) {
     EXPECT_TRUE(areSameBits(result(code, shape, &options), expected));
     EXPECT_EQ(calls, binding == SA_BINDING_PLAN ? 3 : 2); // plan, pack, attend
     sparse_attn_executor onThreads = {callOnThreads, nullptr};
-    options = {5, &onThreads};
+    options = {5, &onThreads, nullptr};
     EXPECT_TRUE(areSameBits(result(code, shape, &options), expected));
   }
 }
