@@ -56,39 +56,54 @@ unsigned char *sparse_attn::emulator::resolve(Warp &warp,
 
 void sparse_attn::emulator::countSectors(Warp &warp, const uint64_t *addresses,
                                          unsigned bytes) {
-  SmallVector<uint64_t, 32> sectors;
+  uint64_t sectors[32 * 33];
+  unsigned count = 0;
   warp.forLanes([&](unsigned lane) {
-    for (uint64_t sector = addresses[lane] / 32;
-         sector <= (addresses[lane] + bytes - 1) / 32; ++sector)
-      if (!llvm::is_contained(llvm::reverse(sectors), sector))
-        sectors.push_back(sector);
+    uint64_t last = (addresses[lane] + bytes - 1) / 32;
+    for (uint64_t sector = addresses[lane] / 32; sector <= last; ++sector) {
+      // Neighbouring lanes share sectors, mostly.
+      bool isNew = true;
+      for (unsigned i = count; isNew && i-- > 0;)
+        isNew = sectors[i] != sector;
+      if (isNew)
+        sectors[count++] = sector;
+    }
   });
-  warp.block.launch.statistics.globalSectors += sectors.size();
+  warp.block.launch.statistics.globalSectors += count;
+}
+
+/// The largest number of different words in one bank, for lanes that access one word or
+/// some neighbouring ones each.
+static unsigned countPasses(const uint64_t *addresses, unsigned bytes, uint32_t lanes) {
+  uint64_t words[32][32];
+  uint8_t count[32] = {};
+  unsigned most = 1;
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    uint64_t address = addresses[std::countr_zero(rest)];
+    for (uint64_t word = address / 4; word <= (address + bytes - 1) / 4; ++word) {
+      unsigned bank = word % 32;
+      bool isNew = true;
+      for (unsigned i = 0; isNew && i < count[bank]; ++i)
+        isNew = words[bank][i] != word;
+      if (isNew && count[bank] < 32)
+        words[bank][count[bank]++] = word;
+      most = std::max<unsigned>(most, count[bank]);
+    }
+  }
+  return most;
 }
 
 void sparse_attn::emulator::countWavefronts(Warp &warp, const uint64_t *addresses,
                                             unsigned bytes, uint32_t lanes) {
   // A pass reads one 4-byte word from each bank. Lanes with 8 and 16 bytes go in two and
   // four groups.
-  unsigned group = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
+  unsigned group = bytes <= 4 ? 32 : bytes <= 8 ? 16 : 8;
   Statistics &statistics = warp.block.launch.statistics;
   for (unsigned first = 0; first < 32; first += group) {
-    uint32_t lanesOf = (group == 32 ? kAllLanes : ((1u << group) - 1) << first) & lanes;
-    if (!lanesOf)
+    uint32_t some = (group == 32 ? kAllLanes : ((1u << group) - 1) << first) & lanes;
+    if (!some)
       continue;
-    SmallVector<uint64_t, 4> words[32];
-    size_t most = 1;
-    for (uint32_t rest = lanesOf; rest; rest &= rest - 1) {
-      unsigned lane = std::countr_zero(rest);
-      for (uint64_t word = addresses[lane] / 4; word <= (addresses[lane] + bytes - 1) / 4;
-           ++word) {
-        auto &bank = words[word % 32];
-        if (!llvm::is_contained(bank, word))
-          bank.push_back(word);
-        most = std::max(most, bank.size());
-      }
-    }
-    statistics.sharedWavefronts += most;
+    statistics.sharedWavefronts += countPasses(addresses, bytes, some);
     ++statistics.sharedWavefrontsIdeal;
   }
 }
@@ -175,22 +190,30 @@ static Error decodeGep(Decoder &decoder, const GetElementPtrInst &instruction) {
 // Loads and stores
 //===----------------------------------------------------------------------===//
 
+/// The lanes' values from where each of them reads.
 static void loadParts(Warp &warp, const WarpInstruction &instruction,
-                      const Access &access, unsigned lane, const unsigned char *from) {
+                      const Access &access, const unsigned char *const *from) {
   for (unsigned i = 0; i < access.parts.size(); ++i) {
     const Access::Part &part = access.parts[i];
     if (part.wide) {
-      uint64_t value = 0;
-      std::memcpy(&value, from + part.offset, part.bytes);
-      warp.lanes<uint64_t>(instruction.result(i))[lane] = value;
+      auto *result = warp.lanes<uint64_t>(instruction.result(i));
+      warp.forLanes([&](unsigned lane) {
+        uint64_t value = 0;
+        std::memcpy(&value, from[lane] + part.offset, part.bytes);
+        result[lane] = value;
+      });
     } else if (part.bytes == 4) {
-      uint32_t value;
-      std::memcpy(&value, from + part.offset, 4);
-      warp.lanes<uint32_t>(instruction.result(i))[lane] = value;
+      auto *result = warp.lanes<uint32_t>(instruction.result(i));
+      warp.forLanes([&](unsigned lane) {
+        std::memcpy(&result[lane], from[lane] + part.offset, 4);
+      });
     } else {
-      uint32_t value = 0;
-      std::memcpy(&value, from + part.offset, part.bytes);
-      warp.lanes<uint32_t>(instruction.result(i))[lane] = value;
+      auto *result = warp.lanes<uint32_t>(instruction.result(i));
+      warp.forLanes([&](unsigned lane) {
+        uint32_t value = 0;
+        std::memcpy(&value, from[lane] + part.offset, part.bytes);
+        result[lane] = value;
+      });
     }
   }
 }
@@ -221,6 +244,7 @@ static void executeAccess(Warp &warp, const WarpInstruction &instruction) {
   uint32_t serial = 0;
   bool anyShared = false, anyGlobal = false;
   unsigned char buffer[1024];
+  const unsigned char *sources[32];
   for (uint32_t rest = warp.mask; rest; rest &= rest - 1) {
     unsigned lane = std::countr_zero(rest);
     uint64_t address = addresses[lane];
@@ -234,7 +258,7 @@ static void executeAccess(Warp &warp, const WarpInstruction &instruction) {
       if constexpr (isStore)
         storeParts(warp, instruction, access, lane, at);
       else
-        loadParts(warp, instruction, access, lane, at);
+        sources[lane] = at;
       continue;
     }
     Accessor by{warp, instruction, int(lane), false, access.atomic};
@@ -259,8 +283,10 @@ static void executeAccess(Warp &warp, const WarpInstruction &instruction) {
           return;
     }
     if constexpr (!isStore)
-      loadParts(warp, instruction, access, lane, shared.data() + *offset);
+      sources[lane] = shared.data() + *offset;
   }
+  if constexpr (!isStore)
+    loadParts(warp, instruction, access, sources);
   if (anyShared) {
     countWavefronts(warp, addresses, access.bytes, warp.mask);
     warp.tick();

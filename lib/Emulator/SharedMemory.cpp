@@ -60,8 +60,7 @@ void SharedMemory::report(const Accessor &by, FaultKind kind, const Twine &messa
   else if (writer)
     other = block.place(0, -1, writer->source);
   else if (reader >= 0)
-    other = block.place(reader, -1,
-                        static_cast<uint32_t>(readers[granule * numWarps + reader]));
+    other = block.place(reader, -1, static_cast<uint32_t>(this->reader(reader, granule)));
   by.warp.stop = true;
   block.report(kind, message, block.place(by.warp.index, by.lane, by.instruction.source),
                other);
@@ -122,7 +121,7 @@ bool SharedMemory::readGranule(const Accessor &by, uint64_t index, uint8_t bytes
       return false;
     }
   }
-  readers[index * numWarps + warp.index] =
+  reader(warp.index, index) =
       uint64_t(warp.past.seen[warp.index]) << 32 | by.instruction.source;
   return true;
 }
@@ -163,10 +162,9 @@ bool SharedMemory::writeGranule(const Accessor &by, uint64_t index, uint8_t byte
              &shadow);
       return false;
     }
-    const uint64_t *read = &readers[index * numWarps];
     for (unsigned other = 0; other < numWarps; ++other)
-      if (uint32_t(read[other] >> 32) > warp.past.seen[other] && other != warp.index &&
-          !by.atomic) {
+      if (uint32_t(reader(other, index) >> 32) > warp.past.seen[other] &&
+          other != warp.index && !by.atomic) {
         report(by, FaultKind::SharedRace,
                "writes" + at(index) + " what another warp reads; no barrier is between",
                nullptr, other, index);
@@ -210,7 +208,53 @@ static bool forGranules(uint64_t offset, unsigned size, F &&function) {
   return true;
 }
 
+/// Whether reading all 4 bytes is right: the common case of readGranule.
+inline bool SharedMemory::mayRead(const Accessor &by, const Granule &shadow) const {
+  const Past &past = by.warp.past;
+  if ((shadow.flags & (kPending | kMbarrier)) || shadow.initialised != 0xf)
+    return false;
+  if (shadow.actor != by.warp.index
+          ? shadow.clock > past.seen[shadow.actor]
+          : checkWithinWarp && shadow.clock == past.seen[shadow.actor] &&
+                shadow.lane != by.lane)
+    return false;
+  return !by.async || !(shadow.flags & kGeneric) ||
+         shadow.clock <= past.fenced[shadow.actor];
+}
+
+/// The same for writing granules [first, last).
+inline bool SharedMemory::mayWrite(const Accessor &by, uint64_t first, uint64_t last,
+                                   uint32_t instance) const {
+  const VectorClock &seen = by.warp.past.seen;
+  for (uint64_t index = first; index < last; ++index) {
+    const Granule &shadow = granules[index];
+    if ((shadow.flags & (kPending | kMbarrier)) || inFlight[index / 4] ||
+        (instance && shadow.serial == instance) ||
+        (shadow.actor != by.warp.index && shadow.clock > seen[shadow.actor]))
+      return false;
+  }
+  bool ok = true;
+  for (unsigned other = 0; other < numWarps; ++other) {
+    uint64_t most = uint64_t(seen[other]) << 32 | 0xffffffff;
+    const uint64_t *read = &readers[other * granules.size()];
+    for (uint64_t index = first; index < last; ++index)
+      ok &= read[index] <= most;
+  }
+  return ok;
+}
+
 bool SharedMemory::read(const Accessor &by, uint64_t offset, unsigned size) {
+  if (check && !(offset & 3) && !(size & 3)) {
+    uint64_t stamp =
+        uint64_t(by.warp.past.seen[by.warp.index]) << 32 | by.instruction.source;
+    uint64_t *mine = &reader(by.warp.index, 0);
+    for (uint64_t index = offset / 4; index < (offset + size) / 4; ++index) {
+      if (!mayRead(by, granules[index]) && !readGranule(by, index, 0xf))
+        return false;
+      mine[index] = stamp;
+    }
+    return true;
+  }
   return forGranules(offset, size, [&](uint64_t granule, uint8_t bytesOf, uint64_t) {
     return readGranule(by, granule, bytesOf);
   });
@@ -219,6 +263,21 @@ bool SharedMemory::read(const Accessor &by, uint64_t offset, unsigned size) {
 bool SharedMemory::write(const Accessor &by, uint64_t offset, unsigned size,
                          const void *data, uint32_t instance) {
   const auto *from = static_cast<const unsigned char *>(data);
+  if (check && !(offset & 3) && !(size & 3) &&
+      mayWrite(by, offset / 4, (offset + size) / 4, instance)) {
+    Granule next;
+    next.clock = by.warp.past.seen[by.warp.index];
+    next.source = by.instruction.source;
+    next.serial = instance;
+    next.actor = uint8_t(by.warp.index);
+    next.lane = by.lane < 0 ? kSeveralLanes : uint8_t(by.lane);
+    next.written = next.initialised = 0xf;
+    next.flags = uint8_t((by.async ? 0 : kGeneric) | (by.atomic ? kAtomic : 0));
+    for (uint64_t index = offset / 4; index < (offset + size) / 4; ++index)
+      granules[index] = next;
+    std::memcpy(&bytes[offset], data, size);
+    return true;
+  }
   bool ok =
       forGranules(offset, size, [&](uint64_t granule, uint8_t bytesOf, uint64_t done) {
         // As the 4 bytes would lie in the granule.
@@ -271,7 +330,7 @@ void SharedMemory::endRead(const Accessor &by, uint64_t offset, unsigned size) {
   uint64_t stamp =
       uint64_t(by.warp.past.seen[by.warp.index]) << 32 | by.instruction.source;
   for (uint64_t granule = offset / 4; granule <= (offset + size - 1) / 4; ++granule)
-    readers[granule * numWarps + by.warp.index] = stamp;
+    reader(by.warp.index, granule) = stamp;
 }
 
 bool SharedMemory::makeMbarrier(const Accessor &by, uint64_t offset) {

@@ -75,21 +75,27 @@ private:
     uint8_t actor = 0;
     uint8_t lane = 0;
     /// Bytes of the last writer; bytes that have been written at all.
-    uint8_t written = 0;
-    uint8_t initialised = 0;
+    uint8_t written : 4 = 0;
+    uint8_t initialised : 4 = 0;
     uint8_t flags = 0;
   };
+  static_assert(sizeof(Granule) == 16);
 
+  bool mayRead(const Accessor &by, const Granule &shadow) const;
+  bool mayWrite(const Accessor &by, uint64_t first, uint64_t last, uint32_t serial) const;
   bool readGranule(const Accessor &by, uint64_t granule, uint8_t bytesOf);
   bool writeGranule(const Accessor &by, uint64_t granule, uint8_t bytesOf,
                     const unsigned char *data, uint32_t serial);
   bool reportPending(const Accessor &by, const Granule &shadow, uint64_t granule);
+  uint64_t &reader(unsigned warp, uint64_t granule) {
+    return readers[warp * granules.size() + granule];
+  }
   void report(const Accessor &by, FaultKind kind, const llvm::Twine &message,
               const Granule *writer, int reader = -1, uint64_t granule = 0);
 
   std::vector<unsigned char> bytes;
   std::vector<Granule> granules;
-  /// [granule * numWarps + warp]: clock << 32 | source.
+  /// [warp * number of granules + granule]: clock << 32 | source.
   std::vector<uint64_t> readers;
   /// Asynchronous reads in flight, for every 16 bytes.
   std::vector<uint16_t> inFlight;
