@@ -7,6 +7,7 @@
 
 #include "InlineAsm.h"
 #include "ControlFlow.h"
+#include "Conversions.h"
 #include "Warp.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/InlineAsm.h"
@@ -14,32 +15,52 @@
 using namespace llvm;
 using namespace sparse_attn::emulator;
 
+/// A register holds a scalar, or all bits of a small vector.
+Error AsmContext::registerOf(Type *type, Operand &operand) {
+  auto scalars = decoder.scalarsOf(type);
+  if (!scalars)
+    return scalars.takeError();
+  operand.scalars = *scalars;
+  operand.whole = (*scalars)[0];
+  if (scalars->size() == 1)
+    return Error::success();
+  operand.whole.kind = Scalar::Integer;
+  operand.whole.bits *= scalars->size();
+  if (operand.whole.bits > 64)
+    return decoder.unsupported("an operand of more than 64 bits");
+  return Error::success();
+}
+
 Error AsmContext::setUp() {
   const auto *assembly = cast<InlineAsm>(call.getCalledOperand());
-  auto outputs = decoder.scalarsOf(call.getType());
-  if (!outputs)
-    return outputs.takeError();
+  SmallVector<Type *, 4> outputTypes;
+  if (auto *structure = dyn_cast<StructType>(call.getType()))
+    outputTypes.append(structure->element_begin(), structure->element_end());
+  else if (!call.getType()->isVoidTy())
+    outputTypes.push_back(call.getType());
   unsigned argument = 0;
   for (const InlineAsm::ConstraintInfo &constraint : assembly->ParseConstraints()) {
     switch (constraint.Type) {
     case InlineAsm::isOutput:
       if (constraint.isIndirect)
         return decoder.unsupported("outputs to memory are not known");
-      if (numOutputs == outputs->size())
-        return decoder.unsupported("an output of several scalars");
-      arguments.push_back({std::nullopt, (*outputs)[numOutputs++].isWide()});
+      outputs.emplace_back();
+      if (Error error = registerOf(outputTypes[numOutputs++], outputs.back()))
+        return error;
+      arguments.push_back({std::nullopt, outputs.back().whole.isWide()});
       values.push_back(nullptr);
       tied.push_back(std::nullopt);
       break;
     case InlineAsm::isInput: {
       const Value *value = call.getArgOperand(argument++);
-      // Vectors of two halves are one register.
-      auto scalars = decoder.scalarsOf(value->getType());
-      if (!scalars)
-        return scalars.takeError();
-      if (scalars->size() != 1)
-        return decoder.unsupported("vectors as operands of assembly are not known");
-      arguments.push_back({decoder.slotOf(value), (*scalars)[0].isWide()});
+      Operand operand;
+      if (Error error = registerOf(value->getType(), operand))
+        return error;
+      Expected<Slots> slots =
+          emitBitcast(decoder, decoder.slotsOf(value), operand.scalars, {operand.whole});
+      if (!slots)
+        return slots.takeError();
+      arguments.push_back({(*slots)[0], operand.whole.isWide()});
       values.push_back(value);
       // A number names the output that it shares a register with.
       unsigned match;
@@ -89,7 +110,11 @@ Error AsmContext::decode() {
   for (unsigned i = 0; i < numOutputs; ++i) {
     if (!arguments[i].slot) // Never written.
       arguments[i].slot = decoder.constant(0, arguments[i].wide);
-    results.push_back(*arguments[i].slot);
+    Expected<Slots> scalars = emitBitcast(decoder, {*arguments[i].slot},
+                                          {outputs[i].whole}, outputs[i].scalars);
+    if (!scalars)
+      return scalars.takeError();
+    results.append(*scalars);
   }
   if (numOutputs)
     decoder.alias(&call, results);

@@ -50,7 +50,14 @@ private:
     bool wide = false;
   };
 
+  /// How an operand's type fills a register.
+  struct Operand {
+    llvm::SmallVector<Scalar, 4> scalars;
+    Scalar whole;
+  };
+
   llvm::Error setUp();
+  llvm::Error registerOf(llvm::Type *type, Operand &operand);
   llvm::Error decodeStatement(const AsmStatement &statement);
   void keepValue(const AsmOperand &operand);
   llvm::Error decodeBranch(const AsmStatement &statement);
@@ -61,6 +68,7 @@ private:
   std::vector<Register> arguments;
   std::vector<const llvm::Value *> values;
   std::vector<std::optional<unsigned>> tied;
+  std::vector<Operand> outputs;
   unsigned numOutputs = 0;
   llvm::StringMap<Register> registers;
   llvm::StringMap<uint32_t> labels;

@@ -100,6 +100,25 @@ define ptx_kernel void @k(ptr addrspace(1) %out) {
   EXPECT_EQ(std::bit_cast<float>(out[3]), 10.0f);
 }
 
+TEST_F(InlineAsmTest, vectorsAreOneRegister) {
+  parse(R"(
+define ptx_kernel void @k(ptr addrspace(1) %out) {
+  %v = load <2 x bfloat>, ptr addrspace(1) %out, align 4
+  %r = call { <2 x bfloat>, i32 } asm "{ xor.b32 $0, $2, 1; mov.b32 $1, $2; }", "=r,=r,r"(<2 x bfloat> %v)
+  %w = extractvalue { <2 x bfloat>, i32 } %r, 0
+  %i = extractvalue { <2 x bfloat>, i32 } %r, 1
+  %e = extractelement <2 x bfloat> %w, i32 0
+  store bfloat %e, ptr addrspace(1) %out
+  %q = getelementptr i32, ptr addrspace(1) %out, i32 1
+  store i32 %i, ptr addrspace(1) %q
+  ret void
+})");
+  auto *out = upload<uint32_t>({0x12345678, 0});
+  launch({1}, {1}, 0, out);
+  EXPECT_EQ(out[0], 0x12345679u);
+  EXPECT_EQ(out[1], 0x12345678u);
+}
+
 TEST_F(InlineAsmTest, sharedMemory) {
   parse(R"(
 @buf = internal addrspace(3) global [64 x i32] undef, align 16
