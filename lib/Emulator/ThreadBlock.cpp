@@ -83,6 +83,22 @@ Warp *ThreadBlock::pick() {
   return ready[launch.nextRandom() % ready.size()];
 }
 
+/// A warp whose test_wait answered no: it may have something else to do, but not for
+/// ever.
+Warp *ThreadBlock::pickPolling() {
+  constexpr unsigned kMostPolls = 10000;
+  if (pollEpoch != epoch)
+    numPolls = 0;
+  pollEpoch = epoch;
+  SmallVector<Warp *, kMaxWarps> polling;
+  for (Warp &warp : warps)
+    if (warp.state == Warp::State::Runnable)
+      polling.push_back(&warp);
+  if (polling.empty() || ++numPolls > kMostPolls)
+    return nullptr;
+  return polling[launch.nextRandom() % polling.size()];
+}
+
 bool ThreadBlock::run(Dim3 blockIndex) {
   start(blockIndex);
   while (!launch.fault) {
@@ -97,6 +113,8 @@ bool ThreadBlock::run(Dim3 blockIndex) {
       notify();
       continue;
     }
+    if (!warp)
+      warp = pickPolling();
     if (!warp) {
       reportDeadlock();
       break;

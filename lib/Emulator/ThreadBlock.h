@@ -127,6 +127,7 @@ public:
 private:
   void start(Dim3 blockIndex);
   Warp *pick();
+  Warp *pickPolling();
   bool finish();
   void reportDeadlock();
   void describeWait(llvm::raw_ostream &stream, const Warp &warp) const;
@@ -135,6 +136,9 @@ private:
   std::unique_ptr<std::byte[]> frames;
   std::vector<std::byte> locals;
   unsigned numThreads = 0;
+  /// How often warps have polled since `pollEpoch`, in vain.
+  unsigned numPolls = 0;
+  uint64_t pollEpoch = 0;
 };
 
 } // namespace sparse_attn::emulator

@@ -59,7 +59,20 @@ TEST_F(InlineAsmTest, predicates) {
       "{ .reg .pred p; setp.ge.s32 p, $1, 40; selp.b32 $0, 1, 2, p; @!p add.u32 $0, "
       "$0, 10; }",
       [](uint32_t x) { return x >= 40 ? 1 : 12u; });
-  // A tied result keeps its value where the predicate is off.
+  // A tied result keeps its value where the predicate is off, and the operand everywhere.
+  parse(R"(
+define ptx_kernel void @k(ptr addrspace(1) %out) {
+  %x = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
+  %y = call i32 asm sideeffect "{ .reg .pred p; setp.eq.u32 p, $1, 4; @p mov.b32 $0, 100; }", "=r,0"(i32 %x)
+  %z = sub i32 %y, %x
+  %q = getelementptr i32, ptr addrspace(1) %out, i32 %x
+  store i32 %z, ptr addrspace(1) %q
+  ret void
+})");
+  auto *out = allocate<uint32_t>(32);
+  launch({1}, {32}, 0, out);
+  for (uint32_t x = 0; x < 32; ++x)
+    EXPECT_EQ(out[x], x == 4 ? 96 : 0u);
   expectMap(
       "{ .reg .pred p; setp.eq.u32 p, $1, 4; @p mov.b32 $0, 100; }",
       [](uint32_t x) { return x == 4 ? 100 : x; }, "=r,0");

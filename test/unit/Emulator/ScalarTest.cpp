@@ -161,9 +161,12 @@ float rounded(float value, const llvm::fltSemantics &format) {
 }
 
 TEST_F(ScalarTest, halves) {
+  const float ties[] = {1 + 0x1p-11f, 1 + 0x3p-11f, 1 + 0x1p-8f, 1 + 0x3p-8f,
+                        65519.0f,     65520.0f,     0x1p-25f,    0x3p-25f};
   std::vector<float> in;
   for (int i = 0; i < 1024; ++i)
     in.push_back(std::ldexp(1.0f + i * 0.00137f, i % 48 - 30) * (i % 2 ? -1 : 1));
+  std::copy(std::begin(ties), std::end(ties), in.begin());
   std::vector<float> half = map<float, float>(
       "float", "float", "%h = fptrunc float %x to half\n %y = fpext half %h to float",
       in);
@@ -247,6 +250,53 @@ exit:
   for (int i = 0; i < 32; ++i) {
     int n = i ^ 1;
     EXPECT_EQ(out[i], n / 2 * 100 + (n + 1) / 2);
+  }
+}
+
+// A loop whose exit comes first, inside of another; phis exchange values.
+TEST_F(ScalarTest, nestedLoopsAndExchangedPhis) {
+  parse(R"(
+define ptx_kernel void @k(ptr addrspace(1) %out) {
+entry:
+  %i = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
+  br label %outer
+outer:
+  %n = phi i32 [ 0, %entry ], [ %n1, %next ]
+  %a0 = phi i32 [ 0, %entry ], [ %sum, %next ]
+  br label %inner
+inner:
+  %m = phi i32 [ 0, %outer ], [ %m1, %body ]
+  %a = phi i32 [ %a0, %outer ], [ %b, %body ]
+  %b = phi i32 [ 1, %outer ], [ %a, %body ]
+  %limit = and i32 %i, 3
+  %done = icmp uge i32 %m, %limit
+  br i1 %done, label %next, label %body
+body:
+  %m1 = add i32 %m, 1
+  br label %inner
+next:
+  %other = call i32 @llvm.nvvm.shfl.sync.bfly.i32(i32 -1, i32 %a, i32 4, i32 31)
+  %sum = add i32 %other, %b
+  %n1 = add i32 %n, 1
+  %end = icmp uge i32 %n1, 3
+  br i1 %end, label %exit, label %outer
+exit:
+  %q = getelementptr i32, ptr addrspace(1) %out, i32 %i
+  store i32 %sum, ptr addrspace(1) %q
+  ret void
+})");
+  auto *out = allocate<int32_t>(32);
+  launch({1}, {32}, 0, out);
+  // Lanes that are 4 apart go the same way, so that no lane sees another's value.
+  for (int i = 0; i < 32; ++i) {
+    int sum = 0;
+    for (int n = 0; n < 3; ++n) {
+      int a = sum, b = 1;
+      for (int m = 0; m < i % 4; ++m)
+        std::swap(a, b);
+      sum = a + b;
+    }
+    EXPECT_EQ(out[i], sum);
   }
 }
 

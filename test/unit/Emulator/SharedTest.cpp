@@ -373,6 +373,32 @@ TEST_F(SharedTest, mbarrierCounts) {
       FaultKind::Deadlock, "which lacks 1 arrivals");
 }
 
+// A warp that has asked in vain may still do what others wait for.
+TEST_F(SharedTest, testWaitDoesNotBlock) {
+  std::string body = R"(
+  %first = icmp eq i32 %t, 0
+  br i1 %first, label %init, label %after
+init:
+  call void @llvm.nvvm.mbarrier.init.shared(ptr addrspace(3) @buf, i32 1)
+  %no = call i1 @llvm.nvvm.mbarrier.test.wait.parity.scope.cta.space.cta(ptr addrspace(3) @buf, i32 0)
+  $arrive
+  br label %spin
+spin:
+  %yes = call i1 @llvm.nvvm.mbarrier.test.wait.parity.scope.cta.space.cta(ptr addrspace(3) @buf, i32 0)
+  br i1 %yes, label %have, label %spin
+have:
+  %n = zext i1 %no to i32
+  store i32 %n, ptr addrspace(1) %result
+  br label %after
+after:
+)";
+  expectPass(
+      substitute(body, {{"arrive", "%s = call i64 @llvm.nvvm.mbarrier.arrive.shared("
+                                   "ptr addrspace(3) @buf)"}}));
+  EXPECT_EQ(out[0], 0);
+  expectFaultOf(substitute(body, {{"arrive", ""}}), FaultKind::Deadlock, "warp 0 polls");
+}
+
 TEST_F(SharedTest, mbarrierOverflow) {
   std::string body =
       "%first = icmp eq i32 %t, 0\n br i1 %first, label %init, label %after\n"
