@@ -21,11 +21,12 @@
 // CHECK:         vector.load %{{.*}} : memref<17x32xi32>, vector<16xi32>
 // CHECK-COUNT-16: "llvm.x86.avx512bf16.dpbf16ps.512"
 // CHECK-NOT:     dpbf16ps
-// Few rows: 33 elements of a key where it is, as one vector of words and a word.
+// Few rows: 33 elements of a key where it is, as one vector of words and a word. One row
+// takes a vector of keys at once, several take a key after the other.
 // CHECK-LABEL: func.func private @{{.*}}_scores_in_place(
 // CHECK:         vector.load %{{.*}} : memref<?x?x?x?xbf16, {{.*}}>, vector<32xbf16>
 // CHECK:         vector.maskedload %{{.*}} : memref<?x?x?x?xbf16, {{.*}}>
-// CHECK-COUNT-2: "llvm.x86.avx512bf16.dpbf16ps.512"
+// CHECK-COUNT-34: "llvm.x86.avx512bf16.dpbf16ps.512"
 // CHECK-NOT:     dpbf16ps
 
 // Weights are rounded when they are stored, after their sum.
@@ -40,6 +41,15 @@
 // CHECK-COUNT-16: "llvm.x86.avx512bf16.dpbf16ps.512"
 // CHECK:         vector.load %{{.*}} : memref<[[WORDS]]x16xi32>, vector<16xi32>
 // CHECK-COUNT-8: "llvm.x86.avx512bf16.dpbf16ps.512"
+
+// Values where they are: 32 columns of two keys side by side within 128 bits, and their
+// sums in order again after the last word.
+// CHECK-LABEL: func.func private @{{.*}}_accumulate_in_place(
+// CHECK-COUNT-2: vector.load %{{.*}} : memref<?x?x?x?xbf16, {{.*}}>, vector<32xbf16>
+// CHECK:         vector.shuffle %{{.*}}, %{{.*}} [0, 32, 1, 33, 2, 34, 3, 35, 8, 40,
+// CHECK:         vector.shuffle %{{.*}}, %{{.*}} [4, 36, 5, 37, 6, 38, 7, 39, 12, 44,
+// CHECK:         "llvm.x86.avx512bf16.dpbf16ps.512"
+// CHECK:         vector.shuffle %{{.*}}, %{{.*}} [0, 1, 2, 3, 16, 17, 18, 19, 4,
 
 // ASM: vscalefps
 // ASM: vcvtne2ps2bf16

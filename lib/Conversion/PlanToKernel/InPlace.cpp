@@ -57,9 +57,11 @@ struct Keys {
   Value count;
 
   SmallVector<Value> at(Value key, Value column) const { return rows.at(b, key, column); }
-  /// The same for a key that may lie past the last one: then that of the last one, whose
-  /// score is thrown away.
-  Value clamp(Value key) const { return b.min(key, b.sub(count, b.index(1))); }
+  /// A key that may lie past the last one, by less than a vector: then some key that
+  /// there is, whose score is thrown away. A list has such keys behind its last one.
+  Value clamp(Value key) const {
+    return rows.list ? key : b.min(key, b.sub(count, b.index(1)));
+  }
 };
 } // namespace
 
@@ -120,6 +122,66 @@ static Value buildProducts(KernelBuilder &b, const KernelShape &shape, ArrayRef<
   return arith::AddFOp::create(b.builder, b.loc, sums[0], sums[1]);
 }
 
+namespace {
+/// S = Q K^T for one tile.
+struct DotProducts {
+  KernelBuilder &b;
+  const KernelShape &shape;
+  const Frame &frame;
+  const Keys &keys;
+  Value k, scores, products;
+
+  void buildRow();
+  void buildRows();
+
+private:
+  /// Row `row` of Q in vectors of words.
+  SmallVector<Value> loadQuery(Value row) {
+    return loadRow(b, shape, frame.queries, {row, b.index(0)});
+  }
+  /// Key number `key` of the tile, with the request for one that comes later.
+  SmallVector<Value> loadKey(Value key) {
+    buildPrefetchAhead(b, keys.rows, k, key, shape.headDim);
+    return loadRow(b, shape, k, keys.at(keys.clamp(key), b.index(0)));
+  }
+};
+} // namespace
+
+/// One row's scores of a vector of keys never leave the registers, and few instructions
+/// are between the loads of K: as many rows of it are on their way from memory as the
+/// processor looks ahead.
+void DotProducts::buildRow() {
+  SmallVector<Value> query = loadQuery(b.index(0));
+  b.loop(b.index(0), keys.count, shape.lanes, [&](Value first) {
+    SmallVector<Value> sums;
+    for (int64_t lane = 0; lane < shape.lanes; ++lane)
+      sums.push_back(
+          buildProducts(b, shape, query, loadKey(b.add(first, b.index(lane)))));
+    b.storeVector(buildSumsOfLanes(b, sums), scores, {b.index(0), first});
+  });
+}
+
+void DotProducts::buildRows() {
+  int64_t lanes = shape.lanes;
+  b.loop(b.index(0), keys.count, lanes, [&](Value first) {
+    // Keys in the order of memory, each for all rows.
+    b.loop(b.index(0), b.index(lanes), 1, [&](Value lane) {
+      SmallVector<Value> columns = loadKey(b.add(first, lane));
+      b.loop(b.index(0), frame.total, 1, [&](Value row) {
+        b.storeVector(buildProducts(b, shape, loadQuery(row), columns), products,
+                      {row, lane, b.index(0)});
+      });
+    });
+    b.loop(b.index(0), frame.total, 1, [&](Value row) {
+      SmallVector<Value> sums;
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        sums.push_back(b.loadVector(products, {row, b.index(lane), b.index(0)},
+                                    b.vectorType(lanes)));
+      b.storeVector(buildSumsOfLanes(b, sums), scores, {row, first});
+    });
+  });
+}
+
 /// scores(sa_attend_args, first key, keys)
 func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
   const KernelShape &shape = context.shape;
@@ -131,36 +193,20 @@ func::FuncOp sparse_attn::buildScoresInPlace(const AttendContext &context) {
         Frame frame(b, shape, arguments[0]);
         Keys keys = {b, frame.keysOf(context, arguments[1]), arguments[2]};
         Type f32 = b.builder.getF32Type();
-        int64_t lanes = shape.lanes;
-        auto view = [&](Value tensor) {
-          return b.viewOf(frame.values, context.ids.id(tensor), shape.element);
+        auto array = [&](int64_t offset, ArrayRef<int64_t> sizes) {
+          return b.arrayAt(b.advance(frame.scratch, offset), sizes, f32);
         };
-        Value k = view(context.plan.getK());
-        auto scores = b.arrayAt(b.advance(frame.scratch, shape.scores),
-                                {shape.paddedRows, shape.keys}, f32);
-        auto products = b.arrayAt(b.advance(frame.scratch, shape.products),
-                                  {shape.rowsInPlace, lanes, lanes}, f32);
-        b.loop(b.index(0), keys.count, lanes, [&](Value first) {
-          // Keys in the order of memory, each for all rows.
-          b.loop(b.index(0), b.index(lanes), 1, [&](Value lane) {
-            Value key = keys.clamp(b.add(first, lane));
-            buildPrefetchAhead(b, keys.rows, k, b.add(first, lane), shape.headDim);
-            SmallVector<Value> columns = loadRow(b, shape, k, keys.at(key, b.index(0)));
-            b.loop(b.index(0), frame.total, 1, [&](Value row) {
-              SmallVector<Value> query =
-                  loadRow(b, shape, frame.queries, {row, b.index(0)});
-              b.storeVector(buildProducts(b, shape, query, columns), products,
-                            {row, lane, b.index(0)});
-            });
-          });
-          b.loop(b.index(0), frame.total, 1, [&](Value row) {
-            SmallVector<Value> sums;
-            for (int64_t lane = 0; lane < lanes; ++lane)
-              sums.push_back(b.loadVector(products, {row, b.index(lane), b.index(0)},
-                                          b.vectorType(lanes)));
-            b.storeVector(buildSumsOfLanes(b, sums), scores, {row, first});
-          });
-        });
+        DotProducts dot = {
+            b,
+            shape,
+            frame,
+            keys,
+            b.viewOf(frame.values, context.ids.id(context.plan.getK()), shape.element),
+            array(shape.scores, {shape.paddedRows, shape.keys}),
+            array(shape.products, {shape.rowsInPlace, shape.lanes, shape.lanes})};
+        b.branch(
+            b.eq(frame.total, b.index(1)), [&] { dot.buildRow(); },
+            [&] { dot.buildRows(); });
       });
 }
 
@@ -184,6 +230,11 @@ private:
   int64_t countColumns() {
     return std::min<int64_t>(shape.paddedValueDim / shape.lanes,
                              llvm::bit_floor<uint64_t>(countSums()));
+  }
+  /// How many of `vectors` vectors of columns are loaded at once from number `v` on: as
+  /// many elements as fit into a vector of words, where there are.
+  int64_t columnsAtOnce(int64_t v, int64_t vectors) {
+    return shape.words.size == 2 && v + 1 < vectors ? 2 : 1;
   }
   void addColumns(Value row, int64_t rows, Value first, int64_t vectors, int64_t last);
   void prefetchListed(Value key, int64_t count, Value row);
@@ -223,7 +274,8 @@ SmallVector<Value> WeightedValues::addKey(Value key, ValueRange sums, Value row,
   return result;
 }
 
-/// The same with the keys of one word, all of which count.
+/// The same with the keys of one word, all of which count. Sums of two vectors of columns
+/// that are loaded at once are in the order of `interleaveTwo`.
 SmallVector<Value> WeightedValues::addWord(Value key, ValueRange sums, Value row,
                                            int64_t rows, Value first, int64_t vectors,
                                            int64_t last) {
@@ -232,13 +284,20 @@ SmallVector<Value> WeightedValues::addWord(Value key, ValueRange sums, Value row
                            {shape.paddedRows, words.count(shape.keys)}, words.type);
   Value word = b.div(key, b.index(words.size));
   SmallVector<Value> columns, result;
-  for (int64_t v = 0; v < vectors; ++v) {
+  for (int64_t v = 0; v < vectors; v += columnsAtOnce(v, vectors)) {
+    int64_t lanes = columnsAtOnce(v, vectors) * shape.lanes;
+    int64_t missing = v * shape.lanes + lanes == vectors * shape.lanes
+                          ? shape.lanes - last
+                          : 0;
     SmallVector<Value> elements;
     for (int64_t n = 0; n < words.size; ++n)
       elements.push_back(b.loadPart(
           values, keys.at(b.add(key, b.index(n)), b.add(first, b.index(v * shape.lanes))),
-          shape.lanes, v + 1 == vectors ? last : shape.lanes));
-    columns.push_back(b.interleave(elements, words));
+          lanes, lanes - missing));
+    if (lanes == shape.lanes)
+      columns.push_back(b.interleave(elements, words));
+    else
+      columns.append(b.interleaveTwo(elements, words));
   }
   for (int64_t r = 0; r < rows; ++r) {
     Value weight = b.splat(b.load(weights, {b.add(row, b.index(r)), word}), shape.lanes);
@@ -285,6 +344,9 @@ void WeightedValues::addColumns(Value row, int64_t rows, Value first, int64_t ve
       prefetchNext(key, size, row, rows);
       return addWord(key, sums, row, rows, first, vectors, last);
     });
+    for (int64_t v = 0; v < rows * vectors; v += columnsAtOnce(v % vectors, vectors))
+      if (columnsAtOnce(v % vectors, vectors) == 2)
+        std::tie(ofWords[v], ofWords[v + 1]) = b.orderTwo(ofWords[v], ofWords[v + 1]);
     sums = ofWords;
     done = whole;
   }

@@ -65,6 +65,38 @@ Value KernelBuilder::interleave(ArrayRef<Value> vectors, const Words &words) {
   return bitcast(*this, pairs, words.type);
 }
 
+// Within each 128 bits, of which a vector of elements has eight: the first four elements
+// of both vectors go to the first result, the others to the second.
+static constexpr int64_t kLaneElements = 8, kHalf = kLaneElements / 2;
+
+SmallVector<Value> KernelBuilder::interleaveTwo(ArrayRef<Value> vectors,
+                                                const Words &words) {
+  int64_t count = cast<VectorType>(vectors.front().getType()).getNumElements();
+  SmallVector<Value> results;
+  for (int64_t half = 0; half < 2; ++half) {
+    SmallVector<int64_t> order;
+    for (int64_t lane = 0; lane < count; lane += kLaneElements)
+      for (int64_t i = lane + half * kHalf; i < lane + (half + 1) * kHalf; ++i)
+        order.append({i, count + i});
+    Value pairs = vector::ShuffleOp::create(builder, loc, vectors[0], vectors[1], order);
+    results.push_back(bitcast(*this, pairs, words.type));
+  }
+  return results;
+}
+
+std::pair<Value, Value> KernelBuilder::orderTwo(Value first, Value second) {
+  int64_t lanes = cast<VectorType>(first.getType()).getNumElements();
+  SmallVector<int64_t> order;
+  for (int64_t word = 0; word < 2 * lanes; ++word) {
+    int64_t lane = word / kLaneElements, i = word % kLaneElements;
+    order.push_back(i / kHalf * lanes + lane * kHalf + i % kHalf);
+  }
+  auto take = [&](ArrayRef<int64_t> part) -> Value {
+    return vector::ShuffleOp::create(builder, loc, first, second, part);
+  };
+  return {take(ArrayRef(order).take_front(lanes)), take(ArrayRef(order).drop_front(lanes))};
+}
+
 Value KernelBuilder::elementOf(Value vector, Value number, const Words &words) {
   if (words.size == 1)
     return vector;
