@@ -140,8 +140,10 @@ def measure(name, dtype, threads, repetitions, folder):
         states = kernel.states(1, HEADS, HEADS, keys)
         known = {key: x for key, x in tensors.items() if key != "q"} | given
         states.extend(keys - 1, threads=0, **known)
-        append = median_of(lambda: (states.rollback(keys - 2),
-                                    states.extend(keys - 1, threads=threads, **known)), 9)
+        append = []
+        for _ in range(5 * repetitions):
+            states.rollback(keys - 2)
+            append += median_of(lambda: states.extend(keys - 1, threads=threads, **known), 1)
         states.extend(keys, threads=threads, **known)
     like = np.empty_like if dtype == "f32" else torch.empty_like
     out = {n: like(tensors["q"]) for n in ("sparse", "dense")}

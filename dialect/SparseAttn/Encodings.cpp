@@ -30,8 +30,8 @@ Encoding ScoreDotOp::getEncoding(int64_t headDim, int64_t, double scale) {
 
 SmallVector<KeyState> ScorePagesOp::getKeyStates(int64_t headDim, int64_t,
                                                  int64_t block) {
-  return {{"page_low", KeyState::F32, headDim, block, /*perQueryHead=*/false},
-          {"page_high", KeyState::F32, headDim, block, /*perQueryHead=*/false}};
+  return {{"page_low", KeyState::OfKeys, headDim, block, /*perQueryHead=*/false},
+          {"page_high", KeyState::OfKeys, headDim, block, /*perQueryHead=*/false}};
 }
 Encoding ScorePagesOp::getEncoding(int64_t headDim, int64_t, double) {
   return {Encoding::Pages, headDim, {}, {}, {}};

@@ -186,13 +186,29 @@ struct WeightSize {
 /// (b, query head): `width` words for every `keys` keys. The values of `word` are those
 /// of sa_key_state::word in the runtime's abi.h.
 struct KeyState {
-  enum Word : int32_t { F32 = 1, I32 = 2, U16 = 3, U8 = 4 };
+  /// OfKeys: numbers that keys have, exact in the keys' own type (`setKeyType`).
+  enum Word : int32_t {
+    OfKeys = 0,
+    F32 = 1,
+    I32 = 2,
+    U16 = 3,
+    U8 = 4,
+    F16 = 5,
+    BF16 = 6
+  };
   llvm::StringLiteral name;
   Word word;
   int64_t width, keys;
   bool perQueryHead;
 
-  int64_t bytes() const { return width * (word == U8 ? 1 : word == U16 ? 2 : 4); }
+  void setKeyType(mlir::Type element) {
+    if (word == OfKeys)
+      word = element.isBF16() ? BF16 : element.isF16() ? F16 : F32;
+  }
+  int64_t bytes() const {
+    assert(word != OfKeys && "the type of the keys is not known yet");
+    return width * (word == U8 ? 1 : word == F32 || word == I32 ? 4 : 2);
+  }
 };
 
 /// How keys become states, and query rows the words that a score compares them with;

@@ -42,7 +42,7 @@ private:
   int32_t addSet(Value mask);
   void describeSelection(SelectionOpInterface selection, SetDesc &set);
   int32_t findScore(SelectionOpInterface selection);
-  int32_t addEncoding(const Encoding &encoding, ArrayRef<KeyState> states);
+  int32_t addEncoding(const Encoding &encoding, SmallVector<KeyState> states);
 
   block_plan::AttentionOp plan;
   const KernelValues &ids;
@@ -55,16 +55,18 @@ private:
 
 /// The number of an encoding, new or equal to one before.
 int32_t ChoiceDescriber::addEncoding(const Encoding &encoding,
-                                     ArrayRef<KeyState> states) {
+                                     SmallVector<KeyState> states) {
   EncodingDesc result;
   result.kind = encoding.kind;
   result.k = desc.k, result.v = desc.v;
   result.headDim = desc.headDim, result.valueDim = desc.valueDim;
   result.queryWords = encoding.queryWords;
-  for (const KeyState &state : states)
+  for (KeyState &state : states) {
+    state.setKeyType(plan.getKeyTensorType().getElementType());
     result.states.push_back({state.name.str(), state.word,
                              static_cast<int32_t>(state.width),
                              static_cast<int32_t>(state.keys), state.perQueryHead});
+  }
   result.inputs = getIds(encoding.inputs, ids);
   result.parameters.assign(encoding.parameters.begin(), encoding.parameters.end());
   result.reals.assign(encoding.reals.begin(), encoding.reals.end());

@@ -31,6 +31,7 @@ class States:
         self.batch = batch
         self._runtime = kernel._runtime
         self._handle = handle
+        self._repeated: Optional[RepeatedExtension] = None
         weakref.finalize(self, self._runtime.states_destroy, handle)
 
     @classmethod
@@ -70,6 +71,9 @@ class States:
         """Makes the states of keys up to `lengths`, one for each batch entry or one for
         all. `inputs` are those of a run, by name, of which only keys, values and the
         weights that states are made of are needed."""
+        repeated = self._repeated
+        if repeated is not None and repeated.extend(lengths, threads, inputs):
+            return
         names = [tensor.name for tensor in self.kernel.inputs if not tensor.layout]
         self.kernel._check_names(list(inputs), names, "extend")
         if not isinstance(lengths, (list, tuple)):
@@ -86,14 +90,16 @@ class States:
         pointers = (ctypes.POINTER(_abi.DLTensor) * len(views))(
             *(ctypes.pointer(view.tensor) if view else None for view in views)
         )
+        own = (ctypes.c_int64 * self.batch)(*map(operator.index, lengths))
         self._runtime.call(
             "states_extend",
             self._handle,
             pointers,
             len(views),
-            (ctypes.c_int64 * self.batch)(*map(operator.index, lengths)),
+            own,
             ctypes.byref(_abi.options(threads)),
         )
+        self._repeated = RepeatedExtension.make(self, threads, names, inputs, views)
 
     def rollback(self, length: int, b: int = 0) -> None:
         """Forgets the keys of batch entry `b` from `length` on."""
@@ -106,3 +112,65 @@ class States:
     def __repr__(self) -> str:
         lengths = ", ".join(str(self.length(b)) for b in range(self.batch))
         return f"<sparse_attn.States of {self.kernel.name}: {lengths} keys, {self.bytes} bytes>"
+
+
+class RepeatedExtension:
+    """The last extension, to be repeated with tensors at the same place: what decoding
+    does for every token, whose key it writes into the cache that it has. It keeps no
+    tensor alive."""
+
+    @classmethod
+    def make(cls, states, threads, names, inputs, views) -> Optional["RepeatedExtension"]:
+        facts = {name: describe(inputs[name]) for name in inputs if inputs[name] is not None}
+        return None if None in facts.values() else cls(states, threads, facts, names, inputs, views)
+
+    def __init__(self, states, threads, facts, names, inputs, views):
+        self.facts, self.threads = facts, threads
+        self.lengths = (ctypes.c_int64 * states.batch)()
+        self.options = _abi.options(threads)
+        # Of our own: DLPack's goes with its capsule.
+        self.views = [
+            _tensors.TorchLike(inputs[name], view)
+            if view and _tensors.torch_of(inputs[name])
+            else view and _tensors.View(view.tensor)
+            for name, view in zip(names, views)
+        ]
+        for name, view in zip(names, self.views):
+            if isinstance(view, _tensors.TorchLike):
+                view.take(inputs[name])
+        pointers = (ctypes.POINTER(_abi.DLTensor) * len(views))(
+            *(ctypes.pointer(view.tensor) if view else None for view in self.views)
+        )
+        self.function = states._runtime.states_extend
+        self.arguments = (
+            states._handle,
+            pointers,
+            len(views),
+            self.lengths,
+            ctypes.byref(self.options),
+        )
+
+    def extend(self, lengths, threads, inputs) -> bool:
+        """Whether it has been done; else the general way does it, or tells why not."""
+        if type(lengths) is not int or threads != self.threads or len(inputs) != len(self.facts):
+            return False
+        for name, value in inputs.items():
+            facts = self.facts.get(name)
+            if facts is None or facts != describe(value):
+                return False
+        for b in range(len(self.lengths)):
+            self.lengths[b] = lengths
+        return self.function(*self.arguments) == 0
+
+
+def describe(value: Any) -> Optional[tuple]:
+    """All that an extension reads of a tensor but its elements; None where only the
+    general way finds out."""
+    if _tensors.torch_of(value):
+        if value.requires_grad or value.is_neg() or value.is_sparse:
+            return None
+        return value.data_ptr(), value.shape, value.stride(), value.dtype, value.device
+    facts = getattr(value, "__array_interface__", None)
+    if facts is None:
+        return None
+    return facts["data"], facts["shape"], facts["strides"], facts["typestr"]

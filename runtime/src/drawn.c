@@ -14,6 +14,7 @@
 #include "encoded.h"
 #include "sample.h"
 #include "sets.h"
+#include "words.h"
 
 /* One row of a draw. */
 typedef struct draw_row {
@@ -38,6 +39,14 @@ static void draw_keys(const draw_row *row, int64_t seed, uint32_t stream, int64_
   sa_draw(&permutation, &row->candidates, draws, drawn);
 }
 
+static int64_t list_bits(const uint64_t *set, int64_t words, int32_t *keys) {
+  int64_t count = 0;
+  for (int64_t word = 0; word < words; ++word)
+    if (set[word])
+      count += sa_list_word(set[word], word * SA_WORD_BITS, keys + count);
+  return count;
+}
+
 /*===--- random_keys, sample.uniform --------------------------------------===*/
 
 static double make_random(const draw_row *row, uint64_t *drawn) {
@@ -50,14 +59,11 @@ static double make_random(const draw_row *row, uint64_t *drawn) {
 
 /*===--- sample.adaptive --------------------------------------------------===*/
 
-/* Lists the keys of `words` in room.keys, and their scores at `scores`. */
+/* Lists the keys of `words` in list.keys, and their scores at `scores`. */
 static int64_t score_keys(const draw_row *row, const uint64_t *words, float *scores) {
   const sa_choice *choice = row->choice;
   int32_t *keys = choice->list->keys;
-  int64_t count = 0;
-  for (int64_t word = 0; word < sa_word_count(choice->query.keys); ++word)
-    for (uint64_t set = words[word]; set; set &= set - 1)
-      keys[count++] = (int32_t)(word * 64 + __builtin_ctzll(set));
+  int64_t count = list_bits(words, sa_word_count(choice->query.keys), keys);
   if (count == 0)
     return 0;
   for (int64_t i = 0; i < SA_LIST_MARGIN; ++i)
@@ -143,15 +149,21 @@ static void make_lsh(const draw_row *row, sa_kept_keys *kept, uint64_t *drawn) {
   sa_run_match_hashes(choice->state, set->encoding, call->b, call->h, choice->room->query,
                       set->parameters[2], choice->query.keys, drawn);
   hashed_row hashed = hash_row(choice, set, row->row);
-  for (int64_t word = 0; word < sa_word_count(choice->query.keys); ++word) {
+  /* Listed first: their rows of K lie anywhere, and are asked for some keys ahead. */
+  enum { kAhead = 16 };
+  int64_t words = sa_word_count(choice->query.keys);
+  for (int64_t word = 0; word < words; ++word)
     drawn[word] &= choice->room->candidates[word];
-    for (uint64_t bits = drawn[word]; bits; bits &= bits - 1) {
-      int64_t bit = __builtin_ctzll(bits), key = word * 64 + bit;
-      kept->probability[key] = (float)match_probability(&hashed, key);
-      /* What has no probability is not drawn. */
-      if (!(kept->probability[key] > 0))
-        drawn[word] &= ~(UINT64_C(1) << bit);
-    }
+  int32_t *keys = choice->list->keys;
+  int64_t count = list_bits(drawn, words, keys);
+  for (int64_t i = 0; i < count; ++i) {
+    int32_t key = keys[i];
+    if (i + kAhead < count)
+      sa_lsh_prefetch(&hashed.encoder, call->b, call->kv_head, keys[i + kAhead]);
+    kept->probability[key] = (float)match_probability(&hashed, key);
+    /* What has no probability is not drawn. */
+    if (!(kept->probability[key] > 0))
+      drawn[key / 64] &= ~(UINT64_C(1) << key % 64);
   }
 }
 
@@ -178,40 +190,85 @@ void sa_make_sample(sa_choice *choice, const sa_set *set, sa_kept_keys *kept) {
   }
 }
 
-double sa_find_probability(const sa_choice *choice, int32_t number, int64_t key) {
+/*===--- Probabilities ----------------------------------------------------===*/
+
+typedef struct listed_keys {
+  const sa_choice *choice;
+  const int32_t *keys;
+  int64_t count; /* <= SA_PROBABILITIES */
+} listed_keys;
+
+/* Tells one key from another by divisions of 32 bits: there are many. */
+static bool keeps_listed(const sa_choice *choice, const sa_kept_keys *set, int32_t key) {
+  uint32_t size = (uint32_t)choice->query.tile_keys, tile = (uint32_t)key / size;
+  if (set->kinds[tile] != SPARSE_ATTN_TILE_PARTIAL)
+    return set->kinds[tile] == SPARSE_ATTN_TILE_FULL;
+  uint32_t bit = (uint32_t)key - tile * size;
+  const uint64_t *words = (const uint64_t *)(set->bits + tile * choice->tile_bytes);
+  return words[bit / 64] >> bit % 64 & 1;
+}
+
+static void find_drawn(const listed_keys *list, int32_t number, double *result) {
+  const sa_choice *choice = list->choice;
   const sa_set *set = &choice->attention->code->sets[number];
   const sa_kept_keys *kept = &choice->room->sets[number];
+  const sa_kept_keys *candidates = &choice->room->sets[set->operands[0]];
+  hashed_row hashed = {.choice = NULL};
+  for (int64_t i = 0; i < list->count; ++i) {
+    int32_t key = list->keys[i];
+    bool has_own = set->kind == SA_SET_LIST || set->kind == SA_SET_LSH;
+    result[i] = 0;
+    if (has_own && keeps_listed(choice, kept, key)) {
+      result[i] = (double)kept->probability[key];
+    } else if (set->kind != SA_SET_LIST && keeps_listed(choice, candidates, key)) {
+      if (set->kind == SA_SET_LSH && !hashed.choice)
+        hashed = hash_row(choice, set, 0);
+      result[i] = set->kind == SA_SET_LSH ? match_probability(&hashed, key) : kept->share;
+    }
+  }
+}
+
+static void find_probabilities(const listed_keys *list, int32_t number, double *result) {
+  const sa_set *set = &list->choice->attention->code->sets[number];
   const int32_t *operands = set->operands;
-  if (!set->sampled)
-    return sa_keeps_key(choice, kept, 0, key);
-  double all = 1;
+  double other[SA_PROBABILITIES];
+  int64_t count = list->count;
+  if (!set->sampled) {
+    const sa_kept_keys *kept = &list->choice->room->sets[number];
+    for (int64_t i = 0; i < count; ++i)
+      result[i] = keeps_listed(list->choice, kept, list->keys[i]);
+    return;
+  }
   switch (set->kind) {
   case SA_SET_UNION:
-    for (int32_t i = 0; i < set->operand_count; ++i)
-      all *= 1 - sa_find_probability(choice, operands[i], key);
-    return 1 - all;
   case SA_SET_INTERSECT:
-    for (int32_t i = 0; i < set->operand_count; ++i)
-      all *= sa_find_probability(choice, operands[i], key);
-    return all;
+    for (int64_t i = 0; i < count; ++i)
+      result[i] = 1;
+    for (int32_t o = 0; o < set->operand_count; ++o) {
+      find_probabilities(list, operands[o], other);
+      for (int64_t i = 0; i < count; ++i)
+        result[i] *= set->kind == SA_SET_UNION ? 1 - other[i] : other[i];
+    }
+    for (int64_t i = 0; set->kind == SA_SET_UNION && i < count; ++i)
+      result[i] = 1 - result[i];
+    return;
   case SA_SET_DIFFERENCE:
-    return sa_find_probability(choice, operands[0], key) *
-           (1 - sa_find_probability(choice, operands[1], key));
+    find_probabilities(list, operands[0], result);
+    find_probabilities(list, operands[1], other);
+    for (int64_t i = 0; i < count; ++i)
+      result[i] *= 1 - other[i];
+    return;
   case SA_SET_HEADS:
-    return sa_find_probability(choice, operands[set->parameters[choice->call->h]], key);
-  case SA_SET_LIST:
-  case SA_SET_LSH:
-    if (sa_keeps_key(choice, kept, 0, key))
-      return (double)kept->probability[key];
-    break;
+    find_probabilities(list, operands[set->parameters[list->choice->call->h]], result);
+    return;
   default:
-    break;
+    find_drawn(list, number, result);
+    return;
   }
-  if (set->kind == SA_SET_LIST ||
-      !sa_keeps_key(choice, &choice->room->sets[operands[0]], 0, key))
-    return 0;
-  if (set->kind != SA_SET_LSH)
-    return kept->share;
-  hashed_row hashed = hash_row(choice, set, 0);
-  return match_probability(&hashed, key);
+}
+
+void sa_find_probabilities(const sa_choice *choice, int32_t number, const int32_t *keys,
+                           int64_t count, double *result) {
+  listed_keys list = {choice, keys, count};
+  find_probabilities(&list, number, result);
 }

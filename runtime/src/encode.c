@@ -52,7 +52,7 @@ static bool are_inputs_known(const sparse_attn_kernel *kernel, const sa_encoding
 static bool are_states_known(const sa_encoding *code) {
   for (int32_t i = 0; i < code->state_count; ++i) {
     const sa_key_state *state = &code->states[i];
-    if (state->word < SA_WORD_F32 || state->word > SA_WORD_U8 || state->width <= 0 ||
+    if (state->word < SA_WORD_F32 || state->word > SA_WORD_BF16 || state->width <= 0 ||
         state->block <= 0 || state->block != code->states[0].block ||
         !state->per_query_head != !code->states[0].per_query_head)
       return false;

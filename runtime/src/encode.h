@@ -47,7 +47,7 @@ static inline int64_t sa_encoding_block(const sa_encoding *code) {
 }
 
 static inline size_t sa_word_bytes(int32_t word) {
-  return word == SA_WORD_U8 ? 1 : word == SA_WORD_U16 ? 2 : 4;
+  return word == SA_WORD_U8 ? 1 : word == SA_WORD_F32 || word == SA_WORD_I32 ? 4 : 2;
 }
 
 /* Bytes of the words of one (b, head) for `keys` keys; false on overflow. */
@@ -143,6 +143,9 @@ double sa_lsh_row(const sa_encoder *encoder, int64_t b, int64_t h, int64_t i, do
 double sa_lsh_cosine(const sa_encoder *encoder, int64_t b, int64_t kv_head,
                      const double *row, double norm, int64_t j, float *scratch);
 
+/* Asks for the key that it reads, before it is needed. */
+void sa_lsh_prefetch(const sa_encoder *encoder, int64_t b, int64_t kv_head, int64_t j);
+
 /* Fills the centers of all (b, kv_head), keys being those below lengths(context, b).
  * `sums` has sa_lsh_sum_bytes. */
 typedef int64_t (*sa_length_fn)(const void *context, int64_t b);
@@ -224,6 +227,25 @@ static inline void sa_put_floats(const sa_key_state *state, void *plane, int64_t
   float *to = (float *)plane + sa_state_index(state, unit, 0);
   for (int32_t w = 0; w < state->width; ++w)
     to[(int64_t)w * SA_STATE_LANES] = words[w];
+}
+/* The same of numbers of any type, which are exact in it. */
+static inline void sa_get_reals(const sa_key_state *state, const void *plane,
+                                int64_t unit, float *words) {
+  const uint16_t *from = (const uint16_t *)plane + sa_state_index(state, unit, 0);
+  if (state->word == SA_WORD_F32)
+    sa_get_floats(state, plane, unit, words);
+  else
+    for (int32_t w = 0; w < state->width; ++w, from += SA_STATE_LANES)
+      words[w] = state->word == SA_WORD_F16 ? sa_from_f16(*from) : sa_from_bf16(*from);
+}
+static inline void sa_put_reals(const sa_key_state *state, void *plane, int64_t unit,
+                                const float *words) {
+  uint16_t *to = (uint16_t *)plane + sa_state_index(state, unit, 0);
+  if (state->word == SA_WORD_F32)
+    sa_put_floats(state, plane, unit, words);
+  else
+    for (int32_t w = 0; w < state->width; ++w, to += SA_STATE_LANES)
+      *to = state->word == SA_WORD_F16 ? sa_to_f16(words[w]) : sa_to_bf16(words[w]);
 }
 static inline void sa_put_ints(const sa_key_state *state, void *plane, int64_t unit,
                                const uint32_t *words) {

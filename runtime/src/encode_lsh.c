@@ -185,6 +185,17 @@ double sa_lsh_cosine(const sa_encoder *encoder, int64_t b, int64_t kv_head,
   return dot / (norm * key_norm);
 }
 
+void sa_lsh_prefetch(const sa_encoder *encoder, int64_t b, int64_t kv_head, int64_t j) {
+  enum { kLine = 64 };
+  const sa_encoding *code = encoder->code;
+  size_t bytes = (size_t)sa_real_bytes(encoder->type);
+  const char *row = sa_at(&encoder->values[code->k], bytes, b, kv_head, j, 0);
+  int64_t size = code->head_dim * (int64_t)bytes;
+  for (int64_t at = 0; at < size; at += kLine)
+    __builtin_prefetch(row + at);
+  __builtin_prefetch(row + size - 1);
+}
+
 const sa_encoding_kind sa_encode_lsh = {.inputs = 1,
                                         .states = kStates,
                                         .parameters = kParameters,

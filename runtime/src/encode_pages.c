@@ -35,8 +35,10 @@ const sa_encoding_kind sa_encode_none = {.reals = 1,
 /*===--- pages: least and largest numbers ---------------------------------===*/
 
 static bool are_pages_well_formed(const sa_encoding *code) {
-  return sa_is_state(code, 0, SA_WORD_F32, code->head_dim) &&
-         sa_is_state(code, 1, SA_WORD_F32, code->head_dim) &&
+  int32_t word = code->states[0].word;
+  return (word == SA_WORD_F32 || word == SA_WORD_F16 || word == SA_WORD_BF16) &&
+         sa_is_state(code, 0, word, code->head_dim) &&
+         sa_is_state(code, 1, word, code->head_dim) &&
          code->query_words == code->head_dim;
 }
 
@@ -55,8 +57,8 @@ static void encode_page_keys(const sa_encoder *encoder, int64_t b, int64_t head,
       sa_read_row(encoder, code->k, b, head, j++, dim, low);
       memcpy(high, low, (size_t)dim * sizeof(float));
     } else {
-      sa_get_floats(lows, planes[0], page, low);
-      sa_get_floats(highs, planes[1], page, high);
+      sa_get_reals(lows, planes[0], page, low);
+      sa_get_reals(highs, planes[1], page, high);
     }
     for (; j < page_end; ++j) {
       sa_read_row(encoder, code->k, b, head, j, dim, key);
@@ -65,8 +67,8 @@ static void encode_page_keys(const sa_encoder *encoder, int64_t b, int64_t head,
         high[d] = sa_largest(high[d], key[d]);
       }
     }
-    sa_put_floats(lows, planes[0], page, low);
-    sa_put_floats(highs, planes[1], page, high);
+    sa_put_reals(lows, planes[0], page, low);
+    sa_put_reals(highs, planes[1], page, high);
   }
 }
 

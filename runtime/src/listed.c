@@ -25,9 +25,11 @@ typedef struct key_word {
   const uint64_t *rows; /* of each row, row_bytes apart; NULL: all bits */
 } key_word;
 
-/* Calls `take` for each word that has keys, in order; returns the number of keys. */
-static int64_t walk_words(const sa_choice *choice, const sa_kept_keys *kept,
-                          void (*take)(const sa_choice *choice, const key_word *word)) {
+/* Calls `take` for each word that has keys, in order; returns the number of keys. Inline:
+ * a word is a few keys, and the call would cost as much as they do. */
+__attribute__((always_inline)) static inline int64_t
+walk_words(const sa_choice *choice, const sa_kept_keys *kept,
+           void (*take)(const sa_choice *choice, const key_word *word)) {
   int64_t words = choice->row_bytes / 8, rows = choice->query.rows, at = 0;
   for (int64_t tile = 0; tile < choice->key_tiles; ++tile)
     for (int64_t i = 0; kept->kinds[tile] != SPARSE_ATTN_TILE_EMPTY && i < words; ++i) {
@@ -52,19 +54,18 @@ static int64_t walk_words(const sa_choice *choice, const sa_kept_keys *kept,
 }
 
 /* Lists the keys of a word, and notes the tiles in which rows differ. */
-static void list_word(const sa_choice *choice, const key_word *word) {
-  int32_t *keys = choice->list->keys + word->at;
-  for (uint64_t set = word->any; set; set &= set - 1)
-    *keys++ = (int32_t)(word->first + __builtin_ctzll(set));
-  int64_t size = choice->query.tile_keys, last = keys - choice->list->keys - 1;
-  for (int64_t tile = sa_ceil_div(word->at, size); tile * size <= last; ++tile)
-    choice->list->runs[tile] = (sa_run){(int32_t)tile, 1, SA_RUN_FULL, -1};
-  for (int64_t tile = word->at / size; !word->alike && tile <= last / size; ++tile)
+static inline void list_word(const sa_choice *choice, const key_word *word) {
+  _Static_assert(SA_LIST_MARGIN >= SA_LIST_MORE, "room behind the last key");
+  int64_t count = sa_list_word(word->any, word->first, choice->list->keys + word->at);
+  if (word->alike)
+    return;
+  int64_t size = choice->query.tile_keys, last = word->at + count - 1;
+  for (int64_t tile = word->at / size; tile <= last / size; ++tile)
     choice->list->runs[tile].mask = (int32_t)tile;
 }
 
 /* Writes the bits of a word's keys in tiles that have bits. */
-static void give_bits(const sa_choice *choice, const key_word *word) {
+static inline void give_bits(const sa_choice *choice, const key_word *word) {
   int64_t size = choice->query.tile_keys, at = word->at;
   const sa_run *runs = choice->list->runs;
   int64_t end = at + sa_count_bits(word->any) - 1;
@@ -87,6 +88,8 @@ static void list_keys(const sa_choice *choice, const sa_kept_keys *kept,
                       sa_key_list *result) {
   const sa_list_room *room = choice->list;
   int64_t size = choice->query.tile_keys;
+  for (int64_t tile = 0; tile < choice->key_tiles; ++tile)
+    room->runs[tile] = (sa_run){(int32_t)tile, 1, SA_RUN_FULL, -1};
   int64_t count = walk_words(choice, kept, list_word);
   int64_t tiles = sa_ceil_div(count, size);
   if (count % size) /* a full tile is a whole one */
@@ -111,8 +114,13 @@ static void list_keys(const sa_choice *choice, const sa_kept_keys *kept,
 static void weigh_keys(const sa_choice *choice, sa_key_list *list) {
   int32_t mask = choice->attention->code->set_count - 1;
   float *weights = choice->list->weights;
-  for (int64_t i = 0; i < list->count; ++i)
-    weights[i] = (float)(1 / sa_find_probability(choice, mask, list->keys[i]));
+  for (int64_t first = 0; first < list->count; first += SA_PROBABILITIES) {
+    double probabilities[SA_PROBABILITIES];
+    int64_t count = sa_min(SA_PROBABILITIES, list->count - first);
+    sa_find_probabilities(choice, mask, list->keys + first, count, probabilities);
+    for (int64_t i = 0; i < count; ++i)
+      weights[first + i] = (float)(1 / probabilities[i]);
+  }
   int64_t size = choice->query.tile_keys;
   int64_t end = sa_ceil_div(list->count, size) * size;
   for (int64_t i = list->count; i < end; ++i)

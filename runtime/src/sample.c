@@ -63,10 +63,10 @@ int64_t sa_choose_budget(const sa_adaptive_rule *rule, int64_t n, const float *s
 double sa_match_probability(double cosine, int64_t bits, int64_t tables,
                             int64_t min_matches) {
   double clamped = cosine < -1 ? -1 : cosine > 1 ? 1 : cosine; /* a NaN stays */
-  double a = pow(1 - acos(clamped) / kPi, (double)bits);
-  double none = (double)tables * log1p(-a);
+  double a = pow(1 - acos(clamped) / kPi, (double)bits), log_of_rest = log1p(-a);
+  double none = (double)tables * log_of_rest;
   if (min_matches == 1)
     return -expm1(none);
-  double one = (double)tables * a * exp((double)(tables - 1) * log1p(-a));
+  double one = (double)tables * a * exp((double)(tables - 1) * log_of_rest);
   return -expm1(none) - one;
 }

@@ -175,7 +175,10 @@ static inline bool sa_is_draw(const sa_set *set) {
 /* Makes a set of the kinds that draw. */
 void sa_make_sample(sa_choice *choice, const sa_set *set, sa_kept_keys *kept);
 
-/* The probability that set number `number` gives to `key` in the tile's only row. */
-double sa_find_probability(const sa_choice *choice, int32_t number, int64_t key);
+/* The probabilities that set number `number` gives to some keys in the tile's only row.
+ */
+enum { SA_PROBABILITIES = 64 }; /* at most */
+void sa_find_probabilities(const sa_choice *choice, int32_t number, const int32_t *keys,
+                           int64_t count, double *result);
 
 #endif /* SPARSE_ATTN_RUNTIME_SETS_H */

@@ -49,6 +49,17 @@ static inline uint64_t sa_lowest_bits(uint64_t word, int64_t count) {
   return word & ~rest;
 }
 
+/* Lists the elements of a word, whose first one would be `first`, and returns how many
+ * they are. Some at a time, and then again: where a loop ends after a few elements, no
+ * processor foresees. Up to SA_LIST_MORE elements behind the last one are overwritten. */
+enum { SA_LIST_MORE = 7 };
+static inline int64_t sa_list_word(uint64_t word, int64_t first, int32_t *list) {
+  for (uint64_t rest = word; rest; list += SA_LIST_MORE + 1)
+    for (int i = 0; i <= SA_LIST_MORE; ++i, rest &= rest - 1)
+      list[i] = (int32_t)(first + __builtin_ctzll(rest | UINT64_C(1) << 63));
+  return sa_count_bits(word);
+}
+
 /* How many elements a set of `words` words has. */
 static inline int64_t sa_count_elements(const uint64_t *set, int64_t words) {
   int64_t count = 0;

@@ -63,6 +63,25 @@ class Decoding(TestCase):
                 self.decode(kernel, weights, (q, k, v), 250),
             )
 
+    def test_cache_moves(self):
+        for kernel, weights, (q, k, v) in self.each():
+            other = k + 1
+            states = kernel.states(2, 4, 2, 300)
+            for length in (100, 150, 151):
+                states.extend(length, k=other, v=v, **weights)
+            for b in range(2):
+                states.rollback(100, b)
+            other[:, :, 100:] = 0  # what the states kept of these keys is gone
+            moved = np.concatenate([other[:, :, :100], k[:, :, 100:]], axis=2)
+            for length in (199, 200, 250):
+                states.extend(length, k=moved, v=v, **weights)
+            self.assertEqual(
+                self.decode(kernel, weights, (q, moved, v), 250, states),
+                self.decode(kernel, weights, (q, moved, v), 250),
+            )
+            with self.assertRaises(ValueError):
+                states.extend(251, k=moved[:, :, :250], v=v, **weights)
+
     def test_files(self):
         for number, (kernel, weights, (q, k, v)) in enumerate(self.each()):
             states = kernel.states(2, 4, 2, 300)

@@ -286,9 +286,8 @@ SmallVector<Value> WeightedValues::addWord(Value key, ValueRange sums, Value row
   SmallVector<Value> columns, result;
   for (int64_t v = 0; v < vectors; v += columnsAtOnce(v, vectors)) {
     int64_t lanes = columnsAtOnce(v, vectors) * shape.lanes;
-    int64_t missing = v * shape.lanes + lanes == vectors * shape.lanes
-                          ? shape.lanes - last
-                          : 0;
+    int64_t missing =
+        v * shape.lanes + lanes == vectors * shape.lanes ? shape.lanes - last : 0;
     SmallVector<Value> elements;
     for (int64_t n = 0; n < words.size; ++n)
       elements.push_back(b.loadPart(

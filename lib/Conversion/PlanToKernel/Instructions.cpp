@@ -94,7 +94,8 @@ std::pair<Value, Value> KernelBuilder::orderTwo(Value first, Value second) {
   auto take = [&](ArrayRef<int64_t> part) -> Value {
     return vector::ShuffleOp::create(builder, loc, first, second, part);
   };
-  return {take(ArrayRef(order).take_front(lanes)), take(ArrayRef(order).drop_front(lanes))};
+  return {take(ArrayRef(order).take_front(lanes)),
+          take(ArrayRef(order).drop_front(lanes))};
 }
 
 Value KernelBuilder::elementOf(Value vector, Value number, const Words &words) {

@@ -37,6 +37,8 @@ public:
         args(args), units(b.indexField(args, offsetof(sa_score_args, units))),
         queryWords(b.pointerField(args, offsetof(sa_score_args, query))),
         scores(b.pointerField(args, offsetof(sa_score_args, scores))) {
+    for (KeyState &state : states)
+      state.setKeyType(context.shape.element);
     Value pointers = b.pointerField(args, offsetof(sa_score_args, states));
     for (size_t n = 0; n < states.size(); ++n)
       arrays.push_back(b.pointerField(pointers, n * sizeof(void *)));
@@ -142,6 +144,12 @@ static Type getWordType(OpBuilder &types, KeyState::Word word) {
     return types.getI16Type();
   case KeyState::U8:
     return types.getI8Type();
+  case KeyState::F16:
+    return types.getF16Type();
+  case KeyState::BF16:
+    return types.getBF16Type();
+  case KeyState::OfKeys:
+    break;
   }
   llvm_unreachable("every word has a type");
 }
@@ -155,7 +163,9 @@ Lanes ScoreFunction::state(unsigned number, Value word) {
     auto words = b.arrayAt(b.advance(arrays[number], at), {state.width, kLanes}, type);
     Value lanes = b.loadVector(words, {word, b.index(0)}, b.vectorType(kLanes, type));
     prefetch(words, word);
-    if (type.getIntOrFloatBitWidth() < 32)
+    if (isa<FloatType>(type) && !type.isF32())
+      lanes = arith::ExtFOp::create(b.builder, b.loc, b.vectorType(kLanes), lanes);
+    else if (type.getIntOrFloatBitWidth() < 32)
       lanes = arith::ExtUIOp::create(b.builder, b.loc,
                                      b.vectorType(kLanes, types().getI32Type()), lanes);
     result.push_back(lanes);

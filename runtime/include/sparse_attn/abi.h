@@ -152,7 +152,14 @@ typedef void (*sa_attend_fn)(const sa_attend_args *args);
  * on every instruction level, so that a saved state can be read anywhere. */
 #define SA_STATE_LANES 16
 
-enum { SA_WORD_F32 = 1, SA_WORD_I32 = 2, SA_WORD_U16 = 3, SA_WORD_U8 = 4 };
+enum {
+  SA_WORD_F32 = 1,
+  SA_WORD_I32 = 2,
+  SA_WORD_U16 = 3,
+  SA_WORD_U8 = 4,
+  SA_WORD_F16 = 5,
+  SA_WORD_BF16 = 6
+};
 
 /* An array that is kept beside K: `width` words for every `block` keys. */
 typedef struct sa_key_state {
@@ -169,7 +176,7 @@ typedef struct sa_key_state {
 enum {
   /* No state. Query: q * scale [D]. reals: scale */
   SA_ENCODE_NONE = 0,
-  /* page_low [D], page_high [D] of a block. Query: q [D] */
+  /* page_low [D], page_high [D] of a block, of the keys' own type. Query: q [D] */
   SA_ENCODE_PAGES = 1,
   /* signatures [bits / 32], bit i of the signature in bit i % 32 of word i / 32, 1 for a
    * sign of +1. Query: the same. inputs: query weights, key weights; parameters:

@@ -41,8 +41,11 @@ struct PagesMock : EncodingMock {
   PagesMock(const Cube::Fill &fill, int64_t block, sa_real type = SA_F32,
             bool gaps = false)
       : EncodingMock(SA_ENCODE_PAGES, kShape, 11, 3, fill, type, gaps) {
-    addState(SA_WORD_F32, 11, block);
-    addState(SA_WORD_F32, 11, block);
+    int32_t word = type == SA_F16    ? SA_WORD_F16
+                   : type == SA_BF16 ? SA_WORD_BF16
+                                     : SA_WORD_F32;
+    addState(word, 11, block);
+    addState(word, 11, block);
     queryWords = 11;
     get();
   }

@@ -149,8 +149,16 @@ const sa_encoder &EncodingMock::get() {
 }
 
 double EncodingMock::Planes::real(int state, int64_t unit, int64_t word) const {
-  return reinterpret_cast<const float *>(
-      data[state].data())[sa_state_index(states[state], unit, word)];
+  int64_t at = sa_state_index(states[state], unit, word);
+  const uint8_t *bytes = data[state].data();
+  switch (states[state]->word) {
+  case SA_WORD_F16:
+    return sa_from_f16(reinterpret_cast<const uint16_t *>(bytes)[at]);
+  case SA_WORD_BF16:
+    return sa_from_bf16(reinterpret_cast<const uint16_t *>(bytes)[at]);
+  default:
+    return reinterpret_cast<const float *>(bytes)[at];
+  }
 }
 
 uint32_t EncodingMock::Planes::integer(int state, int64_t unit, int64_t word) const {
@@ -160,6 +168,8 @@ uint32_t EncodingMock::Planes::integer(int state, int64_t unit, int64_t word) co
   case SA_WORD_U8:
     return bytes[at];
   case SA_WORD_U16:
+  case SA_WORD_F16:
+  case SA_WORD_BF16:
     return reinterpret_cast<const uint16_t *>(bytes)[at];
   default:
     return reinterpret_cast<const uint32_t *>(bytes)[at];
