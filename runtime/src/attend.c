@@ -6,7 +6,8 @@
  *===----------------------------------------------------------------------===*
  *
  * Each phase takes tasks from a counter. A task is one call of generated code, so
- * that the result does not depend on which worker takes it or when.
+ * that the result does not depend on which worker takes it or when. A call whose keys are
+ * split is combined by the worker that does the last part of it.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -215,6 +216,23 @@ static void combine_call(const attending *attend, const sa_call *call, char *roo
     attend->attention->level->combine(&args);
 }
 
+/* How many parts of a call are not done yet, behind the states that they leave. */
+static _Atomic int64_t *parts_left(const attending *attend, int64_t index) {
+  const sa_run_state *state = attend->state;
+  size_t bytes = sa_call_state_bytes(attend->attention);
+  char *end = state->base + state->workspace.states + (size_t)(index + 1) * bytes;
+  return (_Atomic int64_t *)(end - SA_ALIGNMENT);
+}
+
+/* Whoever does the last part of a call merges them, always in the same order: a second
+ * start of threads would cost as much as decoding a short window. */
+static void finish_part(const attending *attend, const sa_call *call, char *room) {
+  if (attend->attention->schedule.parts > 1 &&
+      atomic_fetch_sub_explicit(parts_left(attend, call->index), 1,
+                                memory_order_acq_rel) == 1)
+    combine_call(attend, call, room);
+}
+
 static void attend_calls(void *argument, int worker) {
   attending *attend = argument;
   const sa_schedule *schedule = &attend->attention->schedule;
@@ -224,16 +242,7 @@ static void attend_calls(void *argument, int worker) {
     sa_call call =
         sa_schedule_call(attend->state->plan, attend->attention, task / schedule->parts);
     attend_part(attend, &call, task % schedule->parts, &room);
-  }
-}
-
-static void combine_calls(void *argument, int worker) {
-  attending *attend = argument;
-  room room = open_room(attend, worker);
-  int64_t tasks = attend->attention->schedule.calls;
-  for (int64_t task; (task = take_task(attend)) < tasks;) {
-    sa_call call = sa_schedule_call(attend->state->plan, attend->attention, task);
-    combine_call(attend, &call, room.scratch);
+    finish_part(attend, &call, room.scratch);
   }
 }
 
@@ -272,14 +281,10 @@ sparse_attn_status sa_run_attention(const sa_run_state *state,
     if (bad_list >= 0)
       return refuse_list(&attend, bad_list);
   }
+  for (int64_t call = 0; schedule->parts > 1 && call < schedule->calls; ++call)
+    atomic_init(parts_left(&attend, call), schedule->parts);
   sa_parallel(state->options, state->workers, schedule->calls * schedule->parts,
               attend_calls, &attend);
   int64_t bad_list = atomic_load_explicit(&attend.bad_list, memory_order_relaxed);
-  if (bad_list >= 0)
-    return refuse_list(&attend, bad_list);
-  if (schedule->parts == 1)
-    return SPARSE_ATTN_OK;
-  atomic_store_explicit(&attend.next, 0, memory_order_relaxed);
-  sa_parallel(state->options, state->workers, schedule->calls, combine_calls, &attend);
-  return SPARSE_ATTN_OK;
+  return bad_list >= 0 ? refuse_list(&attend, bad_list) : SPARSE_ATTN_OK;
 }

@@ -532,7 +532,8 @@ sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan,
 /* Bytes between the packed tiles of two (b, kv_head). */
 size_t sa_packed_plane_bytes(const sa_plan_attention *attention);
 
-/* Bytes between the states of two calls. */
+/* Bytes between the states of two calls. The last SA_ALIGNMENT of them begin with the
+ * number of parts that are not done. */
 size_t sa_call_state_bytes(const sa_plan_attention *attention);
 
 /* A run in progress. */

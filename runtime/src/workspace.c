@@ -67,7 +67,8 @@ static bool call_state_bytes(const sa_plan_attention *attention, size_t *bytes) 
   const sa_schedule *schedule = &attention->schedule;
   return sa_multiply((size_t)(schedule->parts * schedule->stack), (size_t)schedule->rows,
                      bytes) &&
-         sa_multiply(*bytes, (size_t)attention->level->state_bytes, bytes);
+         sa_multiply(*bytes, (size_t)attention->level->state_bytes, bytes) &&
+         sa_align(*bytes, bytes) && sa_add(*bytes, SA_ALIGNMENT, bytes);
 }
 
 size_t sa_call_state_bytes(const sa_plan_attention *attention) {
