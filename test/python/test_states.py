@@ -11,7 +11,7 @@ import unittest
 import numpy as np
 from support import SCRATCH, TestCase, compile_kernel, draw, draw_qkv
 
-from sparse_attn import Status
+from sparse_attn import Error, Status
 
 LAYERS = "layers = [16, 32]"
 PARAMETERS = 32 * 16 + 16 + 16 * 32 + 32
@@ -79,7 +79,7 @@ class Decoding(TestCase):
                 self.decode(kernel, weights, (q, moved, v), 250, states),
                 self.decode(kernel, weights, (q, moved, v), 250),
             )
-            with self.assertRaises(ValueError):
+            with self.assertRaises(Error):
                 states.extend(251, k=moved[:, :, :250], v=v, **weights)
 
     def test_files(self):
