@@ -212,7 +212,8 @@ static void find_drawn(const listed_keys *list, int32_t number, double *result) 
   const sa_choice *choice = list->choice;
   const sa_set *set = &choice->attention->code->sets[number];
   const sa_kept_keys *kept = &choice->room->sets[number];
-  const sa_kept_keys *candidates = &choice->room->sets[set->operands[0]];
+  const sa_kept_keys *candidates =
+      set->kind == SA_SET_LIST ? NULL : &choice->room->sets[set->operands[0]];
   hashed_row hashed = {.choice = NULL};
   for (int64_t i = 0; i < list->count; ++i) {
     int32_t key = list->keys[i];
@@ -220,7 +221,7 @@ static void find_drawn(const listed_keys *list, int32_t number, double *result) 
     result[i] = 0;
     if (has_own && keeps_listed(choice, kept, key)) {
       result[i] = (double)kept->probability[key];
-    } else if (set->kind != SA_SET_LIST && keeps_listed(choice, candidates, key)) {
+    } else if (candidates && keeps_listed(choice, candidates, key)) {
       if (set->kind == SA_SET_LSH && !hashed.choice)
         hashed = hash_row(choice, set, 0);
       result[i] = set->kind == SA_SET_LSH ? match_probability(&hashed, key) : kept->share;
