@@ -19,6 +19,19 @@ using namespace sparse_attn::emulator;
 [[gnu::target_clones("avx2", "default")]] void
 sparse_attn::emulator::multiplyAdd(float *c, const float *a, const float *b, unsigned n,
                                    unsigned k) {
+  if (n == 8) { // An mma: its row of sums stays in registers.
+    for (unsigned row = 0; row < 16; ++row) {
+      float sum[8];
+      for (unsigned column = 0; column < 8; ++column)
+        sum[column] = c[row * 8 + column];
+      for (unsigned i = 0; i < k; ++i)
+        for (unsigned column = 0; column < 8; ++column)
+          sum[column] += a[row * k + i] * b[i * 8 + column];
+      for (unsigned column = 0; column < 8; ++column)
+        c[row * 8 + column] = sum[column];
+    }
+    return;
+  }
   for (unsigned row = 0; row < 16; ++row) {
     float *sum = c + row * n;
     for (unsigned i = 0; i < k; ++i) {
@@ -30,37 +43,59 @@ sparse_attn::emulator::multiplyAdd(float *c, const float *a, const float *b, uns
   }
 }
 
+/// Calls `put(lane, register, half, value)` for the elements of `count` registers of A or
+/// B, which begin at `operand`.
+template <MatrixElement element, typename F>
+static void gatherElements(Warp &warp, const WarpInstruction &instruction, bool packed,
+                           unsigned &operand, unsigned count, F &&put) {
+  constexpr unsigned perRegister = element == MatrixElement::TF32 ? 1 : 2;
+  for (unsigned reg = 0; reg < count; ++reg)
+    for (unsigned half = 0; half < perRegister; ++half) {
+      const auto *bits = warp.lanes<uint32_t>(instruction.operand(operand));
+      unsigned shift = packed ? 16 * half : 0;
+      for (unsigned lane = 0; lane < 32; ++lane) {
+        uint32_t value = bits[lane] >> shift;
+        put(lane, reg, half, toFloat(element, perRegister == 2 ? value & 0xffff : value));
+      }
+      operand += !packed || half + 1 == perRegister;
+    }
+}
+
+/// A and B as matrices of k columns and of k rows; returns the first operand of C.
+template <MatrixElement element>
+static unsigned gatherFactors(Warp &warp, const WarpInstruction &instruction,
+                              const MmaShape &shape, float *a, float *b) {
+  unsigned bits = shape.k * bitsOf(element), operand = 0;
+  gatherElements<element>(warp, instruction, shape.packed, operand, bits / 64,
+                          [&](unsigned lane, unsigned reg, unsigned half, float value) {
+                            Position at = positionInA(element, lane, reg, half);
+                            a[at.row * shape.k + at.column] = value;
+                          });
+  gatherElements<element>(warp, instruction, shape.packed, operand, bits / 128,
+                          [&](unsigned lane, unsigned reg, unsigned half, float value) {
+                            Position at = positionInB(element, lane, reg, half);
+                            b[at.row * 8 + at.column] = value;
+                          });
+  return operand;
+}
+
 void sparse_attn::emulator::executeMma(Warp &warp, const WarpInstruction &instruction) {
   if (!warp.requireAllLanes(instruction))
     return;
   const auto &shape = *static_cast<const MmaShape *>(instruction.data);
-  unsigned k = shape.k;
-  unsigned perRegister = 32 / bitsOf(shape.element);
-  unsigned numA = 16 * k / 32 / perRegister, numB = 8 * k / 32 / perRegister;
   float a[16 * 16], b[16 * 8], c[16 * 8];
-  unsigned operand = 0;
-  auto gather = [&](unsigned count, auto &&put) {
-    for (unsigned reg = 0; reg < count; ++reg)
-      for (unsigned half = 0; half < perRegister; ++half) {
-        const auto *bits = warp.lanes<uint32_t>(instruction.operand(operand));
-        unsigned shift = shape.packed ? 16 * half : 0;
-        for (unsigned lane = 0; lane < 32; ++lane) {
-          uint32_t value = bits[lane] >> shift;
-          if (perRegister == 2)
-            value &= 0xffff;
-          put(lane, reg, half, toFloat(shape.element, value));
-        }
-        operand += !shape.packed || half + 1 == perRegister;
-      }
-  };
-  gather(numA, [&](unsigned lane, unsigned reg, unsigned half, float value) {
-    Position at = positionInA(shape.element, lane, reg, half);
-    a[at.row * k + at.column] = value;
-  });
-  gather(numB, [&](unsigned lane, unsigned reg, unsigned half, float value) {
-    Position at = positionInB(shape.element, lane, reg, half);
-    b[at.row * 8 + at.column] = value;
-  });
+  unsigned operand;
+  switch (shape.element) {
+  case MatrixElement::F16:
+    operand = gatherFactors<MatrixElement::F16>(warp, instruction, shape, a, b);
+    break;
+  case MatrixElement::BF16:
+    operand = gatherFactors<MatrixElement::BF16>(warp, instruction, shape, a, b);
+    break;
+  case MatrixElement::TF32:
+    operand = gatherFactors<MatrixElement::TF32>(warp, instruction, shape, a, b);
+    break;
+  }
   for (unsigned reg = 0; reg < 4; ++reg) {
     Slot slot = instruction.operand(operand + (shape.packedAccumulator ? reg / 2 : reg));
     for (unsigned lane = 0; lane < 32; ++lane) {
@@ -72,7 +107,7 @@ void sparse_attn::emulator::executeMma(Warp &warp, const WarpInstruction &instru
           shape.halfAccumulator ? halfToFloat(bits) : std::bit_cast<float>(bits);
     }
   }
-  multiplyAdd(c, a, b, 8, k);
+  multiplyAdd(c, a, b, 8, shape.k);
   for (unsigned reg = 0; reg < 4; ++reg)
     for (unsigned lane = 0; lane < 32; ++lane) {
       Position at = positionInC(lane, reg);
@@ -87,7 +122,7 @@ void sparse_attn::emulator::executeMma(Warp &warp, const WarpInstruction &instru
         warp.lanes<float>(instruction.result(reg))[lane] = value;
       }
     }
-  warp.block.launch.statistics.matrixMultiplyAdds += 16 * 8 * k;
+  warp.block.launch.statistics.matrixMultiplyAdds += 16 * 8 * shape.k;
 }
 
 void sparse_attn::emulator::addMatrixIntrinsics(IntrinsicTable &table) {

@@ -75,6 +75,17 @@ void sparse_attn::emulator::countSectors(Warp &warp, const uint64_t *addresses,
 /// The largest number of different words in one bank, for lanes that access one word or
 /// some neighbouring ones each.
 static unsigned countPasses(const uint64_t *addresses, unsigned bytes, uint32_t lanes) {
+  // Mostly each bank is asked for one word.
+  uint32_t banks = 0;
+  bool conflict = bytes % 4 || bytes > 16;
+  for (uint32_t rest = lanes; rest && !conflict; rest &= rest - 1) {
+    uint64_t address = addresses[std::countr_zero(rest)];
+    uint32_t some = std::rotl((1u << (bytes / 4)) - 1, address / 4 % 32);
+    conflict = (banks & some) || address % 4;
+    banks |= some;
+  }
+  if (!conflict)
+    return 1;
   uint64_t words[32][32];
   uint8_t count[32] = {};
   unsigned most = 1;

@@ -49,6 +49,8 @@ private:
                   unsigned rows, bool negate, float *to, unsigned rowStride,
                   unsigned kStride);
   bool readRegisterA(float *a);
+  void gatherAccumulators(float *c);
+  void scatterAccumulators(const float *c);
   bool checkDescriptor(const MatrixDescriptor &descriptor);
   void fault(FaultKind kind, const Twine &message) {
     warp.fault(instruction, kind, message);
@@ -235,6 +237,49 @@ bool Product::readRegisterA(float *a) {
   return true;
 }
 
+/// Register r holds, of each row, columns 8 (r / 4) and on: two rows 8 apart, two
+/// columns.
+static unsigned firstOf(unsigned reg, unsigned n) {
+  Position at = positionInC(0, reg % 4);
+  return at.row * n + reg / 4 * 8 + at.column;
+}
+
+void Product::gatherAccumulators(float *c) {
+  unsigned n = shape.n;
+  for (unsigned reg = 0; reg < n / 2; ++reg) {
+    float *first = c + firstOf(reg, n);
+    if (accumulate && !shape.halfAccumulator) {
+      const auto *values = warp.lanes<float>(accumulator(reg));
+      for (unsigned lane = 0; lane < 32; ++lane)
+        first[lane / 4 * n + lane % 4 * 2] = values[lane];
+      continue;
+    }
+    const uint32_t *bits =
+        accumulate ? warp.lanes<uint32_t>(accumulator(reg / 2)) : nullptr;
+    for (unsigned lane = 0; lane < 32; ++lane)
+      first[lane / 4 * n + lane % 4 * 2] =
+          bits ? halfToFloat(bits[lane] >> (16 * (reg & 1)) & 0xffff) : 0.0f;
+  }
+}
+
+void Product::scatterAccumulators(const float *c) {
+  unsigned n = shape.n;
+  for (unsigned reg = 0; reg < n / 2; ++reg) {
+    const float *first = c + firstOf(reg, n);
+    if (!shape.halfAccumulator) {
+      auto *values = warp.lanes<float>(instruction.result(reg));
+      for (unsigned lane = 0; lane < 32; ++lane)
+        values[lane] = first[lane / 4 * n + lane % 4 * 2];
+      continue;
+    }
+    auto *bits = warp.lanes<uint32_t>(instruction.result(reg / 2));
+    for (unsigned lane = 0; lane < 32; ++lane) {
+      uint32_t half = floatToHalf(first[lane / 4 * n + lane % 4 * 2]);
+      bits[lane] = reg & 1 ? (bits[lane] & 0xffff) | half << 16 : half;
+    }
+  }
+}
+
 void Product::execute() {
   if (!warp.requireAllLanes(instruction))
     return;
@@ -250,33 +295,9 @@ void Product::execute() {
                         shape.negateB, b, 1, shape.n);
   if (!ok)
     return;
-  // Register r of the accumulator holds columns 8 (r / 4) and on.
-  auto forAccumulators = [&](auto &&function) {
-    for (unsigned reg = 0; reg < shape.n / 2; ++reg)
-      for (unsigned lane = 0; lane < 32; ++lane) {
-        Position at = positionInC(lane, reg % 4);
-        function(reg, lane, c[at.row * shape.n + reg / 4 * 8 + at.column]);
-      }
-  };
-  forAccumulators([&](unsigned reg, unsigned lane, float &value) {
-    if (!accumulate)
-      value = 0;
-    else if (shape.halfAccumulator)
-      value = halfToFloat(
-          warp.lanes<uint32_t>(accumulator(reg / 2))[lane] >> (16 * (reg & 1)) & 0xffff);
-    else
-      value = warp.lanes<float>(accumulator(reg))[lane];
-  });
+  gatherAccumulators(c);
   multiplyAdd(c, a, b, shape.n, shape.k);
-  forAccumulators([&](unsigned reg, unsigned lane, float &value) {
-    if (!shape.halfAccumulator) {
-      warp.lanes<float>(instruction.result(reg))[lane] = value;
-      return;
-    }
-    auto &bits = warp.lanes<uint32_t>(instruction.result(reg / 2))[lane];
-    uint32_t half = floatToHalf(value);
-    bits = reg & 1 ? (bits & 0xffff) | half << 16 : half;
-  });
+  scatterAccumulators(c);
   pending.group = warp.wgmmaGroup;
   pending.n = shape.n;
   pending.halfAccumulator = shape.halfAccumulator;
