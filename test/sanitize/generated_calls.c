@@ -119,13 +119,13 @@ static void run(const sparse_attn_kernel *kernel, const sparse_attn_shape *shape
 }
 
 /* One shape, on one thread and on three: finite and the same, bit for bit. */
-static void test(const sparse_attn_kernel *kernel, int64_t queries, int64_t keys,
-                 const int32_t *offsets, int64_t offsets_count, int64_t dim,
+static void test(const sparse_attn_kernel *kernel, int64_t batch, int64_t queries,
+                 int64_t keys, const int32_t *offsets, int64_t offsets_count, int64_t dim,
                  int64_t value_dim) {
-  const int64_t q_sizes[] = {BATCH, HEADS, queries, dim};
-  const int64_t k_sizes[] = {BATCH, KV_HEADS, keys, dim};
-  const int64_t v_sizes[] = {BATCH, KV_HEADS, keys, value_dim};
-  const int64_t o_sizes[] = {BATCH, HEADS, queries, value_dim};
+  const int64_t q_sizes[] = {batch, HEADS, queries, dim};
+  const int64_t k_sizes[] = {batch, KV_HEADS, keys, dim};
+  const int64_t v_sizes[] = {batch, KV_HEADS, keys, value_dim};
+  const int64_t o_sizes[] = {batch, HEADS, queries, value_dim};
   const int64_t offsets_sizes[] = {1, offsets_count};
   const int64_t list_sizes[] = {1, 1, (queries + LIST_ROWS - 1) / LIST_ROWS, LISTED};
   tensor inputs[4], outputs[2][2], layout;
@@ -143,7 +143,7 @@ static void test(const sparse_attn_kernel *kernel, int64_t queries, int64_t keys
     memcpy(layout.memory.data, offsets, (size_t)offsets_count * sizeof *offsets);
   }
 
-  const sparse_attn_shape shape = {BATCH, HEADS, KV_HEADS, queries, keys};
+  const sparse_attn_shape shape = {batch, HEADS, KV_HEADS, queries, keys};
   for (int i = 0; i < 2; ++i) {
     tensor_make(&outputs[i][0], kDLFloat, 4, o_sizes);
     tensor_make(&outputs[i][1], kDLFloat, 3, o_sizes);
@@ -175,13 +175,20 @@ int main(void) {
     for (size_t n = 0; n < sizeof sizes / sizeof *sizes; ++n) {
       const int32_t end = (int32_t)sizes[n];
       const int32_t offsets[] = {0, end / 3, end / 3, end};
-      test(banded_kernel(), sizes[m], sizes[n], NULL, 0, 40, 40);
-      test(packed_kernel(), sizes[m], sizes[n], offsets, 4, 72, 24);
-      test(chosen_kernel(), sizes[m], sizes[n], NULL, 0, 24, 40);
-      test(tiled_kernel(), sizes[m], sizes[n], NULL, 0, 40, 24);
-      test(drawn_kernel(), sizes[m], sizes[n], NULL, 0, 20, 16);
+      test(banded_kernel(), BATCH, sizes[m], sizes[n], NULL, 0, 40, 40);
+      test(packed_kernel(), BATCH, sizes[m], sizes[n], offsets, 4, 72, 24);
+      test(chosen_kernel(), BATCH, sizes[m], sizes[n], NULL, 0, 24, 40);
+      test(tiled_kernel(), BATCH, sizes[m], sizes[n], NULL, 0, 40, 24);
+      test(drawn_kernel(), BATCH, sizes[m], sizes[n], NULL, 0, 20, 16);
       runs += 10;
     }
+  /* Few heads of many keys: several workers decide and attend. */
+  for (int64_t keys = 1000; keys < 1800; keys += 111) {
+    test(chosen_kernel(), 1, 1, keys, NULL, 0, 24, 40);
+    test(tiled_kernel(), 1, 1, keys, NULL, 0, 40, 24);
+    test(drawn_kernel(), 1, 1, keys, NULL, 0, 20, 16);
+    runs += 6;
+  }
   printf("%d runs, nothing read or written past an end\n", runs);
   return 0;
 }
