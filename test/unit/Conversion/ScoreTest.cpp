@@ -96,8 +96,8 @@ ScoreCase antidiagonal(int64_t stride, int64_t block, int64_t rows) {
           static_cast<uint32_t>(first)};
 }
 
-ScoreCase hash(int64_t bits) {
-  return {"hash %w, %w layers = [" + std::to_string(bits) +
+ScoreCase hash(int64_t bits, const std::string &hidden = "") {
+  return {"hash %w, %w layers = [" + hidden + std::to_string(bits) +
               "] : tensor<?x?xf32>, tensor<?x?xf32>",
           1,
           {{SA_WORD_I32, bits / 32, 0}},
@@ -174,6 +174,7 @@ const std::vector<ScoreCase> &getCases() {
       hash(32),
       hash(96),
       hash(256),
+      hash(64, "8, "),
       pages(1),
       pages(16),
       products(channels + "1 : tensor<?x?xi32>", 1, 1),
