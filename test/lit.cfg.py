@@ -5,6 +5,7 @@
 #
 # ===------------------------------------------------------------------------===#
 import os
+import shutil
 
 import lit.formats
 from lit.llvm import llvm_config
@@ -62,6 +63,10 @@ config.available_features.update(
         ("avx2", "avx2"), ("avx512", "avx512f"), ("avx512_bf16", "avx512_bf16"))
     if flag in flags
 )
+
+# NVIDIA's assembler, which comes with its toolkit: REQUIRES: ptxas
+if shutil.which("ptxas"):
+    config.available_features.add("ptxas")
 
 # Architectures whose runtime this build has: REQUIRES: cross-aarch64
 runtime_dir = os.path.join(config.binary_root, "runtime")

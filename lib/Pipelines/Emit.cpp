@@ -24,7 +24,7 @@ sparse_attn::createMachineOrReport(ModuleOp module, const CPUArchitecture &archi
 
 std::unique_ptr<llvm::Module>
 sparse_attn::translateAndOptimise(ModuleOp module, llvm::LLVMContext &context,
-                                  llvm::TargetMachine &machine) {
+                                  llvm::TargetMachine &machine, StringRef passes) {
   std::unique_ptr<llvm::Module> llvmModule = translateModuleToLLVMIR(module, context);
   if (!llvmModule)
     return nullptr;
@@ -49,8 +49,12 @@ sparse_attn::translateAndOptimise(ModuleOp module, llvm::LLVMContext &context,
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, graphs, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
-      .run(*llvmModule, modules);
+  llvm::ModulePassManager manager;
+  if (llvm::Error error = builder.parsePassPipeline(manager, passes)) {
+    module.emitError() << llvm::toString(std::move(error));
+    return nullptr;
+  }
+  manager.run(*llvmModule, modules);
   return llvmModule;
 }
 

@@ -17,10 +17,12 @@ std::unique_ptr<llvm::TargetMachine>
 createMachineOrReport(mlir::ModuleOp module, const CPUArchitecture &architecture,
                       llvm::StringRef cpu, llvm::StringRef features);
 
-/// A module of the llvm dialect as optimised LLVM IR; null after a diagnostic.
-std::unique_ptr<llvm::Module> translateAndOptimise(mlir::ModuleOp module,
-                                                   llvm::LLVMContext &context,
-                                                   llvm::TargetMachine &machine);
+/// A module of the llvm dialect as LLVM IR, optimised by `passes` as `opt --passes`
+/// takes them; null after a diagnostic.
+std::unique_ptr<llvm::Module>
+translateAndOptimise(mlir::ModuleOp module, llvm::LLVMContext &context,
+                     llvm::TargetMachine &machine,
+                     llvm::StringRef passes = "default<O2>");
 
 } // namespace sparse_attn
 

@@ -13,12 +13,14 @@
 #include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
 #include "sparse_attn/Conversion/Passes.h"
@@ -31,11 +33,12 @@ using namespace sparse_attn;
 
 void sparse_attn::registerDialects(DialectRegistry &registry) {
   registry.insert<SparseAttnDialect, block_plan::BlockPlanDialect, arith::ArithDialect,
-                  func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
-                  memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
-                  vector::VectorDialect>();
+                  func::FuncDialect, LLVM::LLVMDialect, NVVM::NVVMDialect,
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                  tensor::TensorDialect, vector::VectorDialect>();
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
+  registerNVVMDialectTranslation(registry);
 }
 
 //===----------------------------------------------------------------------===//
@@ -133,11 +136,11 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
 };
 } // namespace
 
-void sparse_attn::buildLLVMPipeline(OpPassManager &manager) {
+/// `hasBf16`: the target converts bf16 by itself.
+static void addLLVMPasses(OpPassManager &manager, bool hasBf16) {
   manager.addPass(std::make_unique<ExpandMath>());
-  // floordivsi and the like; conversions of bf16, which not every level has.
-  arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
+  arith::ArithExpandOpsPassOptions expand; // floordivsi and the like
+  expand.includeBf16 = !hasBf16;
   manager.addPass(arith::createArithExpandOpsPass(expand));
   manager.addPass(memref::createExpandStridedMetadataPass());
   manager.addPass(createConvertVectorToLLVMPass());
@@ -150,6 +153,22 @@ void sparse_attn::buildLLVMPipeline(OpPassManager &manager) {
   manager.addPass(createReconcileUnrealizedCastsPass());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
+}
+
+void sparse_attn::buildLLVMPipeline(OpPassManager &manager) {
+  addLLVMPasses(manager, /*hasBf16=*/false);
+}
+
+void sparse_attn::buildGPUPipeline(OpPassManager &manager, const GPUTarget &target) {
+  ConvertPlanToGPUPassOptions options;
+  options.target = target.name.str();
+  manager.addPass(createConvertPlanToGPUPass(options));
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void sparse_attn::buildGPUToLLVMPipeline(OpPassManager &manager) {
+  addLLVMPasses(manager, /*hasBf16=*/true);
 }
 
 static LogicalResult run(ModuleOp module, function_ref<void(OpPassManager &)> build) {
@@ -173,6 +192,13 @@ LogicalResult sparse_attn::lowerToClassifier(ModuleOp module) {
 }
 LogicalResult sparse_attn::lowerToLLVM(ModuleOp module) {
   return run(module, buildLLVMPipeline);
+}
+
+LogicalResult sparse_attn::lowerToGPU(ModuleOp module, const GPUTarget &target) {
+  return run(module, [&](OpPassManager &manager) { buildGPUPipeline(manager, target); });
+}
+LogicalResult sparse_attn::lowerGPUToLLVM(ModuleOp module) {
+  return run(module, buildGPUToLLVMPipeline);
 }
 
 //===----------------------------------------------------------------------===//

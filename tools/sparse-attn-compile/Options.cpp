@@ -22,7 +22,7 @@ namespace cl = llvm::cl;
 // Declarations
 //===----------------------------------------------------------------------===//
 
-static constexpr StringRef kOverview = R"(Compiles attention masks to a CPU library.
+static constexpr StringRef kOverview = R"(Compiles attention masks to a library.
 
 From a file that holds one or more kernels:
   sparse-attn-compile pattern.mlir -o build
@@ -36,8 +36,9 @@ With layout operands, score modifiers and lengths of padded sequences:
 
 Both write lib<name>.so, lib<name>.a, <name>.h and <name>.json into the folder.
 --target compiles for another architecture, such as aarch64 on x86-64.
---emit prints an intermediate stage instead:
+--emit prints an intermediate stage instead, for NVIDIA GPUs too:
   sparse-attn-compile pattern.mlir --emit=plan
+  sparse-attn-compile pattern.mlir --emit=asm --target=sm_80
 --tune measures tile sizes on this machine and keeps the fastest:
   sparse-attn-compile pattern.mlir --tune=1,8,2,8192,8192 -o build
 --explain tells what the kernel does with a shape, with a picture of its tiles:
@@ -49,54 +50,49 @@ enum class Emit { Mlir, Plan, Kernel, Llvm, Asm, Obj, Library };
 enum class OutType { Input, F32 };
 } // namespace
 
-static cl::OptionCategory category("Options of sparse-attn-compile");
+cl::OptionCategory &sparse_attn::getCompileCategory() {
+  static cl::OptionCategory category("Options of sparse-attn-compile");
+  return category;
+}
 static cl::OptionCategory patternCategory("Options that go with --pattern");
 
 static cl::opt<std::string> inputFile(cl::Positional, cl::desc("[pattern.mlir]"),
-                                      cl::cat(category));
-static cl::opt<std::string> output("o", cl::value_desc("path"), cl::cat(category),
+                                      cl::cat(getCompileCategory()));
+static cl::opt<std::string> output("o", cl::value_desc("path"), cl::cat(getCompileCategory()),
                                    cl::desc("folder of the library (default: .), or with "
                                             "--emit or --explain the file (default: -)"));
 static cl::opt<Emit> emit(
-    "emit", cl::desc("what to write"), cl::init(Emit::Library), cl::cat(category),
+    "emit", cl::desc("what to write"), cl::init(Emit::Library), cl::cat(getCompileCategory()),
     cl::values(clEnumValN(Emit::Mlir, "mlir", "the kernel as written, in MLIR"),
                clEnumValN(Emit::Plan, "plan", "the block-sparse plan"),
                clEnumValN(Emit::Kernel, "kernel", "loops and vectors"),
                clEnumValN(Emit::Llvm, "llvm", "LLVM IR, optimised"),
-               clEnumValN(Emit::Asm, "asm", "assembly"),
+               clEnumValN(Emit::Asm, "asm", "assembly, or PTX"),
                clEnumValN(Emit::Obj, "obj", "an object file"),
                clEnumValN(Emit::Library, "library",
                           "shared library, archive, header and manifest (default)")));
 static cl::opt<std::string>
-    name("name", cl::value_desc("name"), cl::cat(category),
+    name("name", cl::value_desc("name"), cl::cat(getCompileCategory()),
          cl::desc("name of the library (default: that of the file), and of the kernel "
                   "with --pattern"));
 static cl::opt<std::string>
-    level("level", cl::value_desc("name|all"), cl::cat(category),
-          cl::desc("instruction level, such as avx2 (default: all of the target for a "
-                   "library, else the best)"));
-static cl::opt<std::string>
-    target("target", cl::value_desc("architecture"), cl::init("cpu"), cl::cat(category),
-           cl::desc("what to compile for: aarch64, x86_64, or cpu (default), the "
-                    "architecture that this program runs on"));
-static cl::opt<std::string>
-    runtimeArchive("runtime-archive", cl::value_desc("file"), cl::cat(category),
+    runtimeArchive("runtime-archive", cl::value_desc("file"), cl::cat(getCompileCategory()),
                    cl::desc("the runtime to put into the library (default: the "
                             "libsparse_attn_runtime.a of this installation)"));
 static cl::opt<std::string>
-    linker("linker", cl::value_desc("program"), cl::cat(category),
+    linker("linker", cl::value_desc("program"), cl::cat(getCompileCategory()),
            cl::desc("linker of the shared library (default: ld.lld, else cc)"));
 static cl::opt<block_plan::Unions> unions(
     "unions",
     cl::desc("what becomes of a union of masks with different periods (default: what "
              "the kernel says, else choose)"),
-    cl::cat(category),
+    cl::cat(getCompileCategory()),
     cl::values(clEnumValN(block_plan::Unions::Choose, "choose",
                           "a plan takes the cheaper of the next two"),
                clEnumValN(block_plan::Unions::Whole, "whole", "one attention"),
                clEnumValN(block_plan::Unions::Split, "split",
                           "an attention for each half, and a merge")));
-static cl::opt<bool> printTime("time", cl::cat(category),
+static cl::opt<bool> printTime("time", cl::cat(getCompileCategory()),
                                cl::desc("print what each phase takes"));
 
 static cl::opt<std::string>
@@ -217,54 +213,10 @@ static Error checkName(Options &options) {
   return Error::success();
 }
 
-static Expected<const CPUArchitecture *> findTarget() {
-  if (target == "cpu") {
-    if (const CPUArchitecture *host = findHostArchitecture())
-      return host;
-    return makeError("there are no instruction levels for this machine; name another one "
-                     "with --target");
-  }
-  if (const CPUArchitecture *found = findArchitecture(target))
-    return found;
-  std::string names = "cpu";
-  for (const CPUArchitecture *each : getArchitectures())
-    names += ", " + each->name.str();
-  return makeError("unknown target '" + target + "'; there are " + names);
-}
-
-static Error checkLevels(Options &options) {
-  Expected<const CPUArchitecture *> architecture = findTarget();
-  if (!architecture)
-    return architecture.takeError();
-  llvm::ArrayRef<CPULevel> known = (*architecture)->levels;
-  if (!level.getNumOccurrences() || level == "all") {
-    if (options.stage && level == "all")
-      return makeError("--level=all is for a library; choose one level to print");
-    if (options.stage)
-      options.levels = {&known.back()};
-    else
-      for (const CPULevel &each : known)
-        options.levels.push_back(&each);
-    return Error::success();
-  }
-  const CPULevel *found = findLevel(level);
-  if (!found) {
-    llvm::SmallVector<StringRef> names;
-    for (const CPULevel &each : known)
-      names.push_back(each.name);
-    return makeError("unknown level '" + level + "'; there are " +
-                     llvm::join(names, ", ") + " and all");
-  }
-  if (const CPUArchitecture &owner = getArchitecture(*found); &owner != *architecture)
-    return makeError("level '" + level + "' is one of " + owner.name +
-                     "; add --target=" + owner.name);
-  options.levels = {found};
-  return Error::success();
-}
-
 /// --explain loads what it compiles.
 static Error checkExplainTarget(Options &options) {
-  if (!options.explainFormat || getArchitecture(*options.levels.front()).isHost())
+  if (!options.explainFormat || (!options.levels.empty() && options.gpus.empty() &&
+                                 getArchitecture(*options.levels.front()).isHost()))
     return Error::success();
   return makeError(
       "--explain runs the plan on this machine, whatever the target (tiles do "
@@ -293,7 +245,7 @@ static std::optional<Stage> getStage() {
 
 Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
   cl::HideUnrelatedOptions(
-      {&category, &patternCategory, &getTileCategory(), &getExplainCategory()});
+      {&getCompileCategory(), &patternCategory, &getTileCategory(), &getExplainCategory()});
   cl::SetVersionPrinter([](llvm::raw_ostream &os) {
     os << "sparse-attn-compile " SPARSE_ATTN_VERSION " with LLVM " LLVM_VERSION_STRING
           "\n";
@@ -312,7 +264,7 @@ Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
   options.output = output;
   if (options.output.empty())
     options.output = options.isPrinted() ? "-" : ".";
-  for (auto check : {checkInput, checkName, checkLevels, checkExplainTarget})
+  for (auto check : {checkInput, checkName, parseTargets, checkExplainTarget})
     if (Error error = check(options))
       return error;
   return options;

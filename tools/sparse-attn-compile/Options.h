@@ -32,7 +32,8 @@ struct Options {
   /// A stage to print; none to write a library.
   std::optional<Stage> stage;
   std::string output; ///< a folder for a library, else a file or "-"
-  llvm::SmallVector<const CPULevel *> levels;
+  llvm::SmallVector<const CPULevel *> levels; ///< none where a GPU's stage is printed
+  llvm::SmallVector<const GPUTarget *> gpus;
   std::string runtimeArchive; ///< empty: found near the program
   std::string linker;
   bool time = false;
@@ -50,6 +51,7 @@ struct Options {
   bool isPrinted() const { return stage || explainFormat; }
 };
 
+llvm::cl::OptionCategory &getCompileCategory();
 llvm::cl::OptionCategory &getExplainCategory();
 llvm::cl::OptionCategory &getTileCategory();
 
@@ -59,6 +61,9 @@ llvm::Error parseExplain(Options &options);
 /// Fills what --tile, --cache, --tune and the options that go with them say, after
 /// parseExplain.
 llvm::Error parseTiles(Options &options);
+
+/// Fills what --target and --level say, after the others.
+llvm::Error parseTargets(Options &options);
 
 /// Parses the command line. Ends the program for --help, --version and options
 /// that do not exist.

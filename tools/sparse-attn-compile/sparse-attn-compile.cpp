@@ -100,8 +100,12 @@ static LogicalResult printStage(ModuleOp module, const Options &options) {
     return failure();
   std::string text;
   llvm::raw_string_ostream stream(text);
-  if (failed(emitStage(module, *options.stage, *options.levels.front(), options.caches,
-                       stream)))
+  LogicalResult emitted =
+      options.levels.empty()
+          ? emitStage(module, *options.stage, *options.gpus.front(), stream)
+          : emitStage(module, *options.stage, *options.levels.front(), options.caches,
+                      stream);
+  if (failed(emitted))
     return failure();
   return writeOutput(text, options);
 }

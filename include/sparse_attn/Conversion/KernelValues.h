@@ -65,6 +65,9 @@ std::string getKeyScoresSymbol(mlir::func::FuncOp kernel, unsigned index,
 std::string getProjectSymbol(mlir::func::FuncOp kernel, unsigned index,
                              block_plan::AttentionOp plan, const CPULevel &level);
 
+/// "longctx_0_attend": the GPU kernel of attention `index` that does `what`.
+std::string getGPUSymbol(mlir::func::FuncOp kernel, unsigned index, llvm::StringRef what);
+
 /// Whether the pairs of a plan's tiles can be decided a vector of keys at a time: the
 /// mask is known at plan time, and its helpers are asked about the tile's own pairs.
 bool canFill(block_plan::AttentionOp plan);

@@ -42,4 +42,20 @@ def ConvertPlanToKernelPass : Pass<"convert-plan-to-kernel", "::mlir::ModuleOp">
                            "::mlir::arith::ArithDialect"];
 }
 
+def ConvertPlanToGPUPass : Pass<"convert-plan-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "turn block plans into kernels of an NVIDIA GPU";
+  let description = [{
+    Replaces every kernel by a function `<kernel>_<i>_attend` for each of its
+    attentions, a kernel of one sa_gpu_args (gpu_abi.h), whose blocks compute one
+    sa_gpu_item each, over scf, arith, llvm and nvvm.
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"sm_80\"", "GPU, such as sm_80">,
+  ];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::math::MathDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
 #endif // SPARSE_ATTN_CONVERSION_PASSES_TD

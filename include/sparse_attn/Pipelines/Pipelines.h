@@ -21,6 +21,7 @@
 #include "sparse_attn/Analysis/TileCosts.h"
 #include "sparse_attn/Package/Artifact.h"
 #include "sparse_attn/Target/CPULevel.h"
+#include "sparse_attn/Target/GPUTarget.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace mlir {
@@ -49,6 +50,8 @@ void buildPlanPipeline(mlir::OpPassManager &manager, const TileTarget &target = 
 void buildKernelPipeline(mlir::OpPassManager &manager, const CPULevel &level);
 void buildClassifierPipeline(mlir::OpPassManager &manager);
 void buildLLVMPipeline(mlir::OpPassManager &manager);
+void buildGPUPipeline(mlir::OpPassManager &manager, const GPUTarget &target);
+void buildGPUToLLVMPipeline(mlir::OpPassManager &manager);
 
 /// The attentions that are planned, in order.
 mlir::LogicalResult lowerToMasks(mlir::ModuleOp module);
@@ -60,9 +63,25 @@ mlir::LogicalResult lowerToKernel(mlir::ModuleOp module, const CPULevel &level);
 mlir::LogicalResult lowerToClassifier(mlir::ModuleOp module);
 /// Kernels or classifiers to the llvm dialect.
 mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module);
+/// Plans to the kernels of a GPU, and those to the llvm and nvvm dialects.
+mlir::LogicalResult lowerToGPU(mlir::ModuleOp module, const GPUTarget &target);
+mlir::LogicalResult lowerGPUToLLVM(mlir::ModuleOp module);
+
+/// The kernels of a GPU as the very LLVM IR that its backend gets, and as PTX.
+struct GPUModule {
+  std::unique_ptr<llvm::LLVMContext> context;
+  std::unique_ptr<llvm::Module> module;
+  std::string ptx;
+};
+/// Compiles a copy of a module of plans.
+mlir::FailureOr<GPUModule> compileGPU(mlir::ModuleOp plans, const GPUTarget &target);
 
 /// What a tool can print.
 enum class Stage { Mlir, Plan, Kernel, Llvm, Asm, Obj };
+
+/// The same for a GPU, whose assembly is PTX.
+mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const GPUTarget &target,
+                              llvm::raw_ostream &os);
 
 /// Compiles a copy of `module` up to `stage` for one level and prints it.
 mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const CPULevel &level,

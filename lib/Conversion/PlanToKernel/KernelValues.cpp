@@ -80,6 +80,12 @@ std::string sparse_attn::getProjectSymbol(func::FuncOp kernel, unsigned index,
   return asks ? getSymbol(kernel, index, ("project_" + level.name).str()) : "";
 }
 
+std::string sparse_attn::getGPUSymbol(func::FuncOp kernel, unsigned index,
+                                      StringRef what) {
+  // Modules of a GPU do not share names.
+  return (kernel.getSymName() + "_" + Twine(index) + "_" + what).str();
+}
+
 SmallVector<func::FuncOp> sparse_attn::getKernels(ModuleOp module) {
   SmallVector<func::FuncOp> kernels;
   for (auto func : module.getOps<func::FuncOp>())

@@ -1,0 +1,173 @@
+//===- AttendGPU.h - parts of a GPU attention kernel -----------*- C++ -*-===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A fragment is what one thread has of a 16 x 8 tile of sums: four values, of rows
+// lane / 4 (values 0 and 1) and lane / 4 + 8, of columns 2 (lane % 4) + {0, 1}.
+//
+//===----------------------------------------------------------------------===//
+#ifndef SPARSE_ATTN_LIB_CONVERSION_ATTENDGPU_H
+#define SPARSE_ATTN_LIB_CONVERSION_ATTENDGPU_H
+
+#include "GPUBuilder.h"
+#include "sparse_attn/Conversion/GPUShape.h"
+
+namespace sparse_attn {
+
+using Values = GPUBuilder::Values;
+
+/// What the parts of a kernel share while it is built.
+struct GPUContext {
+  mutable block_plan::AttentionOp plan; // handles of IR are not const-correct
+
+  const KernelValues &ids;
+  GPUShape shape;
+
+  double getScale() const { return plan.getScale().convertToDouble(); }
+  /// What takes the scores that the softmax gets to units of log2: modifiers see, and
+  /// leave, natural scores, and products of Q and K are scaled only now.
+  double getLog2Factor() const {
+    return plan.getModify().empty() ? getScale() * kLog2E : kLog2E;
+  }
+};
+
+/// One of the rows whose scores a thread has. Rows past the last one repeat it.
+struct GPURow {
+  mlir::Value number;   ///< in the tile
+  mlir::Value inTile;   ///< whether it is a row at all
+  mlir::Value head;     ///< query head
+  mlir::Value index;    ///< of Q, O and LSE
+  mlir::Value position; ///< p
+};
+
+/// What a block works at, read from sa_gpu_args and its sa_gpu_item, and where it keeps
+/// it. All values are i32 unless said otherwise.
+struct GPUFrame {
+  GPUFrame(GPUBuilder &b, const GPUContext &context, mlir::Value args,
+           mlir::Value shared);
+
+  mlir::Value args, values; ///< pointers
+  mlir::Value shared;       ///< pointer to shared memory
+  mlir::Value batch, head, kvHead, firstRow, rowCount, first, end, slot;
+  mlir::Value rows, keys, tokens, firstPosition; ///< of the batch entry
+  mlir::Value heads, group, stack, step, classTiles, aligned;
+  mlir::Value thread, lane, warp;
+  mlir::Value quad, member; ///< lane / 4 and lane % 4
+  bool hasSteps;            ///< whether rows and keys may be more than 1 apart
+
+  GPURow rowOf(GPUBuilder &b, mlir::Value number) const;
+  /// Of row half `half` (0 or 1) of row tile `tile` of the warp.
+  GPURow fragmentRow(GPUBuilder &b, const GPUShape &shape, int64_t tile,
+                     int64_t half) const;
+  /// The residue class and the first key of a key tile.
+  mlir::Value residueOf(GPUBuilder &b, mlir::Value tile) const;
+  mlir::Value firstKeyOf(GPUBuilder &b, const GPUShape &shape, mlir::Value tile) const;
+  mlir::Value lastKey(GPUBuilder &b) const { return b.sub(keys, b.i32(1)); }
+};
+
+/// A key tile that a block visits. `number` is negative after the last one.
+struct GPUTile {
+  mlir::Value number;
+  mlir::Value full; ///< i1
+  mlir::Value bits; ///< number of its bit tile; null where no plan lists tiles
+
+  Values flatten() const;
+  static GPUTile restore(mlir::ValueRange values);
+};
+
+/// Where the tiles of a block come from: its mask, or a list. All threads of a warp have
+/// the same state.
+class TileSource {
+public:
+  TileSource(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+
+  Values begin();
+  /// The first tile that `state` has not given, and the state after it.
+  std::pair<GPUTile, Values> next(mlir::ValueRange state);
+
+private:
+  std::pair<GPUTile, Values> nextOfMask(mlir::ValueRange state);
+  std::pair<GPUTile, Values> nextOfRuns(mlir::ValueRange state);
+  Values refine(mlir::ValueRange state);
+  TileClass classOf(mlir::Value firstTile, int64_t tiles);
+
+  GPUBuilder &b;
+  const GPUContext &context;
+  const GPUFrame &frame;
+  bool listed;
+};
+
+/// Rows of Q, K or V that go to shared memory.
+struct CopiedRows {
+  int64_t dim, paddedDim; ///< elements; the padding becomes 0
+  int64_t count;
+  int64_t pitch, at;  ///< bytes from row to row, and of row 0, in shared memory
+  int32_t alignedBit; ///< of sa_gpu_args::aligned
+};
+
+/// Starts to copy rows. `rowOf` gets a number in the tile and returns a pointer to a row,
+/// and whether that is meant: else zeros are.
+void buildCopy(
+    GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+    const CopiedRows &rows,
+    llvm::function_ref<std::pair<mlir::Value, mlir::Value>(mlir::Value)> rowOf);
+void buildCopyQueries(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+void buildCopyKeys(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                   mlir::Value tile);
+void buildCopyValues(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                     mlir::Value tile);
+
+/// [row tile][fragment of 8 columns * 4 + value]
+using Fragments = llvm::SmallVector<Values>;
+
+/// Q K^T of the tile in shared memory.
+Fragments buildScores(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+/// outputs + weights V.
+void buildAccumulate(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                     const Fragments &weights, Fragments &outputs);
+
+/// Mask and modifiers of a tile whose first key is `firstKey`.
+void buildEdit(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+               const GPUTile &tile, Fragments &scores);
+
+/// The online softmax of the rows of a thread: m in units of log2, l of its own columns,
+/// and O.
+struct RowStates {
+  llvm::SmallVector<std::array<mlir::Value, 2>> maxima, sums; ///< [row tile][half]
+  Fragments outputs;
+
+  static RowStates start(GPUBuilder &b, const GPUShape &shape);
+  Values flatten() const;
+  static RowStates restore(const GPUShape &shape, mlir::ValueRange values);
+};
+
+/// m where it is a number, else 0: of a row without a key all weights are 2^-inf.
+mlir::Value getShift(GPUBuilder &b, mlir::Value maximum);
+
+/// Makes weights of scores.
+void buildSoftmax(GPUBuilder &b, const GPUContext &context, Fragments &scores,
+                  RowStates &states);
+/// The end of a row, of which several threads have some columns each.
+struct RowResult {
+  GPURow row;
+  mlir::Value maximum, sum;
+  Values outputs;
+};
+/// Writes O, of those `columns` that V has, and LSE by the thread that `isFirst`.
+void buildWriteResult(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                      RowResult result, mlir::Value isFirst,
+                      llvm::ArrayRef<mlir::Value> columns);
+
+/// A kernel that makes O and LSE of states.
+void buildCombine(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+
+/// Writes O and LSE, or the state.
+void buildFinish(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                 RowStates states);
+
+} // namespace sparse_attn
+
+#endif // SPARSE_ATTN_LIB_CONVERSION_ATTENDGPU_H

@@ -1,0 +1,88 @@
+//===- Combine.cpp - one result from the states of parts of the keys ------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A block takes a query tile, a warp a row of it at a time, and a lane every 32nd column:
+//
+//   m' = max(m, m_k)    l' = l 2^(m - m') + l_k 2^(m_k - m')    O likewise
+//
+// in the order of the parts, whatever the number of blocks that made them.
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttendGPU.h"
+#include "sparse_attn/gpu_abi.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+namespace {
+/// A row of a slot of states (gpu_abi.h).
+struct StateRow {
+  GPUBuilder &b;
+  const GPUShape &shape;
+  Value slot; ///< pointer
+  Value row;  ///< i32
+
+  Value load(Value element) const {
+    return b.loadAt(b.builder.getF32Type(), slot, b.mul(element, sizeof(float)),
+                    sizeof(float));
+  }
+  Value output(Value column) const {
+    return load(b.add(b.mul(row, shape.valueDim), column));
+  }
+  Value maximum() const { return load(b.add(row, shape.rows * shape.valueDim)); }
+  Value sum() const { return load(b.add(row, shape.rows * (shape.valueDim + 1))); }
+};
+} // namespace
+
+/// m, l and the lane's columns of O, of all parts.
+static Values mergeParts(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                         Value row, ArrayRef<Value> columns) {
+  const GPUShape &shape = context.shape;
+  int64_t slotBytes = shape.rows * (shape.valueDim + 2) * sizeof(float);
+  Value states = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, states)));
+  Values init(columns.size() + 2, b.f32(0));
+  init[0] = b.f32(-kInfinity);
+  return b.loop(b.toIndex(frame.first), b.toIndex(frame.end), 1, init,
+                [&](Value part, ValueRange merged) {
+                  Value at = b.mul(b.toI64(b.toI32(part)), b.toI64(b.i32(slotBytes)));
+                  StateRow state{b, shape, b.offset(states, at), row};
+                  Value other = state.maximum();
+                  Value maximum = b.maxF(merged[0], other);
+                  Value shift = getShift(b, maximum);
+                  Value own = b.power2(b.subF(merged[0], shift));
+                  Value others = b.power2(b.subF(other, shift));
+                  auto merge = [&](Value mine, Value theirs) {
+                    return b.fma(mine, own, b.mulF(theirs, others));
+                  };
+                  Values next = {maximum, merge(merged[1], state.sum())};
+                  for (auto [column, output] :
+                       llvm::zip_equal(columns, merged.drop_front(2)))
+                    next.push_back(merge(output, state.output(column)));
+                  return next;
+                });
+}
+
+void sparse_attn::buildCombine(GPUBuilder &b, const GPUContext &context,
+                               const GPUFrame &frame) {
+  const GPUShape &shape = context.shape;
+  b.loop(b.toIndex(frame.warp), b.toIndex(frame.rowCount), shape.warps, [&](Value index) {
+    RowResult result;
+    result.row = frame.rowOf(b, b.toI32(index));
+    // Lanes past the last column repeat it, and do not write.
+    SmallVector<Value> columns, existing;
+    for (int64_t first = 0; first < shape.valueDim; first += kWarp) {
+      columns.push_back(b.add(frame.lane, first));
+      existing.push_back(b.min(columns.back(), b.i32(shape.valueDim - 1)));
+    }
+    Values merged = mergeParts(b, context, frame, result.row.number, existing);
+    result.maximum = merged[0], result.sum = merged[1];
+    result.outputs.assign(merged.begin() + 2, merged.end());
+    buildWriteResult(b, context, frame, result, b.eq(frame.lane, b.i32(0)), columns);
+  });
+}

@@ -1,0 +1,84 @@
+//===- GPUShape.cpp - shapes and memory of a GPU kernel -------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparse_attn/Conversion/GPUShape.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+// Of the 255 registers that a thread can have: f32 sums of O, and the scores of a tile,
+// which the weights replace. The rest holds fragments of operands, addresses and the
+// state of the rows. ptxas spills some of it where sums and scores take more than this.
+// Operands of f32 need more, for what tf32 leaves of them.
+static constexpr int64_t kOutputRegisters = 128;
+static int64_t getScoreRegisters(int64_t outputs, bool split) {
+  return outputs <= kOutputRegisters / 2 && !split ? 64 : 32;
+}
+
+static constexpr int64_t kChunk = 16; // bytes of a copy, and of a row of a matrix
+
+/// Bytes from row to row: an odd number of chunks.
+static int64_t getPitch(int64_t elements, int64_t elementBytes) {
+  int64_t chunks = llvm::divideCeil(elements * elementBytes, kChunk);
+  return (chunks | 1) * kChunk;
+}
+
+GPUShape::GPUShape(block_plan::AttentionOp plan, const GPUTarget &target) {
+  element = plan.getKeyTensorType().getElementType();
+  elementBytes = element.getIntOrFloatBitWidth() / 8;
+  step = element.isF32() ? 8 : 16;
+  threads = warps * 32;
+  headDim = plan.getHeadDim();
+  paddedHeadDim = llvm::alignTo(headDim, step);
+  valueDim = plan.getValueDim();
+  paddedValueDim = llvm::alignTo(valueDim, step);
+  pitch = getPitch(paddedHeadDim, elementBytes);
+  valuePitch = getPitch(paddedValueDim, elementBytes);
+
+  // A thread has 4 of the 16 x 8 sums of a fragment.
+  int64_t outputs = paddedValueDim / 8 * 4;
+  rowTiles = !element.isF32() && 2 * outputs <= kOutputRegisters ? 2 : 1;
+  rows = warps * rowTiles * 16;
+  auto place = [&] {
+    queriesAt = 0;
+    keysAt = queriesAt + rows * pitch;
+    valuesAt = keysAt + keys * pitch;
+    sharedBytes = valuesAt + keys * valuePitch;
+  };
+  // A thread has half a score of each key in a row tile.
+  keys = getScoreRegisters(outputs * rowTiles, element.isF32()) / rowTiles * 2;
+  for (place(); sharedBytes > target.sharedBytes && keys > 16; place())
+    keys -= 16;
+}
+
+std::string sparse_attn::getGPUObstacle(block_plan::AttentionOp plan,
+                                        const GPUTarget &target) {
+  if (plan.getChoice())
+    return "masks that a run decides have no GPU kernels yet";
+  if (plan.getHopTable())
+    return "hop_decay has no GPU kernels yet";
+  if (plan.getKeyBlock())
+    return "attention over pooled keys has no GPU kernels yet";
+  GPUShape shape(plan, target);
+  if (shape.sharedBytes > target.sharedBytes)
+    return llvm::formatv("head sizes of {0} and {1} need {2} bytes of shared memory, and "
+                         "a block of {3} has {4}",
+                         shape.headDim, shape.valueDim, shape.sharedBytes, target.name,
+                         target.sharedBytes);
+  return "";
+}
+
+bool sparse_attn::findsTilesOnGPU(block_plan::AttentionOp plan) {
+  if (plan.getBinding() != block_plan::PlanBinding::Compile)
+    return false;
+  bool asksRuntime = false;
+  for (Region *region : {&plan.getClassify(), &plan.getPredicate()})
+    region->walk([&](block_plan::HelperOp) { asksRuntime = true; });
+  return !asksRuntime;
+}

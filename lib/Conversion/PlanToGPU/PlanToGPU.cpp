@@ -1,0 +1,155 @@
+//===- PlanToGPU.cpp - block plans become GPU kernels ---------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttendGPU.h"
+#include "sparse_attn/gpu_abi.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+namespace sparse_attn {
+#define GEN_PASS_DEF_CONVERTPLANTOGPUPASS
+#include "sparse_attn/Conversion/Passes.h.inc"
+} // namespace sparse_attn
+
+static constexpr StringLiteral kShared = "sparse_attn_shared";
+
+static LLVM::LLVMPointerType getSharedPointer(MLIRContext *context) {
+  return LLVM::LLVMPointerType::get(context,
+                                    static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
+}
+
+/// The shared memory that a launch asks for.
+static LLVM::GlobalOp declareShared(ModuleOp module) {
+  if (auto global = module.lookupSymbol<LLVM::GlobalOp>(kShared))
+    return global;
+  OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
+  Type bytes = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);
+  return LLVM::GlobalOp::create(builder, module.getLoc(), bytes, /*isConstant=*/false,
+                                LLVM::Linkage::External, kShared, Attribute(),
+                                /*alignment=*/128,
+                                static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
+}
+
+/// A kernel of one sa_gpu_args; `body` gets a pointer to it.
+static void buildKernel(ModuleOp module, Location loc, StringRef symbol, int64_t threads,
+                        int64_t argumentBytes,
+                        function_ref<void(GPUBuilder &, Value args)> body) {
+  OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+  MLIRContext *context = module.getContext();
+  Type pointer = LLVM::LLVMPointerType::get(context);
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer});
+  auto kernel = LLVM::LLVMFuncOp::create(builder, loc, symbol, type);
+  kernel->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
+  kernel->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
+                  builder.getDenseI32ArrayAttr({static_cast<int32_t>(threads)}));
+  // By value: words, so that the structure is aligned as C aligns it.
+  Type words = LLVM::LLVMArrayType::get(builder.getI64Type(), argumentBytes / 8);
+  kernel.setArgAttr(0, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(words));
+  kernel.setArgAttr(0, LLVM::LLVMDialect::getAlignAttrName(),
+                    builder.getI64IntegerAttr(8));
+  kernel.setArgAttr(0, NVVM::NVVMDialect::getGridConstantAttrName(),
+                    builder.getUnitAttr());
+  builder.setInsertionPointToStart(kernel.addEntryBlock(builder));
+  GPUBuilder b(builder, loc);
+  body(b, kernel.getArgument(0));
+  LLVM::ReturnOp::create(builder, loc, ValueRange());
+}
+
+/// While a block multiplies Q and K of one tile, V of it comes; while it makes weights
+/// and multiplies them with V, K of the next one does.
+static void buildTiles(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame) {
+  TileSource source(b, context, frame);
+  auto hasTile = [&](Value number) { return b.ge(number, b.i32(0)); };
+  auto copyKeys = [&](const GPUTile &tile) {
+    b.branch(hasTile(tile.number),
+             [&] { buildCopyKeys(b, context, frame, tile.number); });
+    b.commitCopies();
+  };
+  auto [first, search] = source.next(source.begin());
+  buildCopyQueries(b, context, frame);
+  copyKeys(first);
+  Values init = first.flatten();
+  size_t tileSize = init.size(), searchSize = search.size();
+  llvm::append_range(init, search);
+  llvm::append_range(init, RowStates::start(b, context.shape).flatten());
+  Values last = b.repeat(
+      init, [&](ValueRange values) { return hasTile(values[0]); },
+      [&](ValueRange values) {
+        GPUTile tile = GPUTile::restore(values.take_front(tileSize));
+        ValueRange search = values.slice(tileSize, searchSize);
+        RowStates states =
+            RowStates::restore(context.shape, values.drop_front(tileSize + searchSize));
+        b.waitForCopies();
+        b.barrier();
+        buildCopyValues(b, context, frame, tile.number);
+        b.commitCopies();
+        // Before there are scores, which would wait in registers.
+        auto [next, state] = source.next(search);
+        Fragments scores = buildScores(b, context, frame);
+        b.waitForCopies();
+        b.barrier();
+        copyKeys(next);
+        buildEdit(b, context, frame, tile, scores);
+        buildSoftmax(b, context, scores, states);
+        buildAccumulate(b, context, frame, scores, states.outputs);
+        Values result = next.flatten();
+        llvm::append_range(result, state);
+        llvm::append_range(result, states.flatten());
+        return result;
+      });
+  b.waitForCopies();
+  buildFinish(b, context, frame,
+              RowStates::restore(context.shape,
+                                 ValueRange(last).drop_front(tileSize + searchSize)));
+}
+
+namespace {
+struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPlanToGPU> {
+  using ConvertPlanToGPUPassBase::ConvertPlanToGPUPassBase;
+
+  LogicalResult convert(func::FuncOp kernel, block_plan::AttentionOp plan, unsigned index,
+                        const KernelValues &ids, const GPUTarget &facts) {
+    if (std::string reason = getGPUObstacle(plan, facts); !reason.empty())
+      return plan.emitError() << "cannot be compiled for " << facts.name << ": "
+                              << reason;
+    GPUContext context = {plan, ids, GPUShape(plan, facts)};
+    LLVM::GlobalOp shared = declareShared(getOperation());
+    auto build = [&](StringRef what,
+                     void (*body)(GPUBuilder &, const GPUContext &, const GPUFrame &)) {
+      int64_t bytes = sizeof(sa_gpu_args) + ids.count() * sizeof(sa_view);
+      buildKernel(getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
+                  context.shape.threads, bytes, [&](GPUBuilder &b, Value args) {
+                    Value base = LLVM::AddressOfOp::create(
+                        b.builder, b.loc, getSharedPointer(&getContext()),
+                        shared.getSymName());
+                    body(b, context, GPUFrame(b, context, args, base));
+                  });
+    };
+    build("attend", buildTiles);
+    build("combine", buildCombine);
+    return success();
+  }
+
+  void runOnOperation() override {
+    const GPUTarget *facts = findGPUTarget(target);
+    if (!facts) {
+      getOperation().emitError()
+          << "unknown GPU '" << target << "'; there are " << listGPUTargets();
+      return signalPassFailure();
+    }
+    for (func::FuncOp kernel : getKernels(getOperation())) {
+      KernelValues ids(kernel);
+      unsigned index = 0;
+      for (auto plan : kernel.getBody().getOps<block_plan::AttentionOp>())
+        if (failed(convert(kernel, plan, index++, ids, *facts)))
+          return signalPassFailure();
+      kernel.erase();
+    }
+  }
+};
+} // namespace

@@ -1,0 +1,221 @@
+//===- RowStates.cpp - the online softmax of a thread's rows --------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// As on the CPU (PlanToKernel/Softmax.cpp), with s in units of log2:
+//
+//   m' = max(m, max_j s_j)          l' = l 2^(m - m') + sum_j 2^(s_j - m')
+//   S_j <- 2^(s_j - m')             O  <- O 2^(m - m')
+//
+// The four lanes of a quad share a row. They agree on m for every tile; l stays apart
+// until the end.
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttendGPU.h"
+#include "sparse_attn/gpu_abi.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+//===----------------------------------------------------------------------===//
+// The state
+//===----------------------------------------------------------------------===//
+
+RowStates RowStates::start(GPUBuilder &b, const GPUShape &shape) {
+  RowStates states;
+  Value lowest = b.f32(-kInfinity), zero = b.f32(0);
+  states.maxima.assign(shape.rowTiles, {lowest, lowest});
+  states.sums.assign(shape.rowTiles, {zero, zero});
+  states.outputs.assign(shape.rowTiles, Values(shape.paddedValueDim / 2, zero));
+  return states;
+}
+
+Values RowStates::flatten() const {
+  Values values;
+  for (const auto &pairs : {maxima, sums})
+    for (const auto &pair : pairs)
+      values.append({pair[0], pair[1]});
+  for (const Values &row : outputs)
+    llvm::append_range(values, row);
+  return values;
+}
+
+RowStates RowStates::restore(const GPUShape &shape, ValueRange values) {
+  RowStates states;
+  for (auto *pairs : {&states.maxima, &states.sums})
+    for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
+      pairs->push_back({values[0], values[1]});
+      values = values.drop_front(2);
+    }
+  for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
+    states.outputs.emplace_back(values.take_front(shape.paddedValueDim / 2));
+    values = values.drop_front(shape.paddedValueDim / 2);
+  }
+  return states;
+}
+
+//===----------------------------------------------------------------------===//
+// A tile
+//===----------------------------------------------------------------------===//
+
+static Value combineQuad(GPUBuilder &b, Value value,
+                         function_ref<Value(Value, Value)> combine) {
+  for (int64_t lanes : {1, 2})
+    value = combine(value, b.shuffleXor(value, lanes));
+  return value;
+}
+
+/// Calls `body` for the values of a row of fragments.
+static void forEachOfRow(Values &values, int64_t half, function_ref<void(Value &)> body) {
+  for (size_t i = 2 * half; i < values.size(); i += 4) {
+    body(values[i]);
+    body(values[i + 1]);
+  }
+}
+
+Value sparse_attn::getShift(GPUBuilder &b, Value maximum) {
+  return b.select(b.eqF(maximum, b.f32(-kInfinity)), b.f32(0), maximum);
+}
+
+void sparse_attn::buildSoftmax(GPUBuilder &b, const GPUContext &context,
+                               Fragments &scores, RowStates &states) {
+  Value factor = b.f32(context.getLog2Factor());
+  for (int64_t tile = 0; tile < context.shape.rowTiles; ++tile)
+    for (int64_t half = 0; half < 2; ++half) {
+      Value &maximum = states.maxima[tile][half], &sum = states.sums[tile][half];
+      Value highest = b.f32(-kInfinity);
+      forEachOfRow(scores[tile], half,
+                   [&](Value &score) { highest = b.maxF(highest, score); });
+      highest = combineQuad(b, highest, [&](Value x, Value y) { return b.maxF(x, y); });
+      Value before = maximum;
+      maximum = b.maxF(maximum, b.mulF(highest, factor));
+      Value shift = getShift(b, maximum);
+      Value decay = b.power2(b.subF(before, shift));
+      Value negative = arith::NegFOp::create(b.builder, b.loc, shift);
+      sum = b.mulF(sum, decay);
+      forEachOfRow(scores[tile], half, [&](Value &score) {
+        score = b.power2(b.fma(score, factor, negative));
+        sum = b.addF(sum, score);
+      });
+      forEachOfRow(states.outputs[tile], half,
+                   [&](Value &output) { output = b.mulF(output, decay); });
+    }
+}
+
+//===----------------------------------------------------------------------===//
+// The end
+//===----------------------------------------------------------------------===//
+
+/// Calls `body` for the columns that are V's.
+static void forEachColumn(GPUBuilder &b, const GPUContext &context,
+                          ArrayRef<Value> columns, ArrayRef<Value> outputs,
+                          function_ref<void(Value column, Value output)> body) {
+  for (auto [column, output] : llvm::zip_equal(columns, outputs))
+    b.branch(b.lt(column, b.i32(context.shape.valueDim)), [&] { body(column, output); });
+}
+
+/// The columns that a thread has of its fragments.
+static SmallVector<Value> getFragmentColumns(GPUBuilder &b, const GPUContext &context,
+                                             const GPUFrame &frame) {
+  SmallVector<Value> columns;
+  Value first = b.mul(frame.member, 2);
+  for (int64_t fragment = 0; fragment < context.shape.paddedValueDim; fragment += 8)
+    for (int64_t column : {0, 1})
+      columns.push_back(b.add(first, fragment + column));
+  return columns;
+}
+
+static void buildWriteState(GPUBuilder &b, const GPUContext &context,
+                            const GPUFrame &frame, const RowResult &result,
+                            ArrayRef<Value> columns) {
+  const GPUShape &shape = context.shape;
+  int64_t size = sizeof(float);
+  int64_t slotBytes = shape.rows * (shape.valueDim + 2) * size;
+  Value states = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, states)));
+  Value at = b.mul(b.toI64(frame.slot), b.toI64(b.i32(slotBytes)));
+  Value slot = b.offset(states, at);
+  auto store = [&](Value value, Value element) {
+    b.storeAt(value, slot, b.mul(element, size), size);
+  };
+  Value row = b.mul(result.row.number, shape.valueDim);
+  forEachColumn(b, context, columns, result.outputs,
+                [&](Value column, Value output) { store(output, b.add(row, column)); });
+  b.branch(b.eq(frame.member, b.i32(0)), [&] {
+    Value maximum = b.add(result.row.number, shape.rows * shape.valueDim);
+    store(result.maximum, maximum);
+    store(result.sum, b.add(maximum, shape.rows));
+  });
+}
+
+/// Counts exp(sink) in a row's m and l.
+static void buildAddSink(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                         RowResult &result) {
+  TypedValue<RankedTensorType> sinks =
+      cast<TypedValue<RankedTensorType>>(context.plan.getSinks());
+  Value view =
+      b.viewOf(frame.values, context.ids.id(sinks), sinks.getType().getElementType());
+  Value zero = b.index(0);
+  Value sink = b.loadReal(view, {zero, zero, zero, b.toIndex(result.row.head)});
+  sink = b.mulF(sink, b.f32(kLog2E));
+  Value before = result.maximum;
+  result.maximum = b.maxF(before, sink);
+  Value shift = getShift(b, result.maximum);
+  Value decay = b.power2(b.subF(before, shift));
+  result.sum = b.fma(result.sum, decay, b.power2(b.subF(sink, shift)));
+  for (Value &output : result.outputs)
+    output = b.mulF(output, decay);
+}
+
+void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
+                                   const GPUFrame &frame, RowResult result, Value isFirst,
+                                   ArrayRef<Value> columns) {
+  block_plan::AttentionOp plan = context.plan;
+  if (plan.getSinks())
+    buildAddSink(b, context, frame, result);
+  Value empty = b.eqF(result.sum, b.f32(0));
+  Value inverse = arith::DivFOp::create(b.builder, b.loc, b.f32(1), result.sum);
+  inverse = b.select(empty, b.f32(0), inverse);
+  Type element = cast<RankedTensorType>(plan.getOut().getType()).getElementType();
+  Value out = b.viewOf(frame.values, context.ids.id(plan.getOut()), element);
+  SmallVector<Value> row = {b.toIndex(frame.batch), b.toIndex(result.row.head),
+                            b.toIndex(result.row.index)};
+  forEachColumn(b, context, columns, result.outputs, [&](Value column, Value output) {
+    output = b.mulF(output, inverse);
+    if (!element.isF32())
+      output = arith::TruncFOp::create(b.builder, b.loc, element, output);
+    b.store(output, out, {row[0], row[1], row[2], b.toIndex(column)});
+  });
+  b.branch(isFirst, [&] {
+    Value lse =
+        b.viewOf(frame.values, context.ids.id(plan.getLse()), b.builder.getF32Type());
+    Value value = b.mulF(b.addF(result.maximum, b.log2(result.sum)), b.f32(kLn2));
+    value = b.select(empty, b.f32(-kInfinity), value);
+    b.store(value, lse, {b.index(0), row[0], row[1], row[2]});
+  });
+}
+
+void sparse_attn::buildFinish(GPUBuilder &b, const GPUContext &context,
+                              const GPUFrame &frame, RowStates states) {
+  Value isPart = b.ge(frame.slot, b.i32(0));
+  Value isFirst = b.eq(frame.member, b.i32(0));
+  SmallVector<Value> columns = getFragmentColumns(b, context, frame);
+  for (int64_t tile = 0; tile < context.shape.rowTiles; ++tile)
+    for (int64_t half = 0; half < 2; ++half) {
+      RowResult result;
+      result.row = frame.fragmentRow(b, context.shape, tile, half);
+      result.maximum = states.maxima[tile][half];
+      result.sum = combineQuad(b, states.sums[tile][half],
+                               [&](Value x, Value y) { return b.addF(x, y); });
+      forEachOfRow(states.outputs[tile], half,
+                   [&](Value &output) { result.outputs.push_back(output); });
+      b.branch(result.row.inTile, [&] {
+        b.branch(
+            isPart, [&] { buildWriteState(b, context, frame, result, columns); },
+            [&] { buildWriteResult(b, context, frame, result, isFirst, columns); });
+      });
+    }
+}

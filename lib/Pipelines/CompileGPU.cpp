@@ -1,0 +1,72 @@
+//===- CompileGPU.cpp - block plans to PTX --------------------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Emit.h"
+#include "sparse_attn/Target/Machine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+// Without loop-invariant code motion: hundreds of addresses that differ by a constant
+// would wait in registers.
+static constexpr llvm::StringLiteral kPasses =
+    "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,"
+    "infer-address-spaces,instcombine<no-verify-fixpoint>,gvn,adce,simplifycfg,early-"
+    "cse)";
+
+/// `kernels` are those of a GPU.
+static FailureOr<GPUModule> compileKernels(ModuleOp kernels, const GPUTarget &target) {
+  auto machine = createMachine(target);
+  if (!machine)
+    return kernels.emitError() << llvm::toString(machine.takeError());
+  if (failed(lowerGPUToLLVM(kernels)))
+    return failure();
+  GPUModule result;
+  result.context = std::make_unique<llvm::LLVMContext>();
+  result.module = translateAndOptimise(kernels, *result.context, **machine, kPasses);
+  if (!result.module)
+    return failure();
+  // The backend changes what it gets.
+  std::unique_ptr<llvm::Module> copy = llvm::CloneModule(*result.module);
+  auto ptx = emitCode(*copy, **machine, llvm::CodeGenFileType::AssemblyFile);
+  if (!ptx)
+    return kernels.emitError() << llvm::toString(ptx.takeError());
+  result.ptx.assign(ptx->begin(), ptx->end());
+  return result;
+}
+
+FailureOr<GPUModule> sparse_attn::compileGPU(ModuleOp plans, const GPUTarget &target) {
+  OwningOpRef<ModuleOp> module = plans.clone();
+  if (failed(lowerToGPU(*module, target)))
+    return failure();
+  return compileKernels(*module, target);
+}
+
+LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,
+                                     const GPUTarget &target, llvm::raw_ostream &os) {
+  OwningOpRef<ModuleOp> module = original.clone();
+  if (stage != Stage::Mlir && failed(lowerToPlan(*module)))
+    return failure();
+  if (stage == Stage::Kernel && failed(lowerToGPU(*module, target)))
+    return failure();
+  if (stage == Stage::Mlir || stage == Stage::Plan || stage == Stage::Kernel) {
+    module->print(os);
+    return success();
+  }
+  if (stage == Stage::Obj)
+    return original.emitError()
+           << "there are no object files of " << target.name << "; --emit=asm prints PTX";
+  FailureOr<GPUModule> compiled = compileGPU(*module, target);
+  if (failed(compiled))
+    return failure();
+  if (stage == Stage::Llvm)
+    compiled->module->print(os, nullptr);
+  else
+    os << compiled->ptx;
+  return success();
+}

@@ -1,0 +1,61 @@
+/*===- gpu_abi.h - what GPU kernels and the runtime know of each other ----===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * A GPU kernel takes one sa_gpu_args by value; what it points at lies in the memory of
+ * the device. lib/Conversion/PlanToGPU mirrors these structures field by field.
+ *
+ *===----------------------------------------------------------------------===*/
+#ifndef SPARSE_ATTN_GPU_ABI_H
+#define SPARSE_ATTN_GPU_ABI_H
+
+#include "sparse_attn/abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What thread block number i of a launch works at: a tile of query rows and the tiles of
+ * keys, or the runs of them, from `first` up to `end`.
+ *
+ * Row r < rows of the tile is row first_row + (r / stack) * step of head h + r % stack:
+ * the heads of a group lie side by side, so that few queries fill a tile too. */
+typedef struct sa_gpu_item {
+  int32_t b, h;
+  int32_t first_row, rows;
+  int32_t first, end; /* tiles of keys; with a plan, elements of sa_gpu_args::runs */
+  int32_t slot;       /* -1: write O and LSE; else leave the state in this slot */
+  int32_t reserved;
+} sa_gpu_item;
+
+/* A batch entry: its real lengths, and p of row 0. */
+typedef struct sa_gpu_entry {
+  int32_t rows, keys, tokens, first_position;
+} sa_gpu_entry;
+
+/* Rows of a tensor that may be copied 16 bytes at a time: aligned, with such strides. */
+enum { SA_GPU_ALIGNED_Q = 1, SA_GPU_ALIGNED_K = 2, SA_GPU_ALIGNED_V = 4 };
+
+/* The states of a slot, tile_rows rows of each: m in units of log2, l, and O as the sum
+ * of weights times values. */
+typedef struct sa_gpu_args {
+  const sa_gpu_item *items;
+  const sa_gpu_entry *entries; /* by batch entry */
+  const sa_run *runs;          /* of plans; ascending for each item */
+  const uint8_t *bits;         /* bit tiles as in sa_attend_args */
+  float *states;               /* by slot: [tile_rows][value_dim], then m, then l */
+  int32_t heads;               /* H */
+  int32_t group;               /* query heads of a key/value head */
+  int32_t stack;               /* heads of a tile */
+  int32_t step, class_tiles;   /* as in sa_attend_args */
+  int32_t aligned;             /* SA_GPU_ALIGNED_* */
+  sa_view values[];            /* by value id */
+} sa_gpu_args;
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* SPARSE_ATTN_GPU_ABI_H */

@@ -1,0 +1,106 @@
+//===- TargetOptions.cpp - what to compile for ----------------------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Options.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace sparse_attn;
+using llvm::Error;
+using llvm::StringRef;
+namespace cl = llvm::cl;
+
+static cl::list<std::string>
+    targets("target", cl::value_desc("architecture,..."), cl::CommaSeparated,
+            cl::cat(getCompileCategory()),
+            cl::desc("what to compile for: aarch64, x86_64, or cpu (default), the "
+                     "architecture that this program runs on; and GPUs: sm_80"));
+static cl::opt<std::string>
+    level("level", cl::value_desc("name|all"), cl::cat(getCompileCategory()),
+          cl::desc("instruction level, such as avx2 (default: all of the target for a "
+                   "library, else the best)"));
+
+static Error makeError(const llvm::Twine &message) {
+  return llvm::createStringError(message);
+}
+
+static const CPUArchitecture *findCPU(StringRef name) {
+  return name == "cpu" ? findHostArchitecture() : findArchitecture(name);
+}
+
+static Error reportUnknownTarget(StringRef name) {
+  if (name == "cpu")
+    return makeError("there are no instruction levels for this machine; name another one "
+                     "with --target");
+  std::string names = "cpu";
+  for (const CPUArchitecture *each : getArchitectures())
+    names += ", " + each->name.str();
+  return makeError("unknown target '" + name + "'; there are " + names + ", " +
+                   listGPUTargets());
+}
+
+/// The levels of `architecture` that --level asks for.
+static Error chooseLevels(const CPUArchitecture &architecture, Options &options) {
+  llvm::ArrayRef<CPULevel> known = architecture.levels;
+  if (!level.getNumOccurrences() || level == "all") {
+    if (options.stage && level == "all")
+      return makeError("--level=all is for a library; choose one level to print");
+    if (options.stage)
+      options.levels = {&known.back()};
+    else
+      for (const CPULevel &each : known)
+        options.levels.push_back(&each);
+    return Error::success();
+  }
+  const CPULevel *found = findLevel(level);
+  if (!found) {
+    llvm::SmallVector<StringRef> names;
+    for (const CPULevel &each : known)
+      names.push_back(each.name);
+    return makeError("unknown level '" + level + "'; there are " +
+                     llvm::join(names, ", ") + " and all");
+  }
+  if (const CPUArchitecture &owner = getArchitecture(*found); &owner != &architecture)
+    return makeError("level '" + level + "' is one of " + owner.name +
+                     "; add --target=" + owner.name);
+  options.levels = {found};
+  return Error::success();
+}
+
+Error sparse_attn::parseTargets(Options &options) {
+  const CPUArchitecture *architecture = nullptr;
+  llvm::SmallVector<std::string> names(targets.begin(), targets.end());
+  if (names.empty())
+    names = {"cpu"};
+  for (StringRef name : names) {
+    if (const GPUTarget *gpu = findGPUTarget(name)) {
+      if (!llvm::is_contained(options.gpus, gpu))
+        options.gpus.push_back(gpu);
+      continue;
+    }
+    const CPUArchitecture *found = findCPU(name);
+    if (!found)
+      return reportUnknownTarget(name);
+    if (architecture && architecture != found)
+      return makeError("a library is for one processor; choose " + architecture->name +
+                       " or " + found->name);
+    architecture = found;
+  }
+  llvm::sort(options.gpus, [](const GPUTarget *a, const GPUTarget *b) {
+    return a->capability < b->capability;
+  });
+  if (options.stage && options.gpus.size() + (architecture ? 1 : 0) > 1)
+    return makeError("--emit prints what one target gets; choose one with --target");
+  if (!options.gpus.empty() && !options.stage)
+    return makeError("libraries hold no GPU kernels yet; --emit=asm prints the PTX of " +
+                     options.gpus.front()->name);
+  if (architecture)
+    return chooseLevels(*architecture, options);
+  if (level.getNumOccurrences())
+    return makeError("--level is one of a processor; leave it out for " +
+                     options.gpus.front()->name);
+  return Error::success();
+}
