@@ -141,12 +141,13 @@ template <typename T> void executeSelect(Warp &warp, const WarpInstruction &inst
 // Decoding
 //===----------------------------------------------------------------------===//
 
-Error sparse_attn::emulator::emitIntegers(Decoder &decoder,
-                                          const IntegerHandlers &handlers,
-                                          const llvm::Instruction &instruction,
-                                          ArrayRef<const Value *> operands,
-                                          InstructionKind kind) {
-  // The width is that of the operands: comparisons give i1.
+/// Calls `emit` for every scalar of the operands, with the slots of the result and of the
+/// operands that belong to it.
+static Error
+forEachScalar(Decoder &decoder, const llvm::Instruction &instruction,
+              ArrayRef<const Value *> operands,
+              llvm::function_ref<Error(const Scalar &, Slot, const Slots &)> emit) {
+  // Types are those of the operands: comparisons give i1.
   auto scalars = decoder.scalarsOf(operands[0]->getType());
   if (!scalars)
     return scalars.takeError();
@@ -158,34 +159,38 @@ Error sparse_attn::emulator::emitIntegers(Decoder &decoder,
     Slots of;
     for (const Slots &input : inputs)
       of.push_back(input[i]);
-    bool wide = (*scalars)[i].isWide();
-    decoder.emit(wide ? handlers.wide : handlers.narrow, kind, {results[i]}, of,
-                 (*scalars)[i].bits);
+    if (Error error = emit((*scalars)[i], results[i], of))
+      return error;
   }
   return Error::success();
+}
+
+Error sparse_attn::emulator::emitIntegers(Decoder &decoder,
+                                          const IntegerHandlers &handlers,
+                                          const llvm::Instruction &instruction,
+                                          ArrayRef<const Value *> operands,
+                                          InstructionKind kind) {
+  return forEachScalar(decoder, instruction, operands,
+                       [&](const Scalar &scalar, Slot result, const Slots &of) -> Error {
+                         decoder.emit(scalar.isWide() ? handlers.wide : handlers.narrow,
+                                      kind, {result}, of, scalar.bits);
+                         return Error::success();
+                       });
 }
 
 Error sparse_attn::emulator::emitFloats(Decoder &decoder, const FloatHandlers &handlers,
                                         const llvm::Instruction &instruction,
                                         ArrayRef<const Value *> operands,
                                         std::optional<InstructionKind> kind) {
-  auto scalars = decoder.scalarsOf(operands[0]->getType());
-  if (!scalars)
-    return scalars.takeError();
-  Slots results = decoder.slotsOf(&instruction);
-  SmallVector<Slots, 3> inputs;
-  for (const Value *operand : operands)
-    inputs.push_back(decoder.slotsOf(operand));
-  for (unsigned i = 0; i < results.size(); ++i) {
-    Slots of;
-    for (const Slots &input : inputs)
-      of.push_back(input[i]);
-    Handler handler = handlers.of((*scalars)[i].kind);
-    if (!handler)
-      return decoder.unsupported("not for this type");
-    decoder.emit(handler, kind ? *kind : floatKind((*scalars)[i]), {results[i]}, of);
-  }
-  return Error::success();
+  return forEachScalar(decoder, instruction, operands,
+                       [&](const Scalar &scalar, Slot result, const Slots &of) -> Error {
+                         Handler handler = handlers.of(scalar.kind);
+                         if (!handler)
+                           return decoder.unsupported("not for this type");
+                         decoder.emit(handler, kind ? *kind : floatKind(scalar), {result},
+                                      of);
+                         return Error::success();
+                       });
 }
 
 IntegerHandlers sparse_attn::emulator::integerOf(unsigned opcode) {

@@ -38,6 +38,7 @@ struct GPUContext {
 struct GPURow {
   mlir::Value number;   ///< in the tile
   mlir::Value inTile;   ///< whether it is a row at all
+  mlir::Value query;    ///< in the tile, among the rows of its head
   mlir::Value head;     ///< query head
   mlir::Value index;    ///< of Q, O and LSE
   mlir::Value position; ///< p
@@ -52,7 +53,7 @@ struct GPUFrame {
   mlir::Value args, values; ///< pointers
   mlir::Value shared;       ///< pointer to shared memory
   mlir::Value batch, head, kvHead, firstRow, rowCount, first, end, slot;
-  mlir::Value rows, keys, tokens, firstPosition; ///< of the batch entry
+  mlir::Value keys, tokens, firstPosition; ///< of the batch entry
   mlir::Value heads, group, stack, step, classTiles, aligned;
   mlir::Value thread, lane, warp;
   mlir::Value quad, member; ///< lane / 4 and lane % 4
@@ -156,6 +157,15 @@ struct RowResult {
   mlir::Value maximum, sum;
   Values outputs;
 };
+/// Pointers to what a slot of sa_gpu_args::states has of a row of the tile.
+struct StateRow {
+  StateRow(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+           mlir::Value slot, mlir::Value row);
+
+  mlir::Value output(GPUBuilder &b, mlir::Value column) const;
+  mlir::Value outputs, maximum, sum;
+};
+
 /// Writes O, of those `columns` that V has, and LSE by the thread that `isFirst`.
 void buildWriteResult(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                       RowResult result, mlir::Value isFirst,

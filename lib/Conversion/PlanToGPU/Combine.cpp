@@ -14,45 +14,22 @@
 //===----------------------------------------------------------------------===//
 
 #include "AttendGPU.h"
-#include "sparse_attn/gpu_abi.h"
-#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace sparse_attn;
 
-namespace {
-/// A row of a slot of states (gpu_abi.h).
-struct StateRow {
-  GPUBuilder &b;
-  const GPUShape &shape;
-  Value slot; ///< pointer
-  Value row;  ///< i32
-
-  Value load(Value element) const {
-    return b.loadAt(b.builder.getF32Type(), slot, b.mul(element, sizeof(float)),
-                    sizeof(float));
-  }
-  Value output(Value column) const {
-    return load(b.add(b.mul(row, shape.valueDim), column));
-  }
-  Value maximum() const { return load(b.add(row, shape.rows * shape.valueDim)); }
-  Value sum() const { return load(b.add(row, shape.rows * (shape.valueDim + 1))); }
-};
-} // namespace
-
 /// m, l and the lane's columns of O, of all parts.
 static Values mergeParts(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                          Value row, ArrayRef<Value> columns) {
-  const GPUShape &shape = context.shape;
-  int64_t slotBytes = shape.rows * (shape.valueDim + 2) * sizeof(float);
-  Value states = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, states)));
+  auto load = [&](Value pointer) {
+    return b.loadAt(b.builder.getF32Type(), pointer, b.i32(0), sizeof(float));
+  };
   Values init(columns.size() + 2, b.f32(0));
   init[0] = b.f32(-kInfinity);
   return b.loop(b.toIndex(frame.first), b.toIndex(frame.end), 1, init,
                 [&](Value part, ValueRange merged) {
-                  Value at = b.mul(b.toI64(b.toI32(part)), b.toI64(b.i32(slotBytes)));
-                  StateRow state{b, shape, b.offset(states, at), row};
-                  Value other = state.maximum();
+                  StateRow state(b, context, frame, b.toI32(part), row);
+                  Value other = load(state.maximum);
                   Value maximum = b.maxF(merged[0], other);
                   Value shift = getShift(b, maximum);
                   Value own = b.power2(b.subF(merged[0], shift));
@@ -60,10 +37,10 @@ static Values mergeParts(GPUBuilder &b, const GPUContext &context, const GPUFram
                   auto merge = [&](Value mine, Value theirs) {
                     return b.fma(mine, own, b.mulF(theirs, others));
                   };
-                  Values next = {maximum, merge(merged[1], state.sum())};
+                  Values next = {maximum, merge(merged[1], load(state.sum))};
                   for (auto [column, output] :
                        llvm::zip_equal(columns, merged.drop_front(2)))
-                    next.push_back(merge(output, state.output(column)));
+                    next.push_back(merge(output, load(state.output(b, column))));
                   return next;
                 });
 }

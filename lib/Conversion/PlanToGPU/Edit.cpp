@@ -61,14 +61,12 @@ SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
   const GPUShape &shape = context.shape;
   int64_t rowBytes = shape.keys / 8, wordBytes = wordBytesOf(shape);
   Value base = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, bits)));
-  Value at = b.mul(b.toI64(tile), b.toI64(b.i32(shape.rows * rowBytes)));
-  Value existing = b.min(row.number, b.sub(frame.rowCount, b.i32(1)));
-  Value inTile = b.builder.createOrFold<arith::DivUIOp>(b.loc, existing, frame.stack);
-  at = b.add(at, b.toI64(b.mul(inTile, rowBytes)));
+  Value bytes =
+      b.element(b.element(base, tile, shape.rows * rowBytes), row.query, rowBytes);
   SmallVector<Value> words;
   for (int64_t byte = 0; byte < rowBytes; byte += wordBytes) {
-    Value word = b.loadAt(b.builder.getIntegerType(8 * wordBytes), b.offset(base, at),
-                          b.i32(byte), wordBytes);
+    Value word =
+        b.loadAt(b.builder.getIntegerType(8 * wordBytes), bytes, b.i32(byte), wordBytes);
     if (wordBytes < 4)
       word = arith::ExtUIOp::create(b.builder, b.loc, b.builder.getI32Type(), word);
     words.push_back(word);

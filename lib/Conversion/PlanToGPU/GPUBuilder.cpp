@@ -85,16 +85,6 @@ Value GPUBuilder::block() {
 }
 void GPUBuilder::barrier() { NVVM::BarrierOp::create(builder, loc); }
 
-Value GPUBuilder::anyInBlock(Value condition) {
-  Value flag =
-      arith::ExtUIOp::create(builder, loc, builder.getI32Type(), condition).getResult();
-  auto kind =
-      NVVM::BarrierReductionAttr::get(builder.getContext(), NVVM::BarrierReduction::OR);
-  auto barrier = NVVM::BarrierOp::create(builder, loc, builder.getI32Type(), Value(),
-                                         Value(), kind, flag);
-  return ne(barrier.getRes(), i32(0));
-}
-
 Value GPUBuilder::ballot(Value condition) {
   return NVVM::VoteSyncOp::create(builder, loc, builder.getI32Type(), i32(-1), condition,
                                   NVVM::VoteSyncKind::ballot);
@@ -111,6 +101,9 @@ Value GPUBuilder::shuffleXor(Value value, int64_t lanes) {
 Value GPUBuilder::offset(Value pointer, Value bytes) {
   return LLVM::GEPOp::create(builder, loc, pointer.getType(), builder.getI8Type(),
                              pointer, ValueRange{bytes});
+}
+Value GPUBuilder::element(Value array, Value index, int64_t bytes) {
+  return offset(array, mul(toI64(index), toI64(i32(bytes))));
 }
 Value GPUBuilder::loadAt(Type type, Value pointer, Value bytes, int64_t alignment) {
   return LLVM::LoadOp::create(builder, loc, type, offset(pointer, bytes), alignment);

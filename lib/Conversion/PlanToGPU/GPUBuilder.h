@@ -50,8 +50,6 @@ public:
   mlir::Value block();  ///< number in the grid
   /// All threads of the block wait for each other.
   void barrier();
-  /// Of all threads of the block: whether `condition` holds for one.
-  mlir::Value anyInBlock(mlir::Value condition);
   /// Bit l: the condition of lane l of the warp.
   mlir::Value ballot(mlir::Value condition);
   /// Of the lane whose number differs by `lanes` in its bits.
@@ -65,6 +63,8 @@ public:
                int64_t alignment);
   /// pointer + bytes, of any kind of pointer.
   mlir::Value offset(mlir::Value pointer, mlir::Value bytes);
+  /// Element `index` (i32) of an array of elements of so many bytes.
+  mlir::Value element(mlir::Value array, mlir::Value index, int64_t bytes);
   /// As a pointer to the device's memory.
   mlir::Value toGlobal(mlir::Value pointer);
   /// Starts a copy of 16 bytes, of which the first `bytes` exist and others become 0.

@@ -28,8 +28,7 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   /// Fields of element `index` of an array in the device's memory.
   auto element = [&](size_t array, Value index, size_t size) {
     Value base = b.toGlobal(b.pointerField(args, array));
-    Value start = b.mul(b.toI64(index), b.toI64(b.i32(size)));
-    return [&b, i32, pointer = b.offset(base, start)](size_t field) {
+    return [&b, i32, pointer = b.element(base, index, size)](size_t field) {
       return b.loadAt(i32, pointer, b.i32(field), 4);
     };
   };
@@ -43,7 +42,6 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   slot = item(offsetof(sa_gpu_item, slot));
   kvHead = b.builder.createOrFold<arith::DivUIOp>(b.loc, head, group);
   auto entry = element(offsetof(sa_gpu_args, entries), batch, sizeof(sa_gpu_entry));
-  rows = entry(offsetof(sa_gpu_entry, rows));
   keys = entry(offsetof(sa_gpu_entry, keys));
   tokens = entry(offsetof(sa_gpu_entry, tokens));
   firstPosition = entry(offsetof(sa_gpu_entry, first_position));
@@ -60,10 +58,10 @@ GPURow GPUFrame::rowOf(GPUBuilder &b, Value number) const {
   row.number = number;
   row.inTile = b.lt(number, rowCount);
   Value existing = b.min(number, b.sub(rowCount, b.i32(1)));
-  Value query = b.builder.createOrFold<arith::DivUIOp>(b.loc, existing, stack);
+  row.query = b.builder.createOrFold<arith::DivUIOp>(b.loc, existing, stack);
   Value other = b.builder.createOrFold<arith::RemUIOp>(b.loc, existing, stack);
   row.head = b.add(head, other);
-  row.index = b.add(firstRow, b.mul(query, step));
+  row.index = b.add(firstRow, b.mul(row.query, step));
   row.position = b.add(firstPosition, row.index);
   return row;
 }

@@ -129,25 +129,36 @@ static SmallVector<Value> getFragmentColumns(GPUBuilder &b, const GPUContext &co
   return columns;
 }
 
+static constexpr int64_t kFloat = sizeof(float);
+
+StateRow::StateRow(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                   Value slot, Value row) {
+  const GPUShape &shape = context.shape;
+  Value states = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, states)));
+  states = b.element(states, slot, shape.rows * (shape.valueDim + 2) * kFloat);
+  outputs = b.element(states, row, shape.valueDim * kFloat);
+  Value maxima = b.offset(states, b.i32(shape.rows * shape.valueDim * kFloat));
+  maximum = b.element(maxima, row, kFloat);
+  sum = b.offset(maximum, b.i32(shape.rows * kFloat));
+}
+
+Value StateRow::output(GPUBuilder &b, Value column) const {
+  return b.element(outputs, column, kFloat);
+}
+
 static void buildWriteState(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const RowResult &result,
                             ArrayRef<Value> columns) {
-  const GPUShape &shape = context.shape;
-  int64_t size = sizeof(float);
-  int64_t slotBytes = shape.rows * (shape.valueDim + 2) * size;
-  Value states = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, states)));
-  Value at = b.mul(b.toI64(frame.slot), b.toI64(b.i32(slotBytes)));
-  Value slot = b.offset(states, at);
-  auto store = [&](Value value, Value element) {
-    b.storeAt(value, slot, b.mul(element, size), size);
+  StateRow state(b, context, frame, frame.slot, result.row.number);
+  auto store = [&](Value value, Value pointer) {
+    b.storeAt(value, pointer, b.i32(0), kFloat);
   };
-  Value row = b.mul(result.row.number, shape.valueDim);
-  forEachColumn(b, context, columns, result.outputs,
-                [&](Value column, Value output) { store(output, b.add(row, column)); });
+  forEachColumn(b, context, columns, result.outputs, [&](Value column, Value output) {
+    store(output, state.output(b, column));
+  });
   b.branch(b.eq(frame.member, b.i32(0)), [&] {
-    Value maximum = b.add(result.row.number, shape.rows * shape.valueDim);
-    store(result.maximum, maximum);
-    store(result.sum, b.add(maximum, shape.rows));
+    store(result.maximum, state.maximum);
+    store(result.sum, state.sum);
   });
 }
 

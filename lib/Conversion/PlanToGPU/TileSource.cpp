@@ -17,7 +17,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "AttendGPU.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "sparse_attn/gpu_abi.h"
 
 using namespace mlir;
@@ -145,8 +144,7 @@ std::pair<GPUTile, Values> TileSource::nextOfRuns(ValueRange state) {
       b.lt(run, frame.end),
       [&]() -> Values {
         Value runs = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, runs)));
-        Value start = b.mul(b.toI64(run), b.toI64(b.i32(sizeof(sa_run))));
-        Value pointer = b.offset(runs, start);
+        Value pointer = b.element(runs, run, sizeof(sa_run));
         auto field = [&](size_t offset) {
           return b.loadAt(b.builder.getI32Type(), pointer, b.i32(offset), 4);
         };
