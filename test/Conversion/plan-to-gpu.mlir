@@ -5,7 +5,7 @@
 !qkv = tensor<?x?x?x64xbf16>
 !state = tensor<?x?x?xf32>
 
-// CHECK: llvm.mlir.global external @sparse_attn_shared() {addr_space = 3 : i32, alignment = 128
+// CHECK: llvm.mlir.global external @sparse_attn_shared() {addr_space = 3 : i32, alignment = 1024
 // CHECK-LABEL: llvm.func @near_0_attend(
 // CHECK-SAME: llvm.byval = !llvm.array<{{[0-9]+}} x i64>, nvvm.grid_constant
 // CHECK-SAME: nvvm.kernel, nvvm.reqntid = array<i32: 128>

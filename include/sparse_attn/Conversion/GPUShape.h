@@ -12,29 +12,52 @@
 
 namespace sparse_attn {
 
-/// What a thread block works at, and where it keeps that in shared memory:
+/// Buffers in shared memory that go from producers to consumers and back: use number u
+/// is round u / size of buffer u % size.
+struct GPURing {
+  int64_t size = 0;       ///< buffers
+  int64_t at = 0, bytes;  ///< of buffer 0; of each
+  int64_t barriersAt = 0; ///< mbarriers: `size` of full buffers, then of empty ones
+};
+
+/// What a thread block works at, and where it keeps that in shared memory.
 ///
-///   Q [rows][pitch]   K [keys][pitch]   V [keys][valuePitch]
+/// Warps:       Q [rows][pitch]   K [keys][pitch]   V [keys][valuePitch]
 ///
 /// Each warp has `rowTiles` times 16 rows, whose sums stay in its registers. Rows in
 /// shared memory lie an odd number of 16 bytes apart, so that the 8 rows of a matrix that
 /// a warp reads at once are in different banks.
+///
+/// Warpgroups:  Q [panels][rows][128]   K, V [buffers][panels][keys][128]
+///
+/// `consumers` warpgroups of 64 rows each, and one after them that brings what they need.
+/// A panel has 64 columns, in the 128-byte swizzle of wgmma and TMA.
 struct GPUShape {
   GPUShape(block_plan::AttentionOp plan, const GPUTarget &target);
 
+  bool warpgroups;    ///< the form of the kernel
   mlir::Type element; ///< of Q, K and V
   int64_t elementBytes;
   int64_t step; ///< elements that one matrix instruction contracts
-  int64_t warps = 4, threads;
-  int64_t rowTiles; ///< of 16 rows, of each warp
-  int64_t rows;     ///< of a query tile
-  int64_t keys;     ///< of a key tile
+  int64_t warps, threads;
+  int64_t copyThreads; ///< that copy rows together
+  int64_t rowTiles;    ///< of 16 rows, of each warp
+  int64_t rows;        ///< of a query tile
+  int64_t keys;        ///< of a key tile
   int64_t headDim, paddedHeadDim;
   int64_t valueDim, paddedValueDim;
 
   /// In bytes.
   int64_t pitch, valuePitch;
   int64_t queriesAt, keysAt, valuesAt, sharedBytes;
+
+  int64_t consumers = 0;
+  GPURing queryRing, keyRing, valueRing;
+  int64_t tilesAt = 0; ///< what the key tiles of the ring are: 16 bytes each
+
+private:
+  void placeWarps(const GPUTarget &target);
+  void placeWarpgroups(const GPUTarget &target);
 };
 
 /// Why `plan` has no GPU kernel; empty where it has one.

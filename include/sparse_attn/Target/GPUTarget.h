@@ -26,6 +26,7 @@ struct GPUTarget {
   llvm::StringLiteral features; ///< the version of PTX: "+ptx80"
   int32_t capability;           ///< of the devices that run it at least: 80 for 8.0
   int64_t sharedBytes;          ///< that one block can have
+  bool warpgroups = false;      ///< wgmma, TMA, and registers that warpgroups hand over
 };
 
 /// All, ascending.

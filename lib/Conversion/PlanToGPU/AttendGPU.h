@@ -47,8 +47,9 @@ struct GPURow {
 /// What a block works at, read from sa_gpu_args and its sa_gpu_item, and where it keeps
 /// it. All values are i32 unless said otherwise.
 struct GPUFrame {
-  GPUFrame(GPUBuilder &b, const GPUContext &context, mlir::Value args,
-           mlir::Value shared);
+  /// Of item `number` of the launch.
+  GPUFrame(GPUBuilder &b, const GPUContext &context, mlir::Value args, mlir::Value shared,
+           mlir::Value number);
 
   mlir::Value args, values; ///< pointers
   mlir::Value shared;       ///< pointer to shared memory
@@ -105,7 +106,8 @@ private:
 struct CopiedRows {
   int64_t dim, paddedDim; ///< elements; the padding becomes 0
   int64_t count;
-  int64_t pitch, at;  ///< bytes from row to row, and of row 0, in shared memory
+  int64_t pitch;      ///< bytes from row to row in shared memory
+  mlir::Value at;     ///< bytes of row 0
   int32_t alignedBit; ///< of sa_gpu_args::aligned
 };
 
@@ -115,11 +117,13 @@ void buildCopy(
     GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
     const CopiedRows &rows,
     llvm::function_ref<std::pair<mlir::Value, mlir::Value>(mlir::Value)> rowOf);
-void buildCopyQueries(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+/// `at`: bytes of shared memory.
+void buildCopyQueries(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                      mlir::Value at);
 void buildCopyKeys(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-                   mlir::Value tile);
+                   mlir::Value tile, mlir::Value at);
 void buildCopyValues(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-                     mlir::Value tile);
+                     mlir::Value tile, mlir::Value at);
 
 /// [row tile][fragment of 8 columns * 4 + value]
 using Fragments = llvm::SmallVector<Values>;
@@ -130,7 +134,15 @@ Fragments buildScores(GPUBuilder &b, const GPUContext &context, const GPUFrame &
 void buildAccumulate(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                      const Fragments &weights, Fragments &outputs);
 
-/// Mask and modifiers of a tile whose first key is `firstKey`.
+/// The pairs of a tile that its mask keeps, by predicate: bits in words, in the order of
+/// a thread's scores.
+Values buildKept(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                 const GPUTile &tile);
+/// Mask and modifiers of a tile, which is full or not. `kept` may be known before.
+void buildEdit(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+               const GPUTile &tile, bool full, Fragments &scores,
+               llvm::ArrayRef<mlir::Value> kept = {});
+/// The same where only the kernel knows.
 void buildEdit(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                const GPUTile &tile, Fragments &scores);
 

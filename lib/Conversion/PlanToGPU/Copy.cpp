@@ -34,16 +34,28 @@ static void copyElements(GPUBuilder &b, const GPUContext &context, const CopiedR
   b.storeAt(bytes, target, b.i32(0), kChunk);
 }
 
+/// Where a chunk of a row goes. Warpgroups read rows of 128 bytes, panel by panel, whose
+/// chunks are exchanged by the number of the row: the 128-byte swizzle of wgmma and TMA.
+static Value placeOf(GPUBuilder &b, const GPUContext &context, const CopiedRows &rows,
+                     Value row, Value chunk) {
+  if (!context.shape.warpgroups)
+    return b.add(b.mul(row, rows.pitch), b.mul(chunk, kChunk));
+  int64_t perPanel = rows.pitch / kChunk;
+  Value panel = b.mul(b.divU(chunk, perPanel), rows.count * rows.pitch);
+  Value column = b.bxor(b.remU(chunk, perPanel), b.remU(row, perPanel));
+  return b.add(panel, b.add(b.mul(row, rows.pitch), b.mul(column, kChunk)));
+}
+
 void sparse_attn::buildCopy(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const CopiedRows &rows,
                             function_ref<std::pair<Value, Value>(Value)> rowOf) {
   int64_t perRow = rows.paddedDim * context.shape.elementBytes / kChunk;
-  int64_t chunks = rows.count * perRow, threads = context.shape.threads;
+  int64_t chunks = rows.count * perRow, threads = context.shape.copyThreads;
   int64_t rowBytes = rows.dim * context.shape.elementBytes;
   auto copyChunk = [&](Value inTile, Value chunk, bool async) {
     auto [row, exists] = rowOf(inTile);
-    Value at = b.add(b.mul(inTile, rows.pitch), b.mul(chunk, kChunk));
-    Value target = b.offset(frame.shared, b.add(at, b.i32(rows.at)));
+    Value at = placeOf(b, context, rows, inTile, chunk);
+    Value target = b.offset(frame.shared, b.add(at, rows.at));
     if (!async)
       return copyElements(b, context, rows, row, exists, chunk, target);
     Value left = b.sub(b.i32(rowBytes), b.mul(chunk, kChunk));
@@ -53,6 +65,14 @@ void sparse_attn::buildCopy(GPUBuilder &b, const GPUContext &context,
     b.copyAsync(target, b.offset(row, column), b.select(exists, bytes, b.i32(0)));
   };
   auto copyAll = [&](bool async) {
+    // A producer has few registers for addresses, and nothing else to do.
+    if (context.shape.warpgroups) {
+      b.loop(b.toIndex(frame.thread), b.index(chunks), threads, [&](Value index) {
+        Value number = b.toI32(index);
+        copyChunk(b.divU(number, perRow), b.remU(number, perRow), async);
+      });
+      return;
+    }
     // A thread has the same column of several rows, where that comes out even.
     if (threads % perRow == 0 && chunks % threads == 0) {
       Value first = b.divU(frame.thread, perRow), chunk = b.remU(frame.thread, perRow);
@@ -101,11 +121,11 @@ struct GPUTensor {
 } // namespace
 
 void sparse_attn::buildCopyQueries(GPUBuilder &b, const GPUContext &context,
-                                   const GPUFrame &frame) {
+                                   const GPUFrame &frame, Value at) {
   const GPUShape &shape = context.shape;
   GPUTensor tensor(b, context, frame, context.ids.id(context.plan.getQ()));
-  CopiedRows rows = {shape.headDim, shape.paddedHeadDim, shape.rows,
-                     shape.pitch,   shape.queriesAt,     SA_GPU_ALIGNED_Q};
+  CopiedRows rows = {shape.headDim,   shape.paddedHeadDim, shape.rows, shape.pitch, at,
+                     SA_GPU_ALIGNED_Q};
   buildCopy(b, context, frame, rows, [&](Value number) {
     GPURow row = frame.rowOf(b, number);
     return std::pair(tensor.row(b, frame.batch, row.head, row.index), row.inTile);
@@ -126,19 +146,19 @@ static void copyTile(GPUBuilder &b, const GPUContext &context, const GPUFrame &f
 }
 
 void sparse_attn::buildCopyKeys(GPUBuilder &b, const GPUContext &context,
-                                const GPUFrame &frame, Value tile) {
+                                const GPUFrame &frame, Value tile, Value at) {
   const GPUShape &shape = context.shape;
-  copyTile(b, context, frame,
-           {shape.headDim, shape.paddedHeadDim, shape.keys, shape.pitch, shape.keysAt,
-            SA_GPU_ALIGNED_K},
-           context.ids.id(context.plan.getK()), tile);
+  copyTile(
+      b, context, frame,
+      {shape.headDim, shape.paddedHeadDim, shape.keys, shape.pitch, at, SA_GPU_ALIGNED_K},
+      context.ids.id(context.plan.getK()), tile);
 }
 
 void sparse_attn::buildCopyValues(GPUBuilder &b, const GPUContext &context,
-                                  const GPUFrame &frame, Value tile) {
+                                  const GPUFrame &frame, Value tile, Value at) {
   const GPUShape &shape = context.shape;
   copyTile(b, context, frame,
-           {shape.valueDim, shape.paddedValueDim, shape.keys, shape.valuePitch,
-            shape.valuesAt, SA_GPU_ALIGNED_V},
+           {shape.valueDim, shape.paddedValueDim, shape.keys, shape.valuePitch, at,
+            SA_GPU_ALIGNED_V},
            context.ids.id(context.plan.getV()), tile);
 }

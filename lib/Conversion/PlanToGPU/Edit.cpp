@@ -24,14 +24,17 @@ public:
     cloner.heads = frame.heads;
   }
 
-  /// All scores. `bits` is the number of the bit tile where a plan lists tiles.
-  Fragments edit(const Fragments &scores, Value bits);
+  /// All scores. `bits` is the number of the bit tile where a plan lists tiles; `kept`
+  /// are what buildKept returns, or none.
+  Fragments edit(const Fragments &scores, Value bits, ArrayRef<Value> kept);
+  Values getKept();
 
 private:
   Value modify(const GPURow &row, Value score, Value key);
   SmallVector<Value> loadBits(const GPURow &row, Value tile);
-  Value isKept(const GPURow &row, Value key, int64_t fragment, int64_t column,
-               ArrayRef<Value> words);
+  Value getKey(int64_t fragment, int64_t column);
+  Value isKept(const GPURow &row, Value key);
+  Value isSet(int64_t fragment, int64_t column, ArrayRef<Value> words);
 
   GPUBuilder &b;
   const GPUContext &context;
@@ -74,20 +77,50 @@ SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
   return words;
 }
 
-/// Column `column` of the pair of columns that the lane has of a fragment.
-Value Editor::isKept(const GPURow &row, Value key, int64_t fragment, int64_t column,
-                     ArrayRef<Value> words) {
-  if (words.empty()) {
-    Value keep = cloner.clone(plan.getPredicate(),
-                              {frame.batch, row.head, row.position, b.min(key, last)})[0];
-    return b.land(keep, b.le(key, last));
+/// The key of column `column` of the pair of columns that the lane has of a fragment.
+Value Editor::getKey(int64_t fragment, int64_t column) {
+  Value inTile = b.add(b.mul(frame.member, 2), b.i32(8 * fragment + column));
+  return b.add(firstKey, b.mul(inTile, frame.step));
+}
+
+Value Editor::isKept(const GPURow &row, Value key) {
+  Value keep = cloner.clone(plan.getPredicate(),
+                            {frame.batch, row.head, row.position, b.min(key, last)})[0];
+  return b.land(keep, b.le(key, last));
+}
+
+static constexpr int64_t kWordBits = 32;
+/// A word with the bit of score `number` of a thread.
+static Value getBit(GPUBuilder &b, size_t number) {
+  return b.i32(static_cast<int32_t>(1u << number % kWordBits));
+}
+
+Values Editor::getKept() {
+  Values words;
+  for (int64_t tile = 0; tile < context.shape.rowTiles; ++tile) {
+    GPURow rows[2];
+    for (int64_t half = 0; half < 2; ++half)
+      rows[half] = frame.fragmentRow(b, context.shape, tile, half);
+    for (int64_t i = 0; i < context.shape.keys / 2; ++i) {
+      Value kept = isKept(rows[i / 2 % 2], getKey(i / 4, i % 2));
+      Value bit = b.select(kept, getBit(b, i), b.i32(0));
+      if (i % kWordBits == 0)
+        words.push_back(bit);
+      else
+        words.back() = b.bor(words.back(), bit);
+    }
   }
+  return words;
+}
+
+/// Of the words of a row of bits.
+Value Editor::isSet(int64_t fragment, int64_t column, ArrayRef<Value> words) {
   int64_t first = 8 * fragment + column, bits = 8 * wordBytesOf(context.shape);
   Value place = b.add(b.mul(frame.member, 2), b.i32(first % bits));
   return b.ne(b.band(b.shr(words[first / bits], place), b.i32(1)), b.i32(0));
 }
 
-Fragments Editor::edit(const Fragments &scores, Value bits) {
+Fragments Editor::edit(const Fragments &scores, Value bits, ArrayRef<Value> kept) {
   Fragments edited = scores;
   for (auto [tile, values] : llvm::enumerate(edited))
     for (int64_t half = 0; half < 2; ++half) {
@@ -98,25 +131,44 @@ Fragments Editor::edit(const Fragments &scores, Value bits) {
       for (size_t i = 2 * half; i < values.size(); i += 4)
         for (int64_t column = 0; column < 2; ++column) {
           int64_t fragment = i / 4;
-          Value inTile = b.add(b.mul(frame.member, 2), b.i32(8 * fragment + column));
-          Value key = b.add(firstKey, b.mul(inTile, frame.step));
+          Value key = getKey(fragment, column);
           Value &score = values[i + column];
           score = modify(row, score, full ? key : b.min(key, last));
-          if (!full)
-            score = b.select(isKept(row, key, fragment, column, words), score,
-                             b.f32(-kInfinity));
+          if (full)
+            continue;
+          Value keep;
+          if (!kept.empty()) {
+            size_t number = tile * values.size() + i + column;
+            Value bit = b.band(kept[number / kWordBits], getBit(b, number));
+            keep = b.ne(bit, b.i32(0));
+          } else {
+            keep = words.empty() ? isKept(row, key) : isSet(fragment, column, words);
+          }
+          score = b.select(keep, score, b.f32(-kInfinity));
         }
     }
   return edited;
+}
+
+Values sparse_attn::buildKept(GPUBuilder &b, const GPUContext &context,
+                              const GPUFrame &frame, const GPUTile &tile) {
+  return Editor(b, context, frame, tile.number, /*full=*/false).getKept();
+}
+
+void sparse_attn::buildEdit(GPUBuilder &b, const GPUContext &context,
+                            const GPUFrame &frame, const GPUTile &tile, bool full,
+                            Fragments &scores, ArrayRef<Value> kept) {
+  scores = Editor(b, context, frame, tile.number, full).edit(scores, tile.bits, kept);
 }
 
 void sparse_attn::buildEdit(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const GPUTile &tile,
                             Fragments &scores) {
   auto edit = [&](bool full) {
+    Fragments edited = scores;
+    buildEdit(b, context, frame, tile, full, edited);
     Values flat;
-    for (const Values &row :
-         Editor(b, context, frame, tile.number, full).edit(scores, tile.bits))
+    for (const Values &row : edited)
       llvm::append_range(flat, row);
     return flat;
   };

@@ -35,6 +35,9 @@ Value GPUBuilder::band(Value a, Value b) {
 Value GPUBuilder::bor(Value a, Value b) {
   return builder.createOrFold<arith::OrIOp>(loc, a, b);
 }
+Value GPUBuilder::bxor(Value a, Value b) {
+  return builder.createOrFold<arith::XOrIOp>(loc, a, b);
+}
 Value GPUBuilder::toI64(Value i32) {
   return builder.createOrFold<arith::ExtSIOp>(loc, builder.getI64Type(), i32);
 }
@@ -83,6 +86,9 @@ Value GPUBuilder::thread() {
 Value GPUBuilder::block() {
   return NVVM::BlockIdXOp::create(builder, loc, builder.getI32Type());
 }
+Value GPUBuilder::blocks() {
+  return NVVM::GridDimXOp::create(builder, loc, builder.getI32Type());
+}
 void GPUBuilder::barrier() { NVVM::BarrierOp::create(builder, loc); }
 
 Value GPUBuilder::ballot(Value condition) {
@@ -92,6 +98,11 @@ Value GPUBuilder::ballot(Value condition) {
 Value GPUBuilder::shuffleXor(Value value, int64_t lanes) {
   return NVVM::ShflOp::create(builder, loc, value.getType(), i32(-1), value, i32(lanes),
                               i32(kWarp - 1), NVVM::ShflKind::bfly, UnitAttr());
+}
+
+Value GPUBuilder::ofFirstLane(Value value) {
+  return NVVM::ShflOp::create(builder, loc, value.getType(), i32(-1), value, i32(0),
+                              i32(kWarp - 1), NVVM::ShflKind::idx, UnitAttr());
 }
 
 //===----------------------------------------------------------------------===//

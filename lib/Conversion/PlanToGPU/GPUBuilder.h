@@ -34,6 +34,7 @@ public:
   mlir::Value shr(mlir::Value a, mlir::Value bits); ///< unsigned
   mlir::Value band(mlir::Value a, mlir::Value b);
   mlir::Value bor(mlir::Value a, mlir::Value b);
+  mlir::Value bxor(mlir::Value a, mlir::Value b);
   mlir::Value toI64(mlir::Value i32); ///< signed
 
   //===--- Control ---------------------------------------------------------===//
@@ -48,12 +49,15 @@ public:
   //===--- Threads ---------------------------------------------------------===//
   mlir::Value thread(); ///< number in the block
   mlir::Value block();  ///< number in the grid
+  mlir::Value blocks(); ///< of the grid
   /// All threads of the block wait for each other.
   void barrier();
   /// Bit l: the condition of lane l of the warp.
   mlir::Value ballot(mlir::Value condition);
   /// Of the lane whose number differs by `lanes` in its bits.
   mlir::Value shuffleXor(mlir::Value value, int64_t lanes);
+  /// The value of the first lane: ptxas sees that a warp agrees.
+  mlir::Value ofFirstLane(mlir::Value value);
 
   //===--- Memory ----------------------------------------------------------===//
   /// An aligned value of `type` at a pointer of any kind, some bytes on.

@@ -11,7 +11,8 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value shared)
+GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value shared,
+                   Value number)
     : args(args), shared(shared) {
   Type i32 = b.builder.getI32Type();
   auto argument = [&](size_t offset) { return b.field(args, offset, i32); };
@@ -32,7 +33,7 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
       return b.loadAt(i32, pointer, b.i32(field), 4);
     };
   };
-  auto item = element(offsetof(sa_gpu_args, items), b.block(), sizeof(sa_gpu_item));
+  auto item = element(offsetof(sa_gpu_args, items), number, sizeof(sa_gpu_item));
   batch = item(offsetof(sa_gpu_item, b));
   head = item(offsetof(sa_gpu_item, h));
   firstRow = item(offsetof(sa_gpu_item, first_row));

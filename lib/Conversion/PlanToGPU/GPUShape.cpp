@@ -21,6 +21,14 @@ static int64_t getScoreRegisters(int64_t outputs, bool split) {
   return outputs <= kOutputRegisters / 2 && !split ? 64 : 32;
 }
 
+// The same of a thread of a warpgroup, which has 240: sums of O, scores, and the weights
+// of the tile before.
+static constexpr int64_t kTileRegisters = 176;
+static constexpr int64_t kMostKeys = 128, kLeastKeys = 16;
+static constexpr int64_t kMostColumns = 256; // of a wgmma
+static constexpr int64_t kWarpgroup = 128;   // threads
+static constexpr int64_t kPanelBytes = 128;  // of a row
+
 static constexpr int64_t kChunk = 16; // bytes of a copy, and of a row of a matrix
 
 /// Bytes from row to row: an odd number of chunks.
@@ -33,11 +41,23 @@ GPUShape::GPUShape(block_plan::AttentionOp plan, const GPUTarget &target) {
   element = plan.getKeyTensorType().getElementType();
   elementBytes = element.getIntOrFloatBitWidth() / 8;
   step = element.isF32() ? 8 : 16;
-  threads = warps * 32;
   headDim = plan.getHeadDim();
   paddedHeadDim = llvm::alignTo(headDim, step);
   valueDim = plan.getValueDim();
   paddedValueDim = llvm::alignTo(valueDim, step);
+  warpgroups = target.warpgroups && !element.isF32() && paddedValueDim <= kMostColumns;
+  if (warpgroups)
+    placeWarpgroups(target);
+  // Where too little of shared memory is left, smaller tiles of warps may fit.
+  if (!warpgroups || keys < kLeastKeys) {
+    warpgroups = false;
+    placeWarps(target);
+  }
+}
+
+void GPUShape::placeWarps(const GPUTarget &target) {
+  warps = 4;
+  copyThreads = threads = warps * 32;
   pitch = getPitch(paddedHeadDim, elementBytes);
   valuePitch = getPitch(paddedValueDim, elementBytes);
 
@@ -54,6 +74,43 @@ GPUShape::GPUShape(block_plan::AttentionOp plan, const GPUTarget &target) {
   // A thread has half a score of each key in a row tile.
   keys = getScoreRegisters(outputs * rowTiles, element.isF32()) / rowTiles * 2;
   for (place(); sharedBytes > target.sharedBytes && keys > 16; place())
+    keys -= 16;
+}
+
+void GPUShape::placeWarpgroups(const GPUTarget &target) {
+  consumers = 2;
+  copyThreads = kWarpgroup;
+  threads = (consumers + 1) * kWarpgroup;
+  warps = threads / 32;
+  rowTiles = 1;
+  rows = consumers * 64;
+  pitch = valuePitch = kPanelBytes;
+  int64_t headPanels = llvm::divideCeil(paddedHeadDim * elementBytes, kPanelBytes);
+  int64_t valuePanels = llvm::divideCeil(paddedValueDim * elementBytes, kPanelBytes);
+  queryRing.size = 1;
+  keyRing.size = valueRing.size = 2;
+  auto place = [&] {
+    queryRing.bytes = headPanels * rows * kPanelBytes;
+    keyRing.bytes = headPanels * keys * kPanelBytes;
+    valueRing.bytes = valuePanels * keys * kPanelBytes;
+    int64_t at = 0;
+    for (GPURing *ring : {&queryRing, &keyRing, &valueRing}) {
+      ring->at = at;
+      at += ring->size * ring->bytes;
+    }
+    tilesAt = at;
+    at += keyRing.size * 16;
+    for (GPURing *ring : {&queryRing, &keyRing, &valueRing}) {
+      ring->barriersAt = at;
+      at += 2 * ring->size * 8;
+    }
+    sharedBytes = at;
+  };
+  // A thread has half a sum of each column of O, half a score of each key, and half as
+  // many words of weights.
+  int64_t outputs = paddedValueDim / 2;
+  keys = std::min<int64_t>(kMostKeys, (kTileRegisters - outputs) * 4 / 3 / 16 * 16);
+  for (place(); sharedBytes > target.sharedBytes && keys >= kLeastKeys; place())
     keys -= 16;
 }
 

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttendGPU.h"
+#include "Warpgroups.h"
 #include "sparse_attn/gpu_abi.h"
 
 using namespace mlir;
@@ -16,6 +16,7 @@ namespace sparse_attn {
 #include "sparse_attn/Conversion/Passes.h.inc"
 } // namespace sparse_attn
 
+static constexpr int64_t kTensorMapBytes = 128, kTensorMapAlignment = 64;
 static constexpr StringLiteral kShared = "sparse_attn_shared";
 
 static LLVM::LLVMPointerType getSharedPointer(MLIRContext *context) {
@@ -31,32 +32,36 @@ static LLVM::GlobalOp declareShared(ModuleOp module) {
   Type bytes = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);
   return LLVM::GlobalOp::create(builder, module.getLoc(), bytes, /*isConstant=*/false,
                                 LLVM::Linkage::External, kShared, Attribute(),
-                                /*alignment=*/128,
+                                /*alignment=*/1024, // of swizzled tiles
                                 static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
 }
 
-/// A kernel of one sa_gpu_args; `body` gets a pointer to it.
+/// A kernel; `body` gets pointers to its parameters, which are structures of so many
+/// bytes and such alignments.
 static void buildKernel(ModuleOp module, Location loc, StringRef symbol, int64_t threads,
-                        int64_t argumentBytes,
-                        function_ref<void(GPUBuilder &, Value args)> body) {
+                        ArrayRef<std::pair<int64_t, int64_t>> parameters,
+                        function_ref<void(GPUBuilder &, ValueRange)> body) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   MLIRContext *context = module.getContext();
   Type pointer = LLVM::LLVMPointerType::get(context);
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer});
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context),
+                                          SmallVector<Type>(parameters.size(), pointer));
   auto kernel = LLVM::LLVMFuncOp::create(builder, loc, symbol, type);
   kernel->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
   kernel->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                   builder.getDenseI32ArrayAttr({static_cast<int32_t>(threads)}));
   // By value: words, so that the structure is aligned as C aligns it.
-  Type words = LLVM::LLVMArrayType::get(builder.getI64Type(), argumentBytes / 8);
-  kernel.setArgAttr(0, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(words));
-  kernel.setArgAttr(0, LLVM::LLVMDialect::getAlignAttrName(),
-                    builder.getI64IntegerAttr(8));
-  kernel.setArgAttr(0, NVVM::NVVMDialect::getGridConstantAttrName(),
-                    builder.getUnitAttr());
+  for (auto [i, parameter] : llvm::enumerate(parameters)) {
+    Type words = LLVM::LLVMArrayType::get(builder.getI64Type(), parameter.first / 8);
+    kernel.setArgAttr(i, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(words));
+    kernel.setArgAttr(i, LLVM::LLVMDialect::getAlignAttrName(),
+                      builder.getI64IntegerAttr(parameter.second));
+    kernel.setArgAttr(i, NVVM::NVVMDialect::getGridConstantAttrName(),
+                      builder.getUnitAttr());
+  }
   builder.setInsertionPointToStart(kernel.addEntryBlock(builder));
   GPUBuilder b(builder, loc);
-  body(b, kernel.getArgument(0));
+  body(b, kernel.getArguments());
   LLVM::ReturnOp::create(builder, loc, ValueRange());
 }
 
@@ -66,12 +71,13 @@ static void buildTiles(GPUBuilder &b, const GPUContext &context, const GPUFrame 
   TileSource source(b, context, frame);
   auto hasTile = [&](Value number) { return b.ge(number, b.i32(0)); };
   auto copyKeys = [&](const GPUTile &tile) {
-    b.branch(hasTile(tile.number),
-             [&] { buildCopyKeys(b, context, frame, tile.number); });
+    b.branch(hasTile(tile.number), [&] {
+      buildCopyKeys(b, context, frame, tile.number, b.i32(context.shape.keysAt));
+    });
     b.commitCopies();
   };
   auto [first, search] = source.next(source.begin());
-  buildCopyQueries(b, context, frame);
+  buildCopyQueries(b, context, frame, b.i32(context.shape.queriesAt));
   copyKeys(first);
   Values init = first.flatten();
   size_t tileSize = init.size(), searchSize = search.size();
@@ -86,7 +92,7 @@ static void buildTiles(GPUBuilder &b, const GPUContext &context, const GPUFrame 
             RowStates::restore(context.shape, values.drop_front(tileSize + searchSize));
         b.waitForCopies();
         b.barrier();
-        buildCopyValues(b, context, frame, tile.number);
+        buildCopyValues(b, context, frame, tile.number, b.i32(context.shape.valuesAt));
         b.commitCopies();
         // Before there are scores, which would wait in registers.
         auto [next, state] = source.next(search);
@@ -119,19 +125,34 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
                               << reason;
     GPUContext context = {plan, ids, GPUShape(plan, facts)};
     LLVM::GlobalOp shared = declareShared(getOperation());
+    SmallVector<std::pair<int64_t, int64_t>> parameters = {
+        {sizeof(sa_gpu_args) + ids.count() * sizeof(sa_view), 8}};
     auto build = [&](StringRef what,
-                     void (*body)(GPUBuilder &, const GPUContext &, const GPUFrame &)) {
-      int64_t bytes = sizeof(sa_gpu_args) + ids.count() * sizeof(sa_view);
-      buildKernel(getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
-                  context.shape.threads, bytes, [&](GPUBuilder &b, Value args) {
-                    Value base = LLVM::AddressOfOp::create(
-                        b.builder, b.loc, getSharedPointer(&getContext()),
-                        shared.getSymName());
-                    body(b, context, GPUFrame(b, context, args, base));
-                  });
+                     function_ref<void(GPUBuilder &, ValueRange, Value shared)> body) {
+      buildKernel(
+          getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
+          context.shape.threads, parameters, [&](GPUBuilder &b, ValueRange parameters) {
+            Value base = LLVM::AddressOfOp::create(
+                b.builder, b.loc, getSharedPointer(&getContext()), shared.getSymName());
+            body(b, parameters, base);
+          });
     };
-    build("attend", buildTiles);
-    build("combine", buildCombine);
+    auto buildOfItem =
+        [&](void (*body)(GPUBuilder &, const GPUContext &, const GPUFrame &)) {
+          return [&, body](GPUBuilder &b, ValueRange parameters, Value shared) {
+            body(b, context, GPUFrame(b, context, parameters[0], shared, b.block()));
+          };
+        };
+    if (context.shape.warpgroups) {
+      parameters.append(2, {kTensorMapBytes, kTensorMapAlignment});
+      build("attend", [&](GPUBuilder &b, ValueRange parameters, Value shared) {
+        buildWarpgroups(b, context, parameters[0], shared, parameters.drop_front());
+      });
+      parameters.pop_back_n(2);
+    } else {
+      build("attend", buildOfItem(buildTiles));
+    }
+    build("combine", buildOfItem(buildCombine));
     return success();
   }
 

@@ -36,8 +36,32 @@ typedef struct sa_gpu_entry {
   int32_t rows, keys, tokens, first_position;
 } sa_gpu_entry;
 
-/* Rows of a tensor that may be copied 16 bytes at a time: aligned, with such strides. */
-enum { SA_GPU_ALIGNED_Q = 1, SA_GPU_ALIGNED_K = 2, SA_GPU_ALIGNED_V = 4 };
+/* Rows of a tensor that may be copied 16 bytes at a time: aligned, with such strides; and
+ * whether the tensor maps of K and V are given. */
+enum {
+  SA_GPU_ALIGNED_Q = 1,
+  SA_GPU_ALIGNED_K = 2,
+  SA_GPU_ALIGNED_V = 4,
+  SA_GPU_MAPPED = 8
+};
+
+/* A kernel that `has_maps` takes two parameters after its sa_gpu_args: the tensor maps
+ * (CUtensorMap, 128 bytes each, by value) of K and V. They are read where SA_GPU_MAPPED is
+ * set, which asks that K and V both be aligned, and that they have the batch entries of
+ * the launch and heads / group heads. As cuTensorMapEncodeTiled takes them, of a view v:
+ *
+ *   data type             BFLOAT16 or FLOAT16     rank                 4
+ *   globalAddress         v.data
+ *   globalDim             v.size[3], v.size[2], v.size[1], v.size[0]
+ *   globalStrides         v.stride[2], v.stride[1], v.stride[0], in bytes; where v.size[i]
+ *                         is 1, any multiple of 16 (the tensor's row, say)
+ *   boxDim                64, tile_keys, 1, 1     elementStrides       1, 1, 1, 1
+ *   interleave            NONE                    swizzle              128B
+ *   l2Promotion           L2_256B                 oobFill              NONE
+ *
+ * Such a kernel goes on with item i + blocks of the launch (alternating with the mirrored
+ * order, so that blocks get long and short items alike), so that no more blocks need be
+ * launched than are resident at once. */
 
 /* The states of a slot, tile_rows rows of each: m in units of log2, l, and O as the sum
  * of weights times values. */
@@ -51,7 +75,9 @@ typedef struct sa_gpu_args {
   int32_t group;               /* query heads of a key/value head */
   int32_t stack;               /* heads of a tile */
   int32_t step, class_tiles;   /* as in sa_attend_args */
-  int32_t aligned;             /* SA_GPU_ALIGNED_* */
+  int32_t aligned;             /* SA_GPU_ALIGNED_*, SA_GPU_MAPPED */
+  int32_t item_count;          /* read by kernels that have maps */
+  int32_t reserved;
   sa_view values[];            /* by value id */
 } sa_gpu_args;
 

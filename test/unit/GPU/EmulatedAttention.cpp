@@ -40,6 +40,7 @@ private:
   void makeItems();
   int32_t makeRuns(int64_t b, int64_t h, int64_t firstRow, int64_t rows, int64_t first,
                    int64_t end);
+  emulator::TensorMap makeMap(StringRef name);
   Error launchKernel(StringRef name, std::vector<sa_gpu_item> &items,
                      EmulatedResult &result);
   Error compare(EmulatedResult &result);
@@ -84,7 +85,7 @@ bool EmulatedRun::compile() {
   OwningOpRef<ModuleOp> plans = module->clone();
   if (failed(lowerToPlan(*plans)))
     return false;
-  const GPUTarget &target = *findGPUTarget("sm_80");
+  const GPUTarget &target = *findGPUTarget(test.target);
   plans->walk([&](block_plan::AttentionOp plan) {
     shape.emplace(plan, target);
     findsTiles = findsTilesOnGPU(plan);
@@ -231,13 +232,35 @@ void EmulatedRun::makeItems() {
   states.assign(slots * shape->rows * (shape->valueDim + 2), NAN);
 }
 
+/// As gpu_abi.h asks for it.
+emulator::TensorMap EmulatedRun::makeMap(StringRef name) {
+  unsigned id = 0;
+  while (kernel.getArgAttrOfType<StringAttr>(id, kNameAttr).getValue() != name)
+    ++id;
+  const sa_view &view = views[id];
+  emulator::TensorMapInfo info;
+  info.element = shape->element.isBF16() ? emulator::TensorElement::BF16
+                                         : emulator::TensorElement::F16;
+  info.rank = 4;
+  info.base = view.data;
+  for (unsigned axis = 0; axis < 4; ++axis)
+    info.sizes[axis] = view.size[3 - axis];
+  for (unsigned axis = 0; axis < 3; ++axis)
+    info.strides[axis] =
+        info.sizes[axis + 1] == 1 ? 16 : view.stride[2 - axis] * shape->elementBytes;
+  info.box[0] = 64;
+  info.box[1] = shape->keys;
+  info.swizzle = emulator::TensorSwizzle::B128;
+  return cantFail(emulator::encodeTensorMap(info));
+}
+
 Error EmulatedRun::launchKernel(StringRef name, std::vector<sa_gpu_item> &items,
                                 EmulatedResult &result) {
   if (items.empty())
     return Error::success();
   emulator::Options options;
   options.seed = test.seed;
-  options.sm = 80;
+  options.sm = findGPUTarget(test.target)->capability;
   emulator::Device gpu(options);
   auto addMemory = [&](auto &array) {
     if (!array.empty())
@@ -272,12 +295,27 @@ Error EmulatedRun::launchKernel(StringRef name, std::vector<sa_gpu_item> &items,
   auto loaded = gpu.load(*code->module, name);
   if (!loaded)
     return loaded.takeError();
-  const void *params[] = {args};
-  auto done = gpu.launch(*loaded, {unsigned(items.size())}, {unsigned(shape->threads)},
+  bool isAttend = name == "kernel_0_attend";
+  std::vector<const void *> params = {args};
+  unsigned blocks = items.size();
+  emulator::TensorMap maps[2] = {};
+  if (shape->warpgroups && isAttend) {
+    params.insert(params.end(), {&maps[0], &maps[1]});
+    args->item_count = items.size();
+    if (test.blocks)
+      blocks = std::min(blocks, test.blocks);
+    constexpr int32_t both = SA_GPU_ALIGNED_K | SA_GPU_ALIGNED_V;
+    if (test.maps && (args->aligned & both) == both) {
+      args->aligned |= SA_GPU_MAPPED;
+      maps[0] = makeMap("k");
+      maps[1] = makeMap("v");
+    }
+  }
+  auto done = gpu.launch(*loaded, {blocks}, {unsigned(shape->threads)},
                          shape->sharedBytes, params);
   if (!done)
     return done.takeError();
-  result.statistics[name == "kernel_0_attend" ? 0 : 1] = *done;
+  result.statistics[isAttend ? 0 : 1] = *done;
   return Error::success();
 }
 

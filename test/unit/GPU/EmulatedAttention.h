@@ -25,6 +25,9 @@ struct EmulatedCase {
   int64_t step = 1;                ///< of rows and keys
   int64_t strideSlack = 0;         ///< elements between rows of Q, K and V
   uint64_t seed = 1;
+  const char *target = "sm_80";
+  bool maps = true;    ///< tensor maps where the kernel takes them
+  unsigned blocks = 0; ///< of a kernel that goes on with more items; 0: one for each
   /// Changes Q, K and V before the run.
   std::function<void(Array &q, Array &k, Array &v)> change;
 };
@@ -35,7 +38,7 @@ struct EmulatedResult {
   emulator::Statistics statistics[2]; ///< of attend and of combine
 };
 
-/// Compiles the attention for sm_80, runs its kernels on the emulator into poisoned
+/// Compiles the attention for its target, runs its kernels on the emulator into poisoned
 /// outputs, and compares with the reference: rows without keys exactly, and NaN with NaN.
 llvm::Expected<EmulatedResult> runEmulated(EmulatedCase test);
 

@@ -15,8 +15,8 @@ import sys
 import tempfile
 
 PATTERNS = ("causal", "window(1023, 0) | sink(4)")
-HEAD_DIMS = (64, 80, 128, 192, 256)
-DTYPES = ("bf16", "f16", "f32")
+HEAD_DIMS = "64,80,128,192,256"
+DTYPES = "bf16,f16,f32"
 
 
 def assemble(target: str, pattern: str, head_dim: int, dtype: str, folder: str) -> str:
@@ -41,11 +41,15 @@ def assemble(target: str, pattern: str, head_dim: int, dtype: str, folder: str) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="sm_80", help="GPU (default: %(default)s)")
-    target = parser.parse_args().target
+    parser.add_argument("--head-dims", default=HEAD_DIMS, help="(default: %(default)s)")
+    parser.add_argument("--dtypes", default=DTYPES, help="(default: %(default)s)")
+    args = parser.parse_args()
+    head_dims = [int(dim) for dim in args.head_dims.split(",")]
     count = 0
     with tempfile.TemporaryDirectory() as folder:
-        for pattern, head_dim, dtype in itertools.product(PATTERNS, HEAD_DIMS, DTYPES):
-            registers = assemble(target, pattern, head_dim, dtype, folder)
+        for pattern, head_dim, dtype in itertools.product(
+                PATTERNS, head_dims, args.dtypes.split(",")):
+            registers = assemble(args.target, pattern, head_dim, dtype, folder)
             print(f"{pattern}, D {head_dim}, {dtype}: {registers} registers")
             count += 1
     print(f"{count} kernels, none spills")
