@@ -237,8 +237,7 @@ private:
     return shape.words.size == 2 && v + 1 < vectors ? 2 : 1;
   }
   void addColumns(Value row, int64_t rows, Value first, int64_t vectors, int64_t last);
-  void prefetchListed(Value key, int64_t count, Value row);
-  void prefetchNext(Value key, int64_t count, Value row, int64_t rows);
+  void prefetch(Value key, int64_t count, Value row, int64_t rows);
   SmallVector<Value> addWord(Value key, ValueRange sums, Value row, int64_t rows,
                              Value first, int64_t vectors, int64_t last);
   SmallVector<Value> addKey(Value key, ValueRange sums, Value row, int64_t rows,
@@ -306,25 +305,22 @@ SmallVector<Value> WeightedValues::addWord(Value key, ValueRange sums, Value row
   return result;
 }
 
-/// Asks for the first keys of the next tile at keys [key, key + count): the first rows
-/// bring V from memory, the others find it in the caches and have time for this.
-void WeightedValues::prefetchNext(Value key, int64_t count, Value row, int64_t rows) {
-  constexpr int64_t kLines = 2;
+/// At keys [key, key + count): the first rows bring V from memory, and the others, which
+/// find it in the caches, have time to ask for the first keys of the next tile. Listed
+/// keys lie anywhere.
+void WeightedValues::prefetch(Value key, int64_t count, Value row, int64_t rows) {
+  b.branch(b.eq(row, b.index(0)), [&] {
+    for (int64_t i = 0; i < count; ++i)
+      buildPrefetchAhead(b, keys.rows, values, b.add(key, b.index(i)), shape.valueDim);
+  });
   if (keys.rows.list)
-    return prefetchListed(key, count, row);
+    return;
+  constexpr int64_t kLines = 1; // what memory brings in the time of one key
   b.branch(b.ne(row, b.index(0)), [&] {
     Value group = b.sub(b.div(row, b.index(rows)), b.index(1));
     Value done = b.add(b.mul(group, shape.keys), key);
     buildPrefetch(b, keys.rows, next, b.index(shape.keys), b.mul(done, kLines),
                   kLines * count, shape.headDim);
-  });
-}
-
-/// Listed keys lie anywhere, which no processor foresees.
-void WeightedValues::prefetchListed(Value key, int64_t count, Value row) {
-  b.branch(b.eq(row, b.index(0)), [&] {
-    for (int64_t i = 0; i < count; ++i)
-      buildPrefetchAhead(b, keys.rows, values, b.add(key, b.index(i)), shape.valueDim);
   });
 }
 
@@ -340,7 +336,7 @@ void WeightedValues::addColumns(Value row, int64_t rows, Value first, int64_t ve
   SmallVector<Value> ofWords;
   if (size > 1) {
     ofWords = b.loop(done, whole, size, zeros, [&](Value key, ValueRange sums) {
-      prefetchNext(key, size, row, rows);
+      prefetch(key, size, row, rows);
       return addWord(key, sums, row, rows, first, vectors, last);
     });
     for (int64_t v = 0; v < rows * vectors; v += columnsAtOnce(v % vectors, vectors))
@@ -351,7 +347,7 @@ void WeightedValues::addColumns(Value row, int64_t rows, Value first, int64_t ve
   }
   SmallVector<Value> total =
       b.loop(done, keys.count, 1, sums, [&](Value key, ValueRange sums) {
-        prefetchNext(key, 1, row, rows);
+        prefetch(key, 1, row, rows);
         return addKey(key, sums, row, rows, first, vectors, last);
       });
   // Sums of one tile start at zero and reach O in one addition, as in packed tiles.
