@@ -10,49 +10,18 @@
  * attention over all tiles that either touches, or one for each half and a merge. The
  * first is faster for short sequences, the second by far for long ones.
  *
- * A way costs what its steps cost, in pairs of a query and a key to compute: those of
- * the tiles that a sample of the query tiles visits, and what comes on top of them for
- * each tile, call and row. Choices follow from the shape and the layout operands
- * alone, as everything in a plan.
+ * A way costs what its steps cost, in pairs of a query and a key to compute: attentions
+ * (cost.c), and the merge of their states. Choices follow from the shape and the layout
+ * operands alone, as everything in a plan.
  *
  *===----------------------------------------------------------------------===*/
 
 #include "internal.h"
 
-/* Times of one D and Dv over that of a pair, measured with AVX-512 for D = Dv = 64 and
- * 128: to pack a key, and the room for one; to begin a call; to look for the tiles of
- * one residue class; to merge a row of one state. */
-enum { kPackKey = 25, kPackRoom = 15, kCall = 200, kClass = 25, kMergeRow = 60 };
-/* Up to so many rows read their keys in place. */
-enum { kRowsInPlace = 8 };
+/* To merge a row of one state, over the time of a pair of the same D and Dv. */
+enum { kMergeRow = 60 };
 /* A way is taken where it costs less than this share of what is written before it. */
 static const double kShare = 0.9;
-
-static double attention_cost(const sparse_attn_plan *plan,
-                             const sa_plan_attention *attention) {
-  const sparse_attn_shape *shape = &plan->shape;
-  const sa_schedule *schedule = &attention->schedule;
-  if (plan->empty || attention->row_tiles == 0 || attention->key_tiles == 0)
-    return 0;
-  sa_work_sample sample = sa_sample_work(plan, attention, -1);
-  if (sample.rows == 0)
-    return 0;
-  double heads = (double)(shape->batch * shape->heads);
-  double kv_heads = (double)(shape->batch * shape->kv_heads);
-  double cost =
-      (double)sample.pairs / (double)sample.rows * heads * (double)shape->queries;
-
-  double tile = (double)attention->code->tile_keys;
-  double calls = (double)(schedule->calls * schedule->parts);
-  if (schedule->packed)
-    cost += kv_heads * (kPackRoom * tile * (double)attention->key_tiles +
-                        kPackKey * (double)attention->key_capacity);
-  else if (schedule->rows * schedule->stack > kRowsInPlace)
-    cost += (kPackRoom + kPackKey) * tile * (double)schedule->calls *
-            (double)sample.key_tiles / (double)sample.query_tiles;
-  int64_t classes = sa_min(attention->step, attention->key_capacity);
-  return cost + calls * (kCall + kClass * (double)classes);
-}
 
 static double merge_cost(const sparse_attn_plan *plan, const sa_step *step) {
   const sparse_attn_shape *shape = &plan->shape;
@@ -69,7 +38,7 @@ static double state_cost(const sparse_attn_plan *plan, int32_t id) {
     bool made = step->first_result == id;
     if (step->kind == SA_STEP_ATTENTION) {
       if (made)
-        return attention_cost(plan, attention);
+        return sa_attention_cost(plan, attention, -1);
       ++attention;
     } else if (made && step->kind != SA_STEP_POOL) {
       double cost = step->kind == SA_STEP_MERGE ? merge_cost(plan, step) : 0;

@@ -17,7 +17,7 @@
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
  *   directions, encode, encode_*, lsh_center    keys as states, queries as words
- *   choose, plan, columns, inspect              the plan
+ *   cost, choose, plan, columns, inspect        the plan
  *   states, states_extend, states_file,
  *   hash_index                                  states that a caller keeps
  *   encoded, schedule, workspace, pack          a run
@@ -194,18 +194,6 @@ typedef struct sa_tile_span {
  * residue class has `class_tiles` tiles. */
 sa_tile_span sa_span(int64_t tile, int64_t class_tiles, int64_t step, int64_t size,
                      int64_t total);
-
-/* Sampled query tiles of an attention, and the key tiles that they visit. */
-typedef struct sa_work_sample {
-  int64_t query_tiles, rows, key_tiles;
-  int64_t pairs; /* of these tiles; those of a partial tile cost a quarter more */
-} sa_work_sample;
-
-/* Lists the tiles of a sample of the query tiles; stops where there are more than
- * `most` pairs for each row (< 0: never). Samples lie anywhere in equal shares of the
- * tiles, so that no pattern repeats itself with them. */
-sa_work_sample sa_sample_work(const sparse_attn_plan *plan,
-                              const sa_plan_attention *attention, double most);
 
 /* Lays out the tiles of `attention`. */
 void sa_set_step(sa_plan_attention *attention, const sparse_attn_shape *shape,
@@ -471,7 +459,12 @@ sparse_attn_status sa_read_lengths(sparse_attn_plan *plan, sa_plan_attention *at
 sparse_attn_status sa_check_operands(sparse_attn_plan *plan,
                                      const sa_attention *attention);
 
-/*===--- choose.c ---------------------------------------------------------===*/
+/*===--- cost.c, choose.c -------------------------------------------------===*/
+
+/* What `attention` costs with the step that it has, in pairs of a query and a key. Looks
+ * no further once that is more than `most` (< 0: never). */
+double sa_attention_cost(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                         double most);
 
 /* Takes the cheapest way of every choice: fills sa_value::place and needed. The
  * attentions have their steps and schedules, and no tables yet. */

@@ -266,6 +266,22 @@ TEST(PlanClassify, seesTheCopyOfTheOperands) {
       }
 }
 
+// Classes of four rows have fewer pairs than tiles of neighbours, but every call looks
+// for tiles in 64 classes.
+TEST(PlanVisit, callsAndClassesCountForAStep) {
+  auto keep = [](int, int, int p, int j, int) { return (p - j) % 64 == 0; };
+  MaskKernel mock(exhaustive(keep), keep, SA_BINDING_COMPILE);
+  mock.attention->code.period = 64;
+  auto stepOf = [&](int64_t length) {
+    sparse_attn_grid grid;
+    Plan plan = makePlan(mock.kernel.get(), {1, 1, 1, length, length});
+    EXPECT_EQ(sparse_attn_plan_grid(plan.get(), 0, &grid), SPARSE_ATTN_OK);
+    return grid.step;
+  };
+  EXPECT_EQ(stepOf(256), 1);
+  EXPECT_EQ(stepOf(2048), 64);
+}
+
 TEST(PlanVisit, stepsWhereThatIsLessWork) {
   // Every fourth key: of neighbours each tile keeps some.
   auto classify = [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
