@@ -70,6 +70,14 @@ Binding CustomOp::getOwnBinding() {
                                                                      : Binding::Plan;
 }
 
+int64_t CustomOp::getPeriod() {
+  RegionProgram program = RegionProgram::get(*this, /*allowFloats=*/false);
+  int64_t period = 1;
+  for (int64_t each : program.computePeriods(program.computeBounds()))
+    period = combinePeriods(period, each);
+  return period;
+}
+
 bool CustomOp::isPerBatch() { return !getBody().getArgument(0).use_empty(); }
 bool CustomOp::isPerHead() { return !getBody().getArgument(1).use_empty(); }
 

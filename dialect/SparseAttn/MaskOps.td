@@ -280,7 +280,7 @@ def SparseAttn_PerHeadOp : SparseAttn_Op<"per_head", [Pure, InferTypeOpAdaptor,
 //===--- Custom -----------------------------------------------------------===//
 
 def SparseAttn_CustomOp : SparseAttn_PatternOp<"custom",
-    ["getOwnBinding", "isPerHead", "isPerBatch"], [RecursiveMemoryEffects]> {
+    ["getOwnBinding", "getPeriod", "isPerHead", "isPerBatch"], [RecursiveMemoryEffects]> {
   let summary = "keep the pairs for which a region yields true";
   let description = [{
     ```
@@ -291,7 +291,8 @@ def SparseAttn_CustomOp : SparseAttn_PatternOp<"custom",
     position and key; what a tile of pairs keeps is found by interval arithmetic, and
     a tile that intervals cannot decide is asked pair by pair. A body of comparisons
     of affine forms, joined by and, or, xor and select, is bound at compile time,
-    any other at plan time.
+    any other at plan time. Remainders of polynomials of p and j, by numbers up to 1024,
+    make it periodic: a plan may gather what they keep into dense tiles.
 
     ```
     p + j <= 3      j      0 1 2 3

@@ -179,23 +179,53 @@ static GridAxis cutToLength(GridAxis axis) {
 }
 
 // Without dilation, both ends of the window grow with p: the windows of [p0, p1]
-// cover [start(p0), end(p1)] and share [start(p1), end(p0)].
-static TileClass buildShifted(TileBuilder &builder, const GridAxis &axis, Range p,
+// cover [start(p0), end(p1)] and share [start(p1), end(p0)]. `length` is that of the
+// axis, or of a class on it, whose members p and j number then.
+static TileClass buildShifted(TileBuilder &builder, int64_t radius, Value length, Range p,
                               Range j) {
-  Value zero = builder.constant(0), last = builder.constant(axis.length - 1);
-  Value lastStart =
-      builder.constant(std::max<int64_t>(axis.length - 2 * axis.radius - 1, 0));
-  Value firstEnd = builder.constant(std::min(2 * axis.radius, axis.length - 1));
+  Value zero = builder.constant(0), last = builder.sub(length, 1);
+  Value lastStart = builder.max(builder.sub(last, 2 * radius), zero);
+  Value firstEnd = builder.min(builder.constant(2 * radius), last);
   auto startOf = [&](Value x) {
-    return builder.max(builder.min(builder.sub(x, axis.radius), lastStart), zero);
+    return builder.max(builder.min(builder.sub(x, radius), lastStart), zero);
   };
   auto endOf = [&](Value x) {
-    return builder.min(builder.max(builder.add(x, axis.radius), firstEnd), last);
+    return builder.min(builder.max(builder.add(x, radius), firstEnd), last);
   };
   Value start0 = startOf(p.low), start1 = p.isPoint() ? start0 : startOf(p.high);
   Value end0 = endOf(p.low), end1 = p.isPoint() ? end0 : endOf(p.high);
   return {builder.land(builder.le(start0, j.high), builder.le(j.low, end1)),
           builder.land(builder.le(start1, j.low), builder.le(j.high, end0))};
+}
+
+/// Whether tokens that are a multiple of the last axis' dilation apart are of one class
+/// on it: where its rows begin must not matter.
+static bool hasPeriodicClasses(ArrayRef<GridAxis> axes) {
+  GridAxis last = axes.back();
+  bool isOnlyAxis =
+      llvm::all_of(axes.drop_back(), [](const GridAxis &x) { return x.length == 1; });
+  return last.dilation > 1 && last.dilation < last.length &&
+         (isOnlyAxis || last.length % last.dilation == 0);
+}
+
+// The last axis in steps of its dilation, where that is a period: all positions are of
+// one class, all keys of one, and windows are those of an axis without dilation, whose
+// coordinates are the numbers of the members.
+static TileClass buildInSteps(TileBuilder &builder, const GridAxis &axis, Range p,
+                              Range j) {
+  Value residue = builder.floorMod(builder.p0, axis.dilation);
+  Value sameClass = builder.eq(residue, builder.floorMod(builder.j0, axis.dilation));
+  Value members = builder.add(
+      builder.floorDiv(builder.sub(builder.constant(axis.length - 1), residue),
+                       axis.dilation),
+      1);
+  auto numberOf = [&](Range x) -> Range {
+    Value low = builder.floorDiv(x.low, axis.dilation);
+    return {low, x.isPoint() ? low : builder.floorDiv(x.high, axis.dilation)};
+  };
+  return builder.intersect(
+      builder.uniform(sameClass),
+      buildShifted(builder, axis.radius, members, numberOf(p), numberOf(j)));
 }
 
 // With dilation, the window of one p is every `dilation`-th coordinate between
@@ -269,9 +299,22 @@ TileClass NeighborhoodOp::buildTileClass(TileBuilder &builder) {
   for (const GridAxis &axis : axes) {
     Range p = queries.next(axis), j = keys.next(axis);
     GridAxis cut = cutToLength(axis);
-    result =
-        builder.intersect(result, cut.dilation == 1 ? buildShifted(builder, cut, p, j)
-                                                    : buildDilated(builder, cut, p, j));
+    TileClass kind = cut.dilation == 1 ? buildShifted(builder, cut.radius,
+                                                      builder.constant(cut.length), p, j)
+                                       : buildDilated(builder, cut, p, j);
+    bool isLast = &axis == &axes.back();
+    if (isLast && hasPeriodicClasses(axes) && !(p.isPoint() && j.isPoint())) {
+      Value alike = builder.isStepOf(cut.dilation);
+      TileClass inSteps = buildInSteps(builder, cut, p, j);
+      kind = {builder.select(alike, inSteps.may, kind.may),
+              builder.select(alike, inSteps.must, kind.must)};
+    }
+    result = builder.intersect(result, kind);
   }
   return result;
+}
+
+int64_t NeighborhoodOp::getPeriod() {
+  SmallVector<GridAxis> axes = getAxes(*this);
+  return hasPeriodicClasses(axes) ? axes.back().dilation : 1;
 }

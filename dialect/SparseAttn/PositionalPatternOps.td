@@ -396,7 +396,7 @@ def SparseAttn_DilatedSegmentOp : SparseAttn_PatternOp<"dilated_segment", ["isPe
   let hasCanonicalizer = 1;
 }
 
-def SparseAttn_NeighborhoodOp : SparseAttn_PatternOp<"neighborhood"> {
+def SparseAttn_NeighborhoodOp : SparseAttn_PatternOp<"neighborhood", ["getPeriod"]> {
   let summary = "keep neighbours on a grid, windows shifted inside it (NATTEN)";
   let description = [{
     Tokens are the points of a grid in row-major order. With x_a the coordinate

@@ -7,12 +7,14 @@
 //
 // The scalar code of a program, and its intervals over a rectangle of pairs:
 // [lo, hi] of every integer, [must, may] of every i1. A step that is not
-// followed precisely gets its bounds, so that comparisons with it are unknown.
+// followed precisely gets its bounds, so that comparisons with it are unknown. In steps
+// of a period, what repeats is as it is for the first pair.
 //
 //===----------------------------------------------------------------------===//
 
 #include "dialect/SparseAttn/RegionProgram.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace sparse_attn;
@@ -65,8 +67,10 @@ public:
 
   /// Every step as scalar code; arguments are i32 or f32.
   SmallVector<Value> emitScalars(ValueRange arguments);
-  /// Every step as an interval. No floats.
-  SmallVector<Interval> emitIntervals(ArrayRef<Interval> arguments);
+  /// Every step as an interval over the rectangle of `tile`. No floats. `first` has the
+  /// scalars of its first pair, and `periods` after how many tokens they repeat.
+  SmallVector<Interval> emitIntervals(TileBuilder &tile, ArrayRef<Value> first,
+                                      ArrayRef<int64_t> periods);
 
 private:
   Type getType(unsigned width);
@@ -87,6 +91,8 @@ private:
   Interval emitAnd(unsigned slot, Interval a, Interval b);
   Interval emitSelect(const Step &step, ArrayRef<Interval> x);
   Interval emitUnsigned(unsigned slot, Interval a, Interval b);
+  Interval emitRepeated(const Step &step, Interval range, Interval dividend, Value first,
+                        Value repeats);
   Interval monotone(StepKind kind, Interval a, Value b) {
     return {emitBinary(kind, a.lo, b), emitBinary(kind, a.hi, b)};
   }
@@ -507,16 +513,38 @@ Interval Emitter::emitInterval(unsigned slot, ArrayRef<Interval> x) {
   }
 }
 
-SmallVector<Interval> Emitter::emitIntervals(ArrayRef<Interval> arguments) {
+/// Dividends that are alike modulo the divisor have the same remainder if their signs
+/// agree, or if it is 0: signed remainders have the sign of the dividend.
+Interval Emitter::emitRepeated(const Step &step, Interval range, Interval dividend,
+                               Value first, Value repeats) {
+  Value zero = constant(0, step.width), same = repeats;
+  Value nonNegative = builder.le(zero, dividend.lo);
+  if (step.kind == StepKind::RemU)
+    same = builder.land(same, nonNegative);
+  if (step.kind == StepKind::RemS)
+    same = builder.land(
+        same, builder.lor(builder.eq(first, zero),
+                          builder.lor(nonNegative, builder.le(dividend.hi, zero))));
+  return {builder.select(same, first, range.lo), builder.select(same, first, range.hi)};
+}
+
+SmallVector<Interval> Emitter::emitIntervals(TileBuilder &tile, ArrayRef<Value> first,
+                                             ArrayRef<int64_t> periods) {
+  const Interval arguments[] = {
+      {tile.b, tile.b}, {tile.h, tile.h}, {tile.p0, tile.p1}, {tile.j0, tile.j1}};
   SmallVector<Interval> values;
   for (auto [argument, step] : llvm::zip(arguments, steps))
     values.push_back({convert(argument.lo, 32, step.width, /*isSigned=*/true),
                       convert(argument.hi, 32, step.width, /*isSigned=*/true)});
-  for (unsigned slot = arguments.size(); slot < steps.size(); ++slot) {
+  for (unsigned slot = std::size(arguments); slot < steps.size(); ++slot) {
     SmallVector<Interval, 3> operands;
     for (unsigned operand : steps[slot].operands)
       operands.push_back(values[operand]);
     values.push_back(emitInterval(slot, operands));
+    Value repeats = tile.isStepOf(periods[slot]);
+    if (periods[slot] > 1 && !matchPattern(repeats, m_Zero()))
+      values.back() =
+          emitRepeated(steps[slot], values.back(), operands[0], first[slot], repeats);
   }
   return values;
 }
@@ -533,14 +561,12 @@ Value RegionProgram::emit(ValueRange arguments, ArithBuilder &builder) const {
 TileClass RegionProgram::emitClass(TileBuilder &builder) const {
   std::vector<StepBounds> bounds = computeBounds();
   Emitter emitter(steps, bounds, builder);
-  Value exact =
-      emitter.emitScalars({builder.b, builder.h, builder.p0, builder.j0})[result];
+  SmallVector<Value> first =
+      emitter.emitScalars({builder.b, builder.h, builder.p0, builder.j0});
+  Value exact = first[result];
   if (builder.p0 == builder.p1 && builder.j0 == builder.j1)
     return builder.uniform(exact);
-  Interval range = emitter.emitIntervals({{builder.b, builder.b},
-                                          {builder.h, builder.h},
-                                          {builder.p0, builder.p1},
-                                          {builder.j0, builder.j1}})[result];
+  Interval range = emitter.emitIntervals(builder, first, computePeriods(bounds))[result];
   // A single pair is decided even where intervals lose track of it.
   Value single = builder.land(builder.eq(builder.p0, builder.p1),
                               builder.eq(builder.j0, builder.j1));

@@ -115,6 +115,10 @@ public:
   /// What every value can be for any pair.
   std::vector<StepBounds> computeBounds() const;
 
+  /// After how many tokens every value repeats, for arguments b, h, p, j: a remainder
+  /// has its divisor; 1 where nothing is known or nothing moves.
+  std::vector<int64_t> computePeriods(llvm::ArrayRef<StepBounds> bounds) const;
+
 private:
   std::vector<Step> steps; ///< arguments first
   unsigned result = 0;

@@ -447,6 +447,23 @@ int classify(const char *text, int64_t p0, int64_t p1, int64_t j0, int64_t j1) {
                                               : 2;
 }
 
+// Tokens a dilation apart are of one class where rows hold whole dilations.
+TEST(Neighborhood, HasThePeriodOfItsLastAxis) {
+  MLIRContext context;
+  context.loadDialect<SparseAttnDialect>();
+  auto periodOf = [&](const std::string &facts) {
+    OwningOpRef<ModuleOp> module =
+        parseSourceString<ModuleOp>("%0 = sparse_attn.neighborhood " + facts, &context);
+    return getPeriod(module->getBody()->back().getResult(0));
+  };
+  EXPECT_EQ(periodOf("grid = [4096] radius = [7]"), 1);
+  EXPECT_EQ(periodOf("grid = [4097] radius = [7] dilation = [4]"), 4);
+  EXPECT_EQ(periodOf("grid = [64, 64] radius = [3, 3] dilation = [2, 4]"), 4);
+  EXPECT_EQ(periodOf("grid = [64, 63] radius = [3, 3] dilation = [1, 2]"), 1);
+  EXPECT_EQ(periodOf("grid = [1, 63] radius = [3, 3] dilation = [1, 2]"), 2);
+  EXPECT_EQ(periodOf("grid = [64, 64] radius = [3, 3] dilation = [1, 64]"), 1);
+}
+
 // Tiles of 64 rows and 128 keys on grids of the sizes in use.
 TEST(Neighborhood, DecidesDistantAndInnerTiles) {
   const char *image = "%0 = sparse_attn.neighborhood grid = [64, 64] radius = [3, 3]";
@@ -527,15 +544,15 @@ INSTANTIATE_TEST_SUITE_P(
         LawCase{"%0 = sparse_attn.neighborhood grid = [1] radius = [1]"},
         LawCase{"%0 = sparse_attn.neighborhood grid = [30] radius = [4]"},
         LawCase{"%0 = sparse_attn.neighborhood grid = [16] radius = [1] dilation = [3]",
-                false},
+                false, true},
         LawCase{"%0 = sparse_attn.neighborhood grid = [19] radius = [2] dilation = [4]",
-                false},
+                false, true},
         LawCase{"%0 = sparse_attn.neighborhood grid = [9] radius = [3] dilation = [2]",
-                false},
+                false, true},
         LawCase{"%0 = sparse_attn.neighborhood grid = [5] radius = [1] dilation = [9]",
                 false},
         LawCase{"%0 = sparse_attn.neighborhood grid = [15] radius = [0] dilation = [2]",
-                false},
+                false, true},
         LawCase{"%0 = sparse_attn.neighborhood grid = [4, 5] radius = [1, 1]", false},
         LawCase{"%0 = sparse_attn.neighborhood grid = [5, 4] radius = [1, 0]", false},
         LawCase{"%0 = sparse_attn.neighborhood grid = [3, 6] radius = [0, 2]", false},
@@ -545,6 +562,16 @@ INSTANTIATE_TEST_SUITE_P(
                 false},
         LawCase{"%0 = sparse_attn.neighborhood grid = [6, 3] radius = [1, 1] dilation = "
                 "[2, 1]",
+                false},
+        // Rows of whole dilations, one row, and rows that begin in another class.
+        LawCase{"%0 = sparse_attn.neighborhood grid = [3, 6] radius = [1, 1] dilation = "
+                "[1, 2]",
+                false},
+        LawCase{"%0 = sparse_attn.neighborhood grid = [1, 17] radius = [2, 1] dilation = "
+                "[2, 3]",
+                false, true},
+        LawCase{"%0 = sparse_attn.neighborhood grid = [3, 5] radius = [1, 1] dilation = "
+                "[1, 2]",
                 false},
         LawCase{"%0 = sparse_attn.neighborhood grid = [2, 3, 3] radius = [0, 1, 1]",
                 false},
