@@ -259,6 +259,7 @@ class Comparison:
         self.report["cases"] = [f for f in old["cases"] if "ratios" in f and f["name"] in wanted]
         done = {figure["name"] for figure in self.report["cases"]}
         self.cases = [case for case in self.cases if case["name"] not in done]
+        self.begin -= old["seconds"]  # the budget is that of the whole run
         say(f"peers.py: {len(done)} cases are there already, {len(self.cases)} to go")
 
     def seconds(self):
