@@ -21,22 +21,53 @@ typedef struct pooling {
   _Atomic int64_t next;
 } pooling;
 
-/* Mean `index` over the tokens [first, end); sums in double, a few columns at a
- * time so that they stay in registers or at least in the nearest cache. */
+/* Columns whose sums are added at once, rows that are read together, columns of a panel,
+ * whose sums stay in the nearest cache, and how many rows ahead memory is asked: the
+ * additions of a row are longer than what processors look ahead. */
+enum { kGroup = 16, kRows = 4, kPanel = 256, kRowsAhead = 16 };
+
+/* sums[d] += element d of each of `count` rows, in their order. With `type` and
+ * `columns` known, compilers make vectors of it. */
+static inline void add_columns(sa_real type, const char *rows, int64_t stride,
+                               int64_t count, int64_t columns, double *sums) {
+  for (; count > 0; --count, rows += stride) {
+    float row[kGroup];
+    __builtin_prefetch(
+        (const char *)((uintptr_t)rows + (uintptr_t)(kRowsAhead * stride)));
+    sa_read_reals(type, rows, columns, row);
+    for (int64_t d = 0; d < columns; ++d)
+      sums[d] += (double)row[d];
+  }
+}
+
+static inline void add_rows(sa_real type, const char *rows, int64_t stride, int64_t count,
+                            int64_t columns, double *sums) {
+  int64_t d = 0, bytes = sa_real_bytes(type);
+  for (; d + kGroup <= columns; d += kGroup)
+    add_columns(type, rows + d * bytes, stride, count, kGroup, sums + d);
+  if (d < columns)
+    add_columns(type, rows + d * bytes, stride, count, columns - d, sums + d);
+}
+
+/* Mean `index` over the tokens [first, end); sums in double. A few rows at a time, so
+ * that memory is read in its order. */
 static void average(const pooling *pool, int64_t b, int64_t h, int64_t index,
                     int64_t first, int64_t end) {
-  enum { kColumns = 32 };
   size_t element_bytes = (size_t)sa_real_bytes(pool->type);
   int64_t dim = pool->tokens->size[3];
-  for (int64_t d0 = 0; d0 < dim; d0 += kColumns) {
-    int64_t columns = sa_min(kColumns, dim - d0);
-    double sums[kColumns] = {0};
-    float token[kColumns];
-    for (int64_t j = first; j < end; ++j) {
-      sa_read_reals(pool->type, sa_at(pool->tokens, element_bytes, b, h, j, d0), columns,
-                    token);
-      for (int64_t d = 0; d < columns; ++d)
-        sums[d] += (double)token[d];
+  int64_t stride = pool->tokens->stride[2] * (int64_t)element_bytes;
+  for (int64_t d0 = 0; d0 < dim; d0 += kPanel) {
+    int64_t columns = sa_min(kPanel, dim - d0);
+    double sums[kPanel] = {0};
+    for (int64_t j = first; j < end; j += kRows) {
+      const char *rows = sa_at(pool->tokens, element_bytes, b, h, j, d0);
+      int64_t count = sa_min(kRows, end - j);
+      if (pool->type == SA_F32)
+        add_rows(SA_F32, rows, stride, count, columns, sums);
+      else if (pool->type == SA_BF16)
+        add_rows(SA_BF16, rows, stride, count, columns, sums);
+      else
+        add_rows(SA_F16, rows, stride, count, columns, sums);
     }
     for (int64_t d = 0; d < columns; ++d)
       sums[d] /= (double)(end - first);

@@ -250,6 +250,36 @@ TEST(Pool, attendsToBlockMeans) {
   }
 }
 
+// Of one pooled key the output is its mean, to the last bit: groups of columns and what
+// is left of them, more than a panel, rows that lie backwards.
+TEST(Pool, sumsAnyNumberOfColumns) {
+  const int n = 7;
+  for (int dim : {1, 15, 16, 33, 256, 300}) {
+    Kernel kernel;
+    kernel.addQKV(kD, dim);
+    int k = kernel.pool(1, 8), v = kernel.pool(2, 8);
+    kernel.attention(kD, dim, nullptr, all(), k, v).code.key_block = 8;
+    kernel.outputState(dim);
+    Plan plan = makePlan(kernel.get(), {1, 1, 1, 1, n});
+    auto query = Tensor::filled({1, 1, 1, kD}, 0),
+         keys = Tensor::random({1, 1, n, kD}, 1),
+         values = Tensor::random({1, 1, n, dim}, 2),
+         out = Tensor::filled({1, 1, 1, dim}, NAN), lse = Tensor::filled({1, 1, 1}, NAN);
+    values->strides[2] = -dim;
+    values->dl.byte_offset = (n - 1) * dim * sizeof(float);
+    ASSERT_EQ(mock::run(plan.get(), {query.get(), keys.get(), values.get()},
+                        {out.get(), lse.get()}),
+              SPARSE_ATTN_OK)
+        << sparse_attn_last_error();
+    for (int d = 0; d < dim; ++d) {
+      double sum = 0;
+      for (int j = n; j-- > 0;)
+        sum += values->floats[j * dim + d];
+      ASSERT_EQ(out->floats[d], static_cast<float>(sum / n)) << dim << " " << d;
+    }
+  }
+}
+
 TEST(Pool, classifierSeesTokensAndPooledKeys) {
   const int n = 29, block = 4;
   Kernel kernel;
