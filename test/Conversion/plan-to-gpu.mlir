@@ -8,7 +8,7 @@
 // CHECK: llvm.mlir.global external @sparse_attn_shared() {addr_space = 3 : i32, alignment = 1024
 // CHECK-LABEL: llvm.func @near_0_attend(
 // CHECK-SAME: llvm.byval = !llvm.array<{{[0-9]+}} x i64>, nvvm.grid_constant
-// CHECK-SAME: nvvm.kernel, nvvm.reqntid = array<i32: 128>
+// CHECK-SAME: nvvm.kernel, nvvm.minctasm = 2 : i32, nvvm.reqntid = array<i32: 128>
 
 // A mask with a closed form needs no list: a ballot of 32 rectangles at once.
 // CHECK: nvvm.vote.sync ballot
@@ -27,6 +27,18 @@
 
 // P V: keys / 16 times 2 row tiles and 8 fragments of columns.
 // CHECK-COUNT-64: nvvm.mma.sync
+// CHECK-NOT: nvvm.mma.sync
+
+// Whether a sum is an inf or NaN; then the tiles again, 16 keys and 16 columns at a time,
+// with three products of V.
+// CHECK: nvvm.barrier #nvvm.reduction<or>
+// CHECK: scf.for
+// CHECK: scf.while
+// CHECK: scf.for
+// Q K^T: D / 16 times 2 row tiles and 2 fragments of keys.
+// CHECK-COUNT-16: nvvm.mma.sync
+// 3 times 2 row tiles and 2 fragments of columns.
+// CHECK-COUNT-12: nvvm.mma.sync
 // CHECK-NOT: nvvm.mma.sync
 func.func @near(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
   %causal = sparse_attn.causal

@@ -22,11 +22,11 @@ struct GPURing {
 
 /// What a thread block works at, and where it keeps that in shared memory.
 ///
-/// Warps:       Q [rows][pitch]   K [keys][pitch]   V [keys][valuePitch]
+/// Warps:       Q [rows][pitch]   K [keys][pitch]   V [keys][valuePitch]   m, l [rows][2]
 ///
 /// Each warp has `rowTiles` times 16 rows, whose sums stay in its registers. Rows in
 /// shared memory lie an odd number of 16 bytes apart, so that the 8 rows of a matrix that
-/// a warp reads at once are in different banks.
+/// a warp reads at once are in different banks. m and l come there after the last tile.
 ///
 /// Warpgroups:  Q [panels][rows][128]   K, V [buffers][panels][keys][128]
 ///
@@ -44,12 +44,14 @@ struct GPUShape {
   int64_t rowTiles;    ///< of 16 rows, of each warp
   int64_t rows;        ///< of a query tile
   int64_t keys;        ///< of a key tile
+  /// Of a multiprocessor, whose registers they share; 0: as ptxas likes.
+  int64_t blocks = 0;
   int64_t headDim, paddedHeadDim;
   int64_t valueDim, paddedValueDim;
 
   /// In bytes.
   int64_t pitch, valuePitch;
-  int64_t queriesAt, keysAt, valuesAt, sharedBytes;
+  int64_t queriesAt, keysAt, valuesAt, statesAt, sharedBytes;
 
   int64_t consumers = 0;
   GPURing queryRing, keyRing, valueRing;

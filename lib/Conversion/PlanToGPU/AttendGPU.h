@@ -128,11 +128,32 @@ void buildCopyValues(GPUBuilder &b, const GPUContext &context, const GPUFrame &f
 /// [row tile][fragment of 8 columns * 4 + value]
 using Fragments = llvm::SmallVector<Values>;
 
-/// Q K^T of the tile in shared memory.
-Fragments buildScores(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
-/// outputs + weights V.
+/// Keys of the tile in shared memory: `count` of them, a multiple of 16, from `first`, a
+/// multiple of `count`.
+struct KeyRange {
+  mlir::Value first;
+  int64_t count;
+
+  static KeyRange all(GPUBuilder &b, const GPUShape &shape) {
+    return {b.i32(0), shape.keys};
+  }
+};
+
+/// Q K^T of these keys.
+Fragments buildScores(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                      const KeyRange &keys);
+/// What buildAccumulate adds: outputs += weights change(V).
+struct ValueSum {
+  const Fragments &weights;
+  Fragments &outputs;
+  /// What becomes of a word of V, of one f32 or of two elements of 16 bits; not null only
+  /// where something does.
+  std::function<mlir::Value(mlir::Value)> change;
+};
+/// All of `sums`, of so many columns of V from `first` on.
 void buildAccumulate(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-                     const Fragments &weights, Fragments &outputs);
+                     const KeyRange &keys, mlir::Value first, int64_t columns,
+                     llvm::ArrayRef<ValueSum> sums);
 
 /// The pairs of a tile that its mask keeps, by predicate: bits in words, in the order of
 /// a thread's scores.
@@ -142,12 +163,12 @@ Values buildKept(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame
 void buildEdit(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                const GPUTile &tile, bool full, Fragments &scores,
                llvm::ArrayRef<mlir::Value> kept = {});
-/// The same where only the kernel knows.
+/// The same of some keys, where only the kernel knows whether the tile is full.
 void buildEdit(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-               const GPUTile &tile, Fragments &scores);
+               const GPUTile &tile, const KeyRange &keys, Fragments &scores);
 
-/// The online softmax of the rows of a thread: m in units of log2, l of its own columns,
-/// and O.
+/// The online softmax of the rows of a thread: m in units of log2, l of its own columns
+/// until the end, and O.
 struct RowStates {
   llvm::SmallVector<std::array<mlir::Value, 2>> maxima, sums; ///< [row tile][half]
   Fragments outputs;
@@ -155,10 +176,15 @@ struct RowStates {
   static RowStates start(GPUBuilder &b, const GPUShape &shape);
   Values flatten() const;
   static RowStates restore(const GPUShape &shape, mlir::ValueRange values);
+  /// Makes l that of all columns.
+  void combineSums(GPUBuilder &b);
 };
 
 /// m where it is a number, else 0: of a row without a key all weights are 2^-inf.
 mlir::Value getShift(GPUBuilder &b, mlir::Value maximum);
+
+/// sum * factor, where a factor in [0, 1] that is too small for its type leaves an inf.
+mlir::Value buildDecay(GPUBuilder &b, mlir::Value sum, mlir::Value factor);
 
 /// Makes weights of scores.
 void buildSoftmax(GPUBuilder &b, const GPUContext &context, Fragments &scores,
@@ -186,9 +212,20 @@ void buildWriteResult(GPUBuilder &b, const GPUContext &context, const GPUFrame &
 /// A kernel that makes O and LSE of states.
 void buildCombine(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
 
-/// Writes O and LSE, or the state.
+/// Writes O from column `first` on and LSE, or the state. The sums are combined.
 void buildFinish(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-                 RowStates states);
+                 const RowStates &states, mlir::Value first);
+
+/// Whether a value is an inf or NaN.
+mlir::Value buildAnyNonFinite(GPUBuilder &b, const Fragments &values);
+/// Keeps m and l, which are final, in shared memory; a barrier follows.
+void buildKeepStates(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                     const RowStates &states);
+/// Writes O once more, and right where V holds an inf or NaN, with the m and l that were
+/// kept. All threads of the block come here, after a barrier behind which
+/// nothing reads Q, K and V in shared memory.
+void buildFinishNonFinite(GPUBuilder &b, const GPUContext &context,
+                          const GPUFrame &frame);
 
 } // namespace sparse_attn
 

@@ -26,23 +26,23 @@ static Values mergeParts(GPUBuilder &b, const GPUContext &context, const GPUFram
   };
   Values init(columns.size() + 2, b.f32(0));
   init[0] = b.f32(-kInfinity);
-  return b.loop(b.toIndex(frame.first), b.toIndex(frame.end), 1, init,
-                [&](Value part, ValueRange merged) {
-                  StateRow state(b, context, frame, b.toI32(part), row);
-                  Value other = load(state.maximum);
-                  Value maximum = b.maxF(merged[0], other);
-                  Value shift = getShift(b, maximum);
-                  Value own = b.power2(b.subF(merged[0], shift));
-                  Value others = b.power2(b.subF(other, shift));
-                  auto merge = [&](Value mine, Value theirs) {
-                    return b.fma(mine, own, b.mulF(theirs, others));
-                  };
-                  Values next = {maximum, merge(merged[1], load(state.sum))};
-                  for (auto [column, output] :
-                       llvm::zip_equal(columns, merged.drop_front(2)))
-                    next.push_back(merge(output, load(state.output(b, column))));
-                  return next;
-                });
+  return b.loop(
+      b.toIndex(frame.first), b.toIndex(frame.end), 1, init,
+      [&](Value part, ValueRange merged) {
+        StateRow state(b, context, frame, b.toI32(part), row);
+        Value other = load(state.maximum);
+        Value maximum = b.maxF(merged[0], other);
+        Value shift = getShift(b, maximum);
+        Value own = b.power2(b.subF(merged[0], shift));
+        Value others = b.power2(b.subF(other, shift));
+        auto merge = [&](Value mine, Value theirs) {
+          return b.addF(buildDecay(b, mine, own), buildDecay(b, theirs, others));
+        };
+        Values next = {maximum, merge(merged[1], load(state.sum))};
+        for (auto [column, output] : llvm::zip_equal(columns, merged.drop_front(2)))
+          next.push_back(merge(output, load(state.output(b, column))));
+        return next;
+      });
 }
 
 void sparse_attn::buildCombine(GPUBuilder &b, const GPUContext &context,

@@ -159,7 +159,7 @@ Consumer::State Consumer::begin(const GPUTile &tile, Value keyUse, Value valueUs
   buildStartProducts(b, {});
   Fragments scores = {buildWaitForProducts(b, 0, startScores(keyUse))};
   release(shared.keys, keyUse);
-  buildEdit(b, context, frame, tile, scores);
+  buildEdit(b, context, frame, tile, KeyRange::all(b, shape), scores);
   state.rows = RowStates::start(b, shape);
   buildSoftmax(b, context, scores, state.rows);
   state.weights = pack(scores[0]);
@@ -270,8 +270,9 @@ Values Consumer::run(Value round, Value keyUse, Value valueUse) {
         llvm::append_range(results, RowStates::start(b, shape).flatten());
         return results;
       });
-  buildFinish(b, context, frame,
-              RowStates::restore(shape, ValueRange(results).drop_front(2)));
+  RowStates states = RowStates::restore(shape, ValueRange(results).drop_front(2));
+  states.combineSums(b);
+  buildFinish(b, context, frame, states, b.i32(0));
   return {results[0], results[1]};
 }
 

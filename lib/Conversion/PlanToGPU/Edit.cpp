@@ -16,10 +16,11 @@ namespace {
 class Editor {
 public:
   Editor(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame, Value tile,
-         bool full)
-      : b(b), context(context), frame(frame), plan(context.plan), full(full),
-        cloner(b, context.ids, frame.values, 1), last(frame.lastKey(b)),
-        firstKey(frame.firstKeyOf(b, context.shape, tile)) {
+         const KeyRange &keys, bool full)
+      : b(b), context(context), frame(frame), plan(context.plan), keys(keys), full(full),
+        cloner(b, context.ids, frame.values, 1), last(frame.lastKey(b)) {
+    Value first = frame.firstKeyOf(b, context.shape, tile);
+    firstKey = b.add(first, b.mul(keys.first, frame.step));
     cloner.keys = frame.tokens;
     cloner.heads = frame.heads;
   }
@@ -40,6 +41,7 @@ private:
   const GPUContext &context;
   const GPUFrame &frame;
   block_plan::AttentionOp plan;
+  const KeyRange &keys;
   bool full;
   RegionCloner cloner;
   Value last, firstKey;
@@ -55,19 +57,21 @@ Value Editor::modify(const GPURow &row, Value score, Value key) {
 }
 
 /// Of what a thread loads at once of a row of bits.
-static int64_t wordBytesOf(const GPUShape &shape) {
-  return std::min<int64_t>(shape.keys / 8 & -(shape.keys / 8), 4);
+static int64_t wordBytesOf(const GPUShape &shape, const KeyRange &keys) {
+  int64_t bytes = shape.keys / 8 | keys.count / 8;
+  return std::min<int64_t>(bytes & -bytes, 4);
 }
 
 /// The bits of the row's pairs.
 SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
   const GPUShape &shape = context.shape;
-  int64_t rowBytes = shape.keys / 8, wordBytes = wordBytesOf(shape);
+  int64_t rowBytes = shape.keys / 8, wordBytes = wordBytesOf(shape, keys);
   Value base = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, bits)));
   Value bytes =
       b.element(b.element(base, tile, shape.rows * rowBytes), row.query, rowBytes);
+  bytes = b.offset(bytes, b.divU(keys.first, 8));
   SmallVector<Value> words;
-  for (int64_t byte = 0; byte < rowBytes; byte += wordBytes) {
+  for (int64_t byte = 0; byte < keys.count / 8; byte += wordBytes) {
     Value word =
         b.loadAt(b.builder.getIntegerType(8 * wordBytes), bytes, b.i32(byte), wordBytes);
     if (wordBytes < 4)
@@ -115,7 +119,7 @@ Values Editor::getKept() {
 
 /// Of the words of a row of bits.
 Value Editor::isSet(int64_t fragment, int64_t column, ArrayRef<Value> words) {
-  int64_t first = 8 * fragment + column, bits = 8 * wordBytesOf(context.shape);
+  int64_t first = 8 * fragment + column, bits = 8 * wordBytesOf(context.shape, keys);
   Value place = b.add(b.mul(frame.member, 2), b.i32(first % bits));
   return b.ne(b.band(b.shr(words[first / bits], place), b.i32(1)), b.i32(0));
 }
@@ -152,21 +156,24 @@ Fragments Editor::edit(const Fragments &scores, Value bits, ArrayRef<Value> kept
 
 Values sparse_attn::buildKept(GPUBuilder &b, const GPUContext &context,
                               const GPUFrame &frame, const GPUTile &tile) {
-  return Editor(b, context, frame, tile.number, /*full=*/false).getKept();
+  KeyRange keys = KeyRange::all(b, context.shape);
+  return Editor(b, context, frame, tile.number, keys, /*full=*/false).getKept();
 }
 
 void sparse_attn::buildEdit(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const GPUTile &tile, bool full,
                             Fragments &scores, ArrayRef<Value> kept) {
-  scores = Editor(b, context, frame, tile.number, full).edit(scores, tile.bits, kept);
+  KeyRange keys = KeyRange::all(b, context.shape);
+  Editor editor(b, context, frame, tile.number, keys, full);
+  scores = editor.edit(scores, tile.bits, kept);
 }
 
 void sparse_attn::buildEdit(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const GPUTile &tile,
-                            Fragments &scores) {
+                            const KeyRange &keys, Fragments &scores) {
   auto edit = [&](bool full) {
-    Fragments edited = scores;
-    buildEdit(b, context, frame, tile, full, edited);
+    Editor editor(b, context, frame, tile.number, keys, full);
+    Fragments edited = editor.edit(scores, tile.bits, {});
     Values flat;
     for (const Values &row : edited)
       llvm::append_range(flat, row);

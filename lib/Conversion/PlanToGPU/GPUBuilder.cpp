@@ -90,6 +90,15 @@ Value GPUBuilder::blocks() {
   return NVVM::GridDimXOp::create(builder, loc, builder.getI32Type());
 }
 void GPUBuilder::barrier() { NVVM::BarrierOp::create(builder, loc); }
+Value GPUBuilder::anyInBlock(Value condition) {
+  Type i32Type = builder.getI32Type();
+  Value word = builder.createOrFold<arith::ExtUIOp>(loc, i32Type, condition);
+  auto anyOf =
+      NVVM::BarrierReductionAttr::get(builder.getContext(), NVVM::BarrierReduction::OR);
+  auto barrier =
+      NVVM::BarrierOp::create(builder, loc, i32Type, Value(), Value(), anyOf, word);
+  return ne(barrier.getResult(0), i32(0));
+}
 
 Value GPUBuilder::ballot(Value condition) {
   return NVVM::VoteSyncOp::create(builder, loc, builder.getI32Type(), i32(-1), condition,

@@ -52,6 +52,8 @@ public:
   mlir::Value blocks(); ///< of the grid
   /// All threads of the block wait for each other.
   void barrier();
+  /// The same; whether the condition holds for one of them.
+  mlir::Value anyInBlock(mlir::Value condition);
   /// Bit l: the condition of lane l of the warp.
   mlir::Value ballot(mlir::Value condition);
   /// Of the lane whose number differs by `lanes` in its bits.

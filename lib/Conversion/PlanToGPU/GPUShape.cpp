@@ -28,8 +28,15 @@ static constexpr int64_t kMostKeys = 128, kLeastKeys = 16;
 static constexpr int64_t kMostColumns = 256; // of a wgmma
 static constexpr int64_t kWarpgroup = 128;   // threads
 static constexpr int64_t kPanelBytes = 128;  // of a row
+// A third block leaves 168 registers to a thread. Left alone, ptxas goes for it where it
+// almost fits, and spills what every tile needs.
+static int64_t getBlocks(int64_t registers, bool split) {
+  return registers <= (split ? 64 : 96) ? 3 : 2;
+}
 
 static constexpr int64_t kChunk = 16; // bytes of a copy, and of a row of a matrix
+
+static constexpr int64_t kStateBytes = 8; // m and l of a row
 
 /// Bytes from row to row: an odd number of chunks.
 static int64_t getPitch(int64_t elements, int64_t elementBytes) {
@@ -69,10 +76,13 @@ void GPUShape::placeWarps(const GPUTarget &target) {
     queriesAt = 0;
     keysAt = queriesAt + rows * pitch;
     valuesAt = keysAt + keys * pitch;
-    sharedBytes = valuesAt + keys * valuePitch;
+    statesAt = valuesAt + keys * valuePitch;
+    sharedBytes = statesAt + rows * kStateBytes;
   };
   // A thread has half a score of each key in a row tile.
-  keys = getScoreRegisters(outputs * rowTiles, element.isF32()) / rowTiles * 2;
+  int64_t scores = getScoreRegisters(outputs * rowTiles, element.isF32());
+  blocks = getBlocks(outputs * rowTiles + scores, element.isF32());
+  keys = scores / rowTiles * 2;
   for (place(); sharedBytes > target.sharedBytes && keys > 16; place())
     keys -= 16;
 }

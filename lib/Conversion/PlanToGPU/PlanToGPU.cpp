@@ -38,7 +38,8 @@ static LLVM::GlobalOp declareShared(ModuleOp module) {
 
 /// A kernel; `body` gets pointers to its parameters, which are structures of so many
 /// bytes and such alignments.
-static void buildKernel(ModuleOp module, Location loc, StringRef symbol, int64_t threads,
+static void buildKernel(ModuleOp module, Location loc, StringRef symbol,
+                        const GPUShape &shape,
                         ArrayRef<std::pair<int64_t, int64_t>> parameters,
                         function_ref<void(GPUBuilder &, ValueRange)> body) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
@@ -49,7 +50,10 @@ static void buildKernel(ModuleOp module, Location loc, StringRef symbol, int64_t
   auto kernel = LLVM::LLVMFuncOp::create(builder, loc, symbol, type);
   kernel->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
   kernel->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
-                  builder.getDenseI32ArrayAttr({static_cast<int32_t>(threads)}));
+                  builder.getDenseI32ArrayAttr({static_cast<int32_t>(shape.threads)}));
+  if (shape.blocks)
+    kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                    builder.getI32IntegerAttr(shape.blocks));
   // By value: words, so that the structure is aligned as C aligns it.
   for (auto [i, parameter] : llvm::enumerate(parameters)) {
     Type words = LLVM::LLVMArrayType::get(builder.getI64Type(), parameter.first / 8);
@@ -96,22 +100,32 @@ static void buildTiles(GPUBuilder &b, const GPUContext &context, const GPUFrame 
         b.commitCopies();
         // Before there are scores, which would wait in registers.
         auto [next, state] = source.next(search);
-        Fragments scores = buildScores(b, context, frame);
+        KeyRange keys = KeyRange::all(b, context.shape);
+        Fragments scores = buildScores(b, context, frame, keys);
         b.waitForCopies();
         b.barrier();
         copyKeys(next);
-        buildEdit(b, context, frame, tile, scores);
+        buildEdit(b, context, frame, tile, keys, scores);
         buildSoftmax(b, context, scores, states);
-        buildAccumulate(b, context, frame, scores, states.outputs);
+        buildAccumulate(b, context, frame, keys, b.i32(0), context.shape.paddedValueDim,
+                        ValueSum{scores, states.outputs, {}});
         Values result = next.flatten();
         llvm::append_range(result, state);
         llvm::append_range(result, states.flatten());
         return result;
       });
   b.waitForCopies();
-  buildFinish(b, context, frame,
-              RowStates::restore(context.shape,
-                                 ValueRange(last).drop_front(tileSize + searchSize)));
+  RowStates states = RowStates::restore(
+      context.shape, ValueRange(last).drop_front(tileSize + searchSize));
+  states.combineSums(b);
+  buildKeepStates(b, context, frame, states);
+  Value nonFinite = b.anyInBlock(buildAnyNonFinite(b, states.outputs));
+  buildFinish(b, context, frame, states, b.i32(0));
+  b.branch(nonFinite, [&] {
+    // A frame of its own: what tiles need does not wait in registers for this.
+    GPUFrame again(b, context, frame.args, frame.shared, b.block());
+    buildFinishNonFinite(b, context, again);
+  });
 }
 
 namespace {
@@ -129,13 +143,13 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
         {sizeof(sa_gpu_args) + ids.count() * sizeof(sa_view), 8}};
     auto build = [&](StringRef what,
                      function_ref<void(GPUBuilder &, ValueRange, Value shared)> body) {
-      buildKernel(
-          getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
-          context.shape.threads, parameters, [&](GPUBuilder &b, ValueRange parameters) {
-            Value base = LLVM::AddressOfOp::create(
-                b.builder, b.loc, getSharedPointer(&getContext()), shared.getSymName());
-            body(b, parameters, base);
-          });
+      buildKernel(getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
+                  context.shape, parameters, [&](GPUBuilder &b, ValueRange parameters) {
+                    Value base = LLVM::AddressOfOp::create(
+                        b.builder, b.loc, getSharedPointer(&getContext()),
+                        shared.getSymName());
+                    body(b, parameters, base);
+                  });
     };
     auto buildOfItem =
         [&](void (*body)(GPUBuilder &, const GPUContext &, const GPUFrame &)) {

@@ -41,12 +41,14 @@ static Values loadLeftHalves(GPUBuilder &b, const GPUFrame &frame, Value first,
   return b.loadMatrices(b.offset(frame.shared, bytes), /*transposed=*/false);
 }
 
-/// Keys [key, key + 16) and elements [column, column + 16) of K, as right operands of two
-/// fragments of 8 keys.
+/// Keys [key, key + 16) past key `first` and elements [column, column + 16) of K, as
+/// right operands of two fragments of 8 keys.
 static Values loadKeyHalves(GPUBuilder &b, const GPUContext &context,
-                            const GPUFrame &frame, int64_t key, int64_t column) {
+                            const GPUFrame &frame, Value first, int64_t key,
+                            int64_t column) {
   const GPUShape &shape = context.shape;
   Value row = b.add(b.remU(frame.lane, 8), b.mul(b.divU(frame.lane, 16), 8));
+  row = b.add(row, first);
   Value chunk = b.mul(b.remU(b.divU(frame.lane, 8), 2), 16);
   Value bytes = b.add(b.mul(row, shape.pitch), chunk);
   int64_t at = shape.keysAt + key * shape.pitch + column * 2;
@@ -54,21 +56,23 @@ static Values loadKeyHalves(GPUBuilder &b, const GPUContext &context,
                         /*transposed=*/false);
 }
 
-/// Keys [key, key + 16) and elements [column, column + 16) of V, as right operands of two
-/// fragments of 8 columns.
+/// Keys [key, key + 16) past key `firstKey` and elements [column, column + 16) past
+/// element `first` of V, as right operands of two fragments of 8 columns.
 static Values loadValueHalves(GPUBuilder &b, const GPUContext &context,
-                              const GPUFrame &frame, int64_t key, int64_t column) {
+                              const GPUFrame &frame, Value firstKey, int64_t key,
+                              Value first, int64_t column) {
   const GPUShape &shape = context.shape;
-  Value row = b.remU(frame.lane, 16);
+  Value row = b.add(b.remU(frame.lane, 16), firstKey);
   Value chunk = b.mul(b.divU(frame.lane, 16), 16);
-  Value bytes = b.add(b.mul(row, shape.valuePitch), chunk);
+  Value bytes = b.add(b.mul(row, shape.valuePitch), b.add(chunk, b.mul(first, 2)));
   int64_t at = shape.valuesAt + key * shape.valuePitch + column * 2;
   return b.loadMatrices(b.offset(frame.shared, b.add(bytes, b.i32(at))),
                         /*transposed=*/true);
 }
 
 static void buildHalfScores(GPUBuilder &b, const GPUContext &context,
-                            const GPUFrame &frame, Fragments &scores) {
+                            const GPUFrame &frame, const KeyRange &range,
+                            Fragments &scores) {
   const GPUShape &shape = context.shape;
   Value firstRow = b.mul(frame.warp, 16 * shape.rowTiles);
   for (int64_t column = 0; column < shape.paddedHeadDim; column += 16) {
@@ -76,8 +80,8 @@ static void buildHalfScores(GPUBuilder &b, const GPUContext &context,
     for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
       queries.push_back(loadLeftHalves(b, frame, b.add(firstRow, b.i32(16 * tile)),
                                        shape.queriesAt, shape.pitch, column));
-    for (int64_t key = 0; key < shape.keys; key += 16) {
-      Values keys = loadKeyHalves(b, context, frame, key, column);
+    for (int64_t key = 0; key < range.count; key += 16) {
+      Values keys = loadKeyHalves(b, context, frame, range.first, key, column);
       for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
         for (int64_t half = 0; half < 2; ++half) {
           int64_t fragment = key / 8 + half;
@@ -89,30 +93,40 @@ static void buildHalfScores(GPUBuilder &b, const GPUContext &context,
   }
 }
 
+/// The words of V as `sum` wants them.
+static Values changeWords(const ValueSum &sum, const Values &words) {
+  return sum.change ? llvm::map_to_vector(words, sum.change) : words;
+}
+
 static void buildHalfValues(GPUBuilder &b, const GPUContext &context,
-                            const GPUFrame &frame, const Fragments &weights,
-                            Fragments &outputs) {
+                            const GPUFrame &frame, const KeyRange &keys, Value first,
+                            int64_t columns, ArrayRef<ValueSum> sums) {
   const GPUShape &shape = context.shape;
-  for (int64_t key = 0; key < shape.keys; key += 16) {
-    SmallVector<Values> left;
-    for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
-      Values words;
-      for (int64_t pair = 0; pair < 4; ++pair) {
-        size_t first = 4 * (key / 8) + 2 * pair;
-        words.push_back(
-            b.pack(weights[tile][first], weights[tile][first + 1], shape.element));
-      }
-      left.push_back(words);
+  auto packWeights = [&](const Values &weights, int64_t key) {
+    Values words;
+    for (int64_t pair = 0; pair < 4; ++pair) {
+      size_t at = 4 * (key / 8) + 2 * pair;
+      words.push_back(b.pack(weights[at], weights[at + 1], shape.element));
     }
-    for (int64_t column = 0; column < shape.paddedValueDim; column += 16) {
-      Values values = loadValueHalves(b, context, frame, key, column);
-      for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
-        for (int64_t half = 0; half < 2; ++half) {
-          int64_t fragment = column / 8 + half;
-          replaceSums(outputs[tile], fragment,
-                      b.multiply(left[tile], ValueRange(values).slice(2 * half, 2),
-                                 sumsOf(outputs[tile], fragment), shape.element));
-        }
+    return words;
+  };
+  for (int64_t key = 0; key < keys.count; key += 16) {
+    SmallVector<SmallVector<Values>> left(sums.size());
+    for (auto [sum, words] : llvm::zip_equal(sums, left))
+      for (const Values &weights : sum.weights)
+        words.push_back(packWeights(weights, key));
+    for (int64_t column = 0; column < columns; column += 16) {
+      Values loaded = loadValueHalves(b, context, frame, keys.first, key, first, column);
+      for (auto [sum, words] : llvm::zip_equal(sums, left)) {
+        Values values = changeWords(sum, loaded);
+        for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
+          for (int64_t half = 0; half < 2; ++half) {
+            int64_t fragment = column / 8 + half;
+            replaceSums(sum.outputs[tile], fragment,
+                        b.multiply(words[tile], ValueRange(values).slice(2 * half, 2),
+                                   sumsOf(sum.outputs[tile], fragment), shape.element));
+          }
+      }
     }
   }
 }
@@ -153,13 +167,14 @@ static Value loadFloat(GPUBuilder &b, const GPUFrame &frame, Value bytes, int64_
 }
 
 static void buildFloatScores(GPUBuilder &b, const GPUContext &context,
-                             const GPUFrame &frame, Fragments &scores) {
+                             const GPUFrame &frame, const KeyRange &range,
+                             Fragments &scores) {
   const GPUShape &shape = context.shape;
   // Lane's element of row quad: both operands have rows along the quads.
   Value lane = b.add(b.mul(frame.quad, shape.pitch), b.mul(frame.member, 4));
   Value firstRow = b.mul(frame.warp, 16 * shape.rowTiles * shape.pitch);
   Value query = b.add(b.add(lane, firstRow), b.i32(shape.queriesAt));
-  Value key = b.add(lane, b.i32(shape.keysAt));
+  Value key = b.add(b.add(lane, b.mul(range.first, shape.pitch)), b.i32(shape.keysAt));
   for (int64_t column = 0; column < shape.paddedHeadDim; column += 8) {
     SmallVector<SplitOperands> queries;
     for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
@@ -169,7 +184,7 @@ static void buildFloatScores(GPUBuilder &b, const GPUContext &context,
                                      loadFloat(b, frame, query, top + 16),
                                      loadFloat(b, frame, query, bottom + 16)});
     }
-    for (int64_t fragment = 0; fragment < fragmentsOf(shape.keys); ++fragment) {
+    for (int64_t fragment = 0; fragment < fragmentsOf(range.count); ++fragment) {
       int64_t at = 8 * fragment * shape.pitch + column * 4;
       SplitOperands keys(
           b, Values{loadFloat(b, frame, key, at), loadFloat(b, frame, key, at + 16)});
@@ -184,25 +199,30 @@ static void buildFloatScores(GPUBuilder &b, const GPUContext &context,
 /// A lane has the weights of keys 2 member and 2 member + 1 where the instruction wants
 /// those of keys member and member + 4: so that is what they are called, in V too.
 static void buildFloatValues(GPUBuilder &b, const GPUContext &context,
-                             const GPUFrame &frame, const Fragments &weights,
-                             Fragments &outputs) {
+                             const GPUFrame &frame, const KeyRange &keys, Value first,
+                             int64_t columns, ArrayRef<ValueSum> sums) {
   const GPUShape &shape = context.shape;
   Value value = b.add(b.mul(frame.member, 2 * shape.valuePitch), b.mul(frame.quad, 4));
+  value = b.add(value, b.add(b.mul(keys.first, shape.valuePitch), b.mul(first, 4)));
   value = b.add(value, b.i32(shape.valuesAt));
-  for (int64_t key = 0; key < shape.keys; key += 8) {
-    SmallVector<SplitOperands> left;
-    for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
-      ValueRange own = sumsOf(weights[tile], key / 8);
-      left.emplace_back(b, Values{own[0], own[2], own[1], own[3]});
-    }
-    for (int64_t fragment = 0; fragment < fragmentsOf(shape.paddedValueDim); ++fragment) {
+  for (int64_t key = 0; key < keys.count; key += 8) {
+    SmallVector<SmallVector<SplitOperands>> left(sums.size());
+    for (auto [sum, operands] : llvm::zip_equal(sums, left))
+      for (const Values &weights : sum.weights) {
+        ValueRange own = sumsOf(weights, key / 8);
+        operands.emplace_back(b, Values{own[0], own[2], own[1], own[3]});
+      }
+    for (int64_t fragment = 0; fragment < fragmentsOf(columns); ++fragment) {
       int64_t at = key * shape.valuePitch + 8 * fragment * 4;
-      SplitOperands values(b, Values{loadFloat(b, frame, value, at),
-                                     loadFloat(b, frame, value, at + shape.valuePitch)});
-      for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
-        replaceSums(outputs[tile], fragment,
-                    multiplySplit(b, left[tile], values, sumsOf(outputs[tile], fragment),
-                                  shape.element));
+      Values loaded = {loadFloat(b, frame, value, at),
+                       loadFloat(b, frame, value, at + shape.valuePitch)};
+      for (auto [sum, operands] : llvm::zip_equal(sums, left)) {
+        SplitOperands values(b, changeWords(sum, loaded));
+        for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
+          replaceSums(sum.outputs[tile], fragment,
+                      multiplySplit(b, operands[tile], values,
+                                    sumsOf(sum.outputs[tile], fragment), shape.element));
+      }
     }
   }
 }
@@ -212,21 +232,21 @@ static void buildFloatValues(GPUBuilder &b, const GPUContext &context,
 //===----------------------------------------------------------------------===//
 
 Fragments sparse_attn::buildScores(GPUBuilder &b, const GPUContext &context,
-                                   const GPUFrame &frame) {
+                                   const GPUFrame &frame, const KeyRange &keys) {
   const GPUShape &shape = context.shape;
-  Fragments scores(shape.rowTiles, Values(4 * fragmentsOf(shape.keys), b.f32(0)));
+  Fragments scores(shape.rowTiles, Values(4 * fragmentsOf(keys.count), b.f32(0)));
   if (shape.element.isF32())
-    buildFloatScores(b, context, frame, scores);
+    buildFloatScores(b, context, frame, keys, scores);
   else
-    buildHalfScores(b, context, frame, scores);
+    buildHalfScores(b, context, frame, keys, scores);
   return scores;
 }
 
 void sparse_attn::buildAccumulate(GPUBuilder &b, const GPUContext &context,
-                                  const GPUFrame &frame, const Fragments &weights,
-                                  Fragments &outputs) {
+                                  const GPUFrame &frame, const KeyRange &keys,
+                                  Value first, int64_t columns, ArrayRef<ValueSum> sums) {
   if (context.shape.element.isF32())
-    buildFloatValues(b, context, frame, weights, outputs);
+    buildFloatValues(b, context, frame, keys, first, columns, sums);
   else
-    buildHalfValues(b, context, frame, weights, outputs);
+    buildHalfValues(b, context, frame, keys, first, columns, sums);
 }

@@ -16,6 +16,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "AttendGPU.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "sparse_attn/gpu_abi.h"
 
 using namespace mlir;
@@ -77,8 +78,20 @@ static void forEachOfRow(Values &values, int64_t half, function_ref<void(Value &
   }
 }
 
+void RowStates::combineSums(GPUBuilder &b) {
+  for (auto &pair : sums)
+    for (Value &sum : pair)
+      sum = combineQuad(b, sum, [&](Value x, Value y) { return b.addF(x, y); });
+}
+
 Value sparse_attn::getShift(GPUBuilder &b, Value maximum) {
   return b.select(b.eqF(maximum, b.f32(-kInfinity)), b.f32(0), maximum);
+}
+
+Value sparse_attn::buildDecay(GPUBuilder &b, Value sum, Value factor) {
+  Value decayed = b.mulF(sum, factor);
+  Value isInfinite = b.eqF(math::AbsFOp::create(b.builder, b.loc, sum), b.f32(kInfinity));
+  return b.select(isInfinite, sum, decayed);
 }
 
 void sparse_attn::buildSoftmax(GPUBuilder &b, const GPUContext &context,
@@ -118,14 +131,14 @@ static void forEachColumn(GPUBuilder &b, const GPUContext &context,
     b.branch(b.lt(column, b.i32(context.shape.valueDim)), [&] { body(column, output); });
 }
 
-/// The columns that a thread has of its fragments.
-static SmallVector<Value> getFragmentColumns(GPUBuilder &b, const GPUContext &context,
-                                             const GPUFrame &frame) {
+/// The columns that a thread has of so many fragments from column `first` on.
+static SmallVector<Value> getFragmentColumns(GPUBuilder &b, const GPUFrame &frame,
+                                             Value first, size_t fragments) {
   SmallVector<Value> columns;
-  Value first = b.mul(frame.member, 2);
-  for (int64_t fragment = 0; fragment < context.shape.paddedValueDim; fragment += 8)
+  first = b.add(first, b.mul(frame.member, 2));
+  for (size_t fragment = 0; fragment < fragments; ++fragment)
     for (int64_t column : {0, 1})
-      columns.push_back(b.add(first, fragment + column));
+      columns.push_back(b.add(first, 8 * fragment + column));
   return columns;
 }
 
@@ -178,7 +191,7 @@ static void buildAddSink(GPUBuilder &b, const GPUContext &context, const GPUFram
   Value decay = b.power2(b.subF(before, shift));
   result.sum = b.fma(result.sum, decay, b.power2(b.subF(sink, shift)));
   for (Value &output : result.outputs)
-    output = b.mulF(output, decay);
+    output = buildDecay(b, output, decay);
 }
 
 void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
@@ -205,23 +218,28 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
         b.viewOf(frame.values, context.ids.id(plan.getLse()), b.builder.getF32Type());
     Value value = b.mulF(b.addF(result.maximum, b.log2(result.sum)), b.f32(kLn2));
     value = b.select(empty, b.f32(-kInfinity), value);
+    // A score of inf has no weight that is a number.
+    Value isInfinite = b.eqF(result.maximum, b.f32(kInfinity));
+    value = b.select(isInfinite, b.f32(kInfinity), value);
     b.store(value, lse, {b.index(0), row[0], row[1], row[2]});
   });
 }
 
 void sparse_attn::buildFinish(GPUBuilder &b, const GPUContext &context,
-                              const GPUFrame &frame, RowStates states) {
+                              const GPUFrame &frame, const RowStates &states,
+                              Value first) {
   Value isPart = b.ge(frame.slot, b.i32(0));
   Value isFirst = b.eq(frame.member, b.i32(0));
-  SmallVector<Value> columns = getFragmentColumns(b, context, frame);
+  SmallVector<Value> columns =
+      getFragmentColumns(b, frame, first, states.outputs[0].size() / 4);
   for (int64_t tile = 0; tile < context.shape.rowTiles; ++tile)
     for (int64_t half = 0; half < 2; ++half) {
       RowResult result;
       result.row = frame.fragmentRow(b, context.shape, tile, half);
       result.maximum = states.maxima[tile][half];
-      result.sum = combineQuad(b, states.sums[tile][half],
-                               [&](Value x, Value y) { return b.addF(x, y); });
-      forEachOfRow(states.outputs[tile], half,
+      result.sum = states.sums[tile][half];
+      Values outputs = states.outputs[tile];
+      forEachOfRow(outputs, half,
                    [&](Value &output) { result.outputs.push_back(output); });
       b.branch(result.row.inTile, [&] {
         b.branch(
