@@ -64,8 +64,10 @@ config.available_features.update(
     if flag in flags
 )
 
-# NVIDIA's assembler, which comes with its toolkit: REQUIRES: ptxas
-if shutil.which("ptxas"):
+# NVIDIA's assembler, from ./dev setup or its toolkit: REQUIRES: ptxas
+assembler_dir = os.path.join(config.source_root, ".cache", "ptxas")
+llvm_config.with_environment("PATH", assembler_dir, append_path=True)
+if shutil.which("ptxas", path=config.environment["PATH"]):
     config.available_features.add("ptxas")
 
 # Architectures whose runtime this build has: REQUIRES: cross-aarch64
