@@ -20,7 +20,7 @@
 
 // The producer finds tiles. Where a tensor has a map, one thread asks for a tile of 128
 // keys of 64 columns in 16 bits.
-// CHECK: nvvm.setmaxregister decrease 56
+// CHECK: nvvm.setmaxregister decrease 40
 // CHECK: nvvm.vote.sync ballot
 // CHECK: nvvm.mbarrier.arrive.expect_tx %{{.*}}, %[[BYTES:[a-z0-9_]+]]
 // CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %[[KEYS]], %{{.*}}
@@ -28,7 +28,7 @@
 
 // The consumers have no list and no classes. S of the first tile: D / 16 products of 128
 // keys, 64 sums a thread.
-// CHECK: nvvm.setmaxregister increase 224
+// CHECK: nvvm.setmaxregister increase 232
 // CHECK-NOT: nvvm.vote.sync
 // CHECK: wgmma.fence
 // CHECK-COUNT-4: wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16

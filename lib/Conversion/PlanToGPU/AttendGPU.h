@@ -61,13 +61,27 @@ struct GPUFrame {
   bool hasSteps;            ///< whether rows and keys may be more than 1 apart
 
   GPURow rowOf(GPUBuilder &b, mlir::Value number) const;
-  /// Of row half `half` (0 or 1) of row tile `tile` of the warp.
+  /// Of row half `half` (0 or 1) of row tile `tile` of the warp: found here, or before.
   GPURow fragmentRow(GPUBuilder &b, const GPUShape &shape, int64_t tile,
                      int64_t half) const;
+  /// Finds the rows of the warp now, and fragmentRow not again.
+  void findRows(GPUBuilder &b, const GPUShape &shape);
+  llvm::SmallVector<std::array<GPURow, 2>> foundRows;
   /// The residue class and the first key of a key tile.
   mlir::Value residueOf(GPUBuilder &b, mlir::Value tile) const;
   mlir::Value firstKeyOf(GPUBuilder &b, const GPUShape &shape, mlir::Value tile) const;
   mlir::Value lastKey(GPUBuilder &b) const { return b.sub(keys, b.i32(1)); }
+};
+
+/// A tensor in the device's memory. Strides are i64, in bytes.
+struct GPUTensor {
+  mlir::Value data;
+  std::array<mlir::Value, 3> strides; ///< of batch entries, heads and rows
+
+  GPUTensor(GPUBuilder &b, const GPUFrame &frame, int32_t id, int64_t elementBytes);
+  /// A pointer; all of i32.
+  mlir::Value row(GPUBuilder &b, mlir::Value batch, mlir::Value head,
+                  mlir::Value index) const;
 };
 
 /// A key tile that a block visits. `number` is negative after the last one.
@@ -189,6 +203,19 @@ mlir::Value buildDecay(GPUBuilder &b, mlir::Value sum, mlir::Value factor);
 /// Makes weights of scores.
 void buildSoftmax(GPUBuilder &b, const GPUContext &context, Fragments &scores,
                   RowStates &states);
+/// The columns of a row that a thread has: `first`, which is at most `largest`, and on.
+struct RowColumns {
+  mlir::Value first;
+  int64_t largest;
+  llvm::SmallVector<int64_t> offsets;
+  bool paired; ///< columns 2 i and 2 i + 1, two by two
+
+  /// Of so many fragments from column `first` on.
+  static RowColumns ofFragments(GPUBuilder &b, const GPUShape &shape,
+                                const GPUFrame &frame, mlir::Value first,
+                                int64_t fragments);
+};
+
 /// The end of a row, of which several threads have some columns each.
 struct RowResult {
   GPURow row;
@@ -200,14 +227,17 @@ struct StateRow {
   StateRow(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
            mlir::Value slot, mlir::Value row);
 
-  mlir::Value output(GPUBuilder &b, mlir::Value column) const;
   mlir::Value outputs, maximum, sum;
 };
 
+/// Writes those columns that V has at a row of elements, which they are rounded to.
+void buildStoreColumns(GPUBuilder &b, const GPUContext &context,
+                       const RowColumns &columns, llvm::ArrayRef<mlir::Value> outputs,
+                       mlir::Value row, mlir::Type element);
+
 /// Writes O, of those `columns` that V has, and LSE by the thread that `isFirst`.
 void buildWriteResult(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-                      RowResult result, mlir::Value isFirst,
-                      llvm::ArrayRef<mlir::Value> columns);
+                      RowResult result, mlir::Value isFirst, const RowColumns &columns);
 
 /// A kernel that makes O and LSE of states.
 void buildCombine(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);

@@ -20,11 +20,11 @@ using namespace sparse_attn;
 
 /// m, l and the lane's columns of O, of all parts.
 static Values mergeParts(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-                         Value row, ArrayRef<Value> columns) {
+                         Value row, const RowColumns &columns) {
   auto load = [&](Value pointer) {
     return b.loadAt(b.builder.getF32Type(), pointer, b.i32(0), sizeof(float));
   };
-  Values init(columns.size() + 2, b.f32(0));
+  Values init(columns.offsets.size() + 2, b.f32(0));
   init[0] = b.f32(-kInfinity);
   return b.loop(
       b.toIndex(frame.first), b.toIndex(frame.end), 1, init,
@@ -39,8 +39,14 @@ static Values mergeParts(GPUBuilder &b, const GPUContext &context, const GPUFram
           return b.addF(buildDecay(b, mine, own), buildDecay(b, theirs, others));
         };
         Values next = {maximum, merge(merged[1], load(state.sum))};
-        for (auto [column, output] : llvm::zip_equal(columns, merged.drop_front(2)))
-          next.push_back(merge(output, load(state.output(b, column))));
+        for (auto [offset, output] :
+             llvm::zip_equal(columns.offsets, merged.drop_front(2))) {
+          // Lanes past the last column repeat it, and do not write.
+          Value column =
+              b.min(b.add(columns.first, offset), b.i32(context.shape.valueDim - 1));
+          Value theirs = b.element(state.outputs, column, sizeof(float));
+          next.push_back(merge(output, load(theirs)));
+        }
         return next;
       });
 }
@@ -51,13 +57,10 @@ void sparse_attn::buildCombine(GPUBuilder &b, const GPUContext &context,
   b.loop(b.toIndex(frame.warp), b.toIndex(frame.rowCount), shape.warps, [&](Value index) {
     RowResult result;
     result.row = frame.rowOf(b, b.toI32(index));
-    // Lanes past the last column repeat it, and do not write.
-    SmallVector<Value> columns, existing;
-    for (int64_t first = 0; first < shape.valueDim; first += kWarp) {
-      columns.push_back(b.add(frame.lane, first));
-      existing.push_back(b.min(columns.back(), b.i32(shape.valueDim - 1)));
-    }
-    Values merged = mergeParts(b, context, frame, result.row.number, existing);
+    RowColumns columns = {frame.lane, kWarp - 1, {}, /*paired=*/false};
+    for (int64_t first = 0; first < shape.valueDim; first += kWarp)
+      columns.offsets.push_back(first);
+    Values merged = mergeParts(b, context, frame, result.row.number, columns);
     result.maximum = merged[0], result.sum = merged[1];
     result.outputs.assign(merged.begin() + 2, merged.end());
     buildWriteResult(b, context, frame, result, b.eq(frame.lane, b.i32(0)), columns);

@@ -24,9 +24,11 @@ namespace {
 class Consumer {
 public:
   Consumer(GPUBuilder &b, WarpgroupContext &shared, Value item)
-      : b(b), shared(shared), context(shared.context), shape(context.shape),
+      : b(b), shared(shared), context(shared.context), shape(context.shape), item(item),
         frame(b, context, shared.args, shared.shared, item),
-        leads(b.eq(frame.lane, b.i32(0))) {}
+        leads(b.eq(frame.lane, b.i32(0))) {
+    frame.findRows(b, shape);
+  }
 
   /// All tiles of the item; returns the uses after it.
   Values run(Value round, Value keyUse, Value valueUse);
@@ -56,6 +58,7 @@ private:
   WarpgroupContext &shared;
   const GPUContext &context;
   const GPUShape &shape;
+  Value item;
   GPUFrame frame;
   Value leads;   ///< whether it is the one thread of its warp that releases buffers
   Value queries; ///< descriptor
@@ -272,7 +275,9 @@ Values Consumer::run(Value round, Value keyUse, Value valueUse) {
       });
   RowStates states = RowStates::restore(shape, ValueRange(results).drop_front(2));
   states.combineSums(b);
-  buildFinish(b, context, frame, states, b.i32(0));
+  // A frame of its own: what only the end needs does not wait in registers for it.
+  buildFinish(b, context, GPUFrame(b, context, shared.args, shared.shared, item), states,
+              b.i32(0));
   return {results[0], results[1]};
 }
 

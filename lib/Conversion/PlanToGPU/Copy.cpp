@@ -95,35 +95,26 @@ void sparse_attn::buildCopy(GPUBuilder &b, const GPUContext &context,
   b.branch(aligned, [&] { copyAll(true); }, [&] { copyAll(false); });
 }
 
-namespace {
-/// A tensor in the device's memory. Strides are i64, in bytes.
-struct GPUTensor {
-  Value data;
-  std::array<Value, 3> strides; ///< of batch entries, heads and rows
+GPUTensor::GPUTensor(GPUBuilder &b, const GPUFrame &frame, int32_t id,
+                     int64_t elementBytes) {
+  Value view = b.viewPointer(frame.values, id);
+  data = b.toGlobal(b.pointerField(view, offsetof(sa_view, data)));
+  Type i64 = b.builder.getI64Type();
+  Value size = b.toI64(b.i32(elementBytes));
+  for (int64_t axis = 0; axis < 3; ++axis)
+    strides[axis] = b.mul(b.field(view, offsetof(sa_view, stride) + 8 * axis, i64), size);
+}
 
-  GPUTensor(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame, int32_t id) {
-    Value view = b.viewPointer(frame.values, id);
-    data = b.toGlobal(b.pointerField(view, offsetof(sa_view, data)));
-    Type i64 = b.builder.getI64Type();
-    Value size = b.toI64(b.i32(context.shape.elementBytes));
-    for (int64_t axis = 0; axis < 3; ++axis)
-      strides[axis] =
-          b.mul(b.field(view, offsetof(sa_view, stride) + 8 * axis, i64), size);
-  }
-
-  /// All of i32.
-  Value row(GPUBuilder &b, Value batch, Value head, Value index) const {
-    Value at = b.mul(b.toI64(batch), strides[0]);
-    at = b.add(at, b.mul(b.toI64(head), strides[1]));
-    return b.offset(data, b.add(at, b.mul(b.toI64(index), strides[2])));
-  }
-};
-} // namespace
+Value GPUTensor::row(GPUBuilder &b, Value batch, Value head, Value index) const {
+  Value at = b.mul(b.toI64(batch), strides[0]);
+  at = b.add(at, b.mul(b.toI64(head), strides[1]));
+  return b.offset(data, b.add(at, b.mul(b.toI64(index), strides[2])));
+}
 
 void sparse_attn::buildCopyQueries(GPUBuilder &b, const GPUContext &context,
                                    const GPUFrame &frame, Value at) {
   const GPUShape &shape = context.shape;
-  GPUTensor tensor(b, context, frame, context.ids.id(context.plan.getQ()));
+  GPUTensor tensor(b, frame, context.ids.id(context.plan.getQ()), shape.elementBytes);
   CopiedRows rows = {shape.headDim,   shape.paddedHeadDim, shape.rows, shape.pitch, at,
                      SA_GPU_ALIGNED_Q};
   buildCopy(b, context, frame, rows, [&](Value number) {
@@ -135,7 +126,7 @@ void sparse_attn::buildCopyQueries(GPUBuilder &b, const GPUContext &context,
 /// The keys of `tile`, rows of the tensor `id`.
 static void copyTile(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                      const CopiedRows &rows, int32_t id, Value tile) {
-  GPUTensor tensor(b, context, frame, id);
+  GPUTensor tensor(b, frame, id, context.shape.elementBytes);
   Value first = frame.firstKeyOf(b, context.shape, tile);
   Value last = frame.lastKey(b);
   buildCopy(b, context, frame, rows, [&](Value number) {

@@ -69,8 +69,17 @@ GPURow GPUFrame::rowOf(GPUBuilder &b, Value number) const {
 
 GPURow GPUFrame::fragmentRow(GPUBuilder &b, const GPUShape &shape, int64_t tile,
                              int64_t half) const {
+  if (!foundRows.empty())
+    return foundRows[tile][half];
   Value first = b.mul(warp, 16 * shape.rowTiles);
   return rowOf(b, b.add(b.add(first, quad), b.i32(tile * 16 + half * 8)));
+}
+
+void GPUFrame::findRows(GPUBuilder &b, const GPUShape &shape) {
+  SmallVector<std::array<GPURow, 2>> rows;
+  for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
+    rows.push_back({fragmentRow(b, shape, tile, 0), fragmentRow(b, shape, tile, 1)});
+  foundRows = rows;
 }
 
 Value GPUFrame::residueOf(GPUBuilder &b, Value tile) const {

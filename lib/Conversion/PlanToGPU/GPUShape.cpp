@@ -23,7 +23,10 @@ static int64_t getScoreRegisters(int64_t outputs, bool split) {
 
 // The same of a thread of a warpgroup, which has 240: sums of O, scores, and the weights
 // of the tile before.
-static constexpr int64_t kTileRegisters = 176;
+static constexpr int64_t kTileRegisters = 184;
+// ptxas keeps less of what lives longer than a tile in registers where one product has
+// 256 columns.
+static constexpr int64_t kManyOutputs = 128, kFullTileRegisters = 168;
 static constexpr int64_t kMostKeys = 128, kLeastKeys = 16;
 static constexpr int64_t kMostColumns = 256; // of a wgmma
 static constexpr int64_t kWarpgroup = 128;   // threads
@@ -119,7 +122,8 @@ void GPUShape::placeWarpgroups(const GPUTarget &target) {
   // A thread has half a sum of each column of O, half a score of each key, and half as
   // many words of weights.
   int64_t outputs = paddedValueDim / 2;
-  keys = std::min<int64_t>(kMostKeys, (kTileRegisters - outputs) * 4 / 3 / 16 * 16);
+  int64_t left = outputs < kManyOutputs ? kTileRegisters : kFullTileRegisters;
+  keys = std::min<int64_t>(kMostKeys, (left - outputs) * 4 / 3 / 16 * 16);
   for (place(); sharedBytes > target.sharedBytes && keys >= kLeastKeys; place())
     keys -= 16;
 }

@@ -123,25 +123,6 @@ void sparse_attn::buildSoftmax(GPUBuilder &b, const GPUContext &context,
 // The end
 //===----------------------------------------------------------------------===//
 
-/// Calls `body` for the columns that are V's.
-static void forEachColumn(GPUBuilder &b, const GPUContext &context,
-                          ArrayRef<Value> columns, ArrayRef<Value> outputs,
-                          function_ref<void(Value column, Value output)> body) {
-  for (auto [column, output] : llvm::zip_equal(columns, outputs))
-    b.branch(b.lt(column, b.i32(context.shape.valueDim)), [&] { body(column, output); });
-}
-
-/// The columns that a thread has of so many fragments from column `first` on.
-static SmallVector<Value> getFragmentColumns(GPUBuilder &b, const GPUFrame &frame,
-                                             Value first, size_t fragments) {
-  SmallVector<Value> columns;
-  first = b.add(first, b.mul(frame.member, 2));
-  for (size_t fragment = 0; fragment < fragments; ++fragment)
-    for (int64_t column : {0, 1})
-      columns.push_back(b.add(first, 8 * fragment + column));
-  return columns;
-}
-
 static constexpr int64_t kFloat = sizeof(float);
 
 StateRow::StateRow(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
@@ -155,20 +136,15 @@ StateRow::StateRow(GPUBuilder &b, const GPUContext &context, const GPUFrame &fra
   sum = b.offset(maximum, b.i32(shape.rows * kFloat));
 }
 
-Value StateRow::output(GPUBuilder &b, Value column) const {
-  return b.element(outputs, column, kFloat);
-}
-
 static void buildWriteState(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const RowResult &result,
-                            ArrayRef<Value> columns) {
+                            const RowColumns &columns) {
   StateRow state(b, context, frame, frame.slot, result.row.number);
   auto store = [&](Value value, Value pointer) {
     b.storeAt(value, pointer, b.i32(0), kFloat);
   };
-  forEachColumn(b, context, columns, result.outputs, [&](Value column, Value output) {
-    store(output, state.output(b, column));
-  });
+  buildStoreColumns(b, context, columns, result.outputs, state.outputs,
+                    b.builder.getF32Type());
   b.branch(b.eq(frame.member, b.i32(0)), [&] {
     store(result.maximum, state.maximum);
     store(result.sum, state.sum);
@@ -196,7 +172,7 @@ static void buildAddSink(GPUBuilder &b, const GPUContext &context, const GPUFram
 
 void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
                                    const GPUFrame &frame, RowResult result, Value isFirst,
-                                   ArrayRef<Value> columns) {
+                                   const RowColumns &columns) {
   block_plan::AttentionOp plan = context.plan;
   if (plan.getSinks())
     buildAddSink(b, context, frame, result);
@@ -204,15 +180,12 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
   Value inverse = arith::DivFOp::create(b.builder, b.loc, b.f32(1), result.sum);
   inverse = b.select(empty, b.f32(0), inverse);
   Type element = cast<RankedTensorType>(plan.getOut().getType()).getElementType();
-  Value out = b.viewOf(frame.values, context.ids.id(plan.getOut()), element);
-  SmallVector<Value> row = {b.toIndex(frame.batch), b.toIndex(result.row.head),
-                            b.toIndex(result.row.index)};
-  forEachColumn(b, context, columns, result.outputs, [&](Value column, Value output) {
+  for (Value &output : result.outputs)
     output = b.mulF(output, inverse);
-    if (!element.isF32())
-      output = arith::TruncFOp::create(b.builder, b.loc, element, output);
-    b.store(output, out, {row[0], row[1], row[2], b.toIndex(column)});
-  });
+  GPUTensor out(b, frame, context.ids.id(plan.getOut()),
+                element.getIntOrFloatBitWidth() / 8);
+  Value row = out.row(b, frame.batch, result.row.head, result.row.index);
+  buildStoreColumns(b, context, columns, result.outputs, row, element);
   b.branch(isFirst, [&] {
     Value lse =
         b.viewOf(frame.values, context.ids.id(plan.getLse()), b.builder.getF32Type());
@@ -221,7 +194,9 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
     // A score of inf has no weight that is a number.
     Value isInfinite = b.eqF(result.maximum, b.f32(kInfinity));
     value = b.select(isInfinite, b.f32(kInfinity), value);
-    b.store(value, lse, {b.index(0), row[0], row[1], row[2]});
+    b.store(value, lse,
+            {b.index(0), b.toIndex(frame.batch), b.toIndex(result.row.head),
+             b.toIndex(result.row.index)});
   });
 }
 
@@ -230,8 +205,8 @@ void sparse_attn::buildFinish(GPUBuilder &b, const GPUContext &context,
                               Value first) {
   Value isPart = b.ge(frame.slot, b.i32(0));
   Value isFirst = b.eq(frame.member, b.i32(0));
-  SmallVector<Value> columns =
-      getFragmentColumns(b, frame, first, states.outputs[0].size() / 4);
+  RowColumns columns = RowColumns::ofFragments(b, context.shape, frame, first,
+                                               states.outputs[0].size() / 4);
   for (int64_t tile = 0; tile < context.shape.rowTiles; ++tile)
     for (int64_t half = 0; half < 2; ++half) {
       RowResult result;

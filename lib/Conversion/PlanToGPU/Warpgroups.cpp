@@ -13,7 +13,7 @@ using namespace sparse_attn;
 
 // Of the 512 that the threads of a multiprocessor with the same number in their
 // warpgroups share.
-static constexpr uint32_t kProducerRegisters = 56, kConsumerRegisters = 224;
+static constexpr uint32_t kProducerRegisters = 40, kConsumerRegisters = 232;
 
 WarpgroupContext::WarpgroupContext(GPUBuilder &b, const GPUContext &context, Value args,
                                    Value shared, ValueRange maps)

@@ -10,7 +10,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "EmulatedAttention.h"
+#include <algorithm>
 #include <gtest/gtest.h>
+#include <limits>
 
 using namespace sparse_attn;
 
@@ -111,4 +113,20 @@ TEST(GPUWarpgroups, copiesWithoutMaps) {
     test.maps = slack == 8;
     check(std::move(test));
   }
+}
+
+/// Rows after the last key may hold anything, also where TMA could bring them.
+TEST(GPUWarpgroups, lengthsOfPaddedSequences) {
+  EmulatedCase test = makeCase("all", 64, ElementType::BF16, 100, 300);
+  test.batch = 2;
+  test.spec.kvLen = true;
+  Array lengths = llvm::cantFail(Array::create(ElementKind::I32, {2}));
+  lengths.as<int32_t>()[0] = 300, lengths.as<int32_t>()[1] = 201;
+  test.operands["kv_len"] = std::move(lengths);
+  test.change = [](Array &, Array &k, Array &v) {
+    for (Array *array : {&k, &v})
+      std::fill(array->as<float>() + (300 + 201) * 64, array->as<float>() + 600 * 64,
+                std::numeric_limits<float>::quiet_NaN());
+  };
+  check(std::move(test));
 }
