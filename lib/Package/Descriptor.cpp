@@ -14,7 +14,7 @@
 
 #include "sparse_attn/Package/Package.h"
 #include "sparse_attn/Target/Machine.h"
-#include "sparse_attn/abi.h"
+#include "sparse_attn/gpu_abi.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
@@ -51,6 +51,14 @@ private:
     Constant *&global = strings[text];
     if (!global)
       global = makePrivate(llvm::ConstantDataArray::getString(context, text));
+    return global;
+  }
+  /// Aligned data, null where there is none.
+  Constant *bytes(StringRef data) {
+    if (data.empty())
+      return null();
+    auto *global = makePrivate(llvm::ConstantDataArray::getString(context, data, false));
+    global->setAlignment(llvm::Align(64));
     return global;
   }
   /// A pointer to the elements, null where there are none.
@@ -96,7 +104,7 @@ private:
            "the structure differs from the one in abi.h");
     return value;
   }
-  Constant *makePrivate(Constant *value) {
+  llvm::GlobalVariable *makePrivate(Constant *value) {
     auto *global = new llvm::GlobalVariable(module, value->getType(), /*isConstant=*/true,
                                             llvm::GlobalValue::PrivateLinkage, value, "");
     global->setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
@@ -113,6 +121,8 @@ private:
   Constant *buildScore(const ScoreDesc &score);
   Constant *buildSet(const SetDesc &set);
   Constant *buildLevel(const LevelDesc &level);
+  Constant *buildGPUKernel(const GPUKernelDesc &kernel);
+  Constant *buildGPUModule(const GPUModuleDesc &module);
   Constant *buildAttention(const AttentionDesc &attention);
   Constant *buildStep(const StepDesc &step);
   Constant *buildKernel(const CompiledKernel &kernel);
@@ -122,6 +132,7 @@ private:
   llvm::LLVMContext &context;
   llvm::PointerType *pointerType;
   llvm::StringMap<Constant *> strings;
+  Constants gpuModules; ///< pointers to them
 };
 } // namespace
 
@@ -186,6 +197,19 @@ Constant *DescriptorBuilder::buildLevel(const LevelDesc &level) {
        function(level.keyScoresSymbol), function(level.projectSymbol)});
 }
 
+Constant *DescriptorBuilder::buildGPUKernel(const GPUKernelDesc &k) {
+  return structure<sa_gpu_kernel>({gpuModules[k.module], string(k.attend),
+                                   string(k.combine), i32(k.threads), i32(k.sharedBytes),
+                                   i32(k.tileRows), i32(k.tileKeys), i32(k.findsTiles),
+                                   i32(0)});
+}
+
+Constant *DescriptorBuilder::buildGPUModule(const GPUModuleDesc &m) {
+  return structure<sa_gpu_module>({string(m.target), i32(m.capability), i32(m.exact),
+                                   string(m.ptx), bytes(m.cubin), i64(m.cubin.size()),
+                                   bytes(m.bitcode), i64(m.bitcode.size())});
+}
+
 Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
   Constants fields;
   for (int32_t number : {a.headDim,
@@ -227,6 +251,10 @@ Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
   fields.push_back(i32(a.period));
   fields.push_back(
       pointToEach(a.levels, [&](const LevelDesc &level) { return buildLevel(level); }));
+  fields.push_back(pointToEach(
+      a.gpus, [&](const GPUKernelDesc &kernel) { return buildGPUKernel(kernel); }));
+  fields.push_back(i32(a.gpus.size()));
+  fields.push_back(i32(0));
   return structure<sa_attention>(fields);
 }
 
@@ -255,6 +283,8 @@ Constant *DescriptorBuilder::buildKernel(const CompiledKernel &kernel) {
 
 Constant *DescriptorBuilder::buildLibrary(const CompiledLibrary &library,
                                           StringRef manifest) {
+  for (const GPUModuleDesc &gpu : library.gpuModules)
+    gpuModules.push_back(makePrivate(buildGPUModule(gpu)));
   Constant *kernels = pointToEach(
       library.kernels, [&](const CompiledKernel &kernel) { return buildKernel(kernel); });
   return structure<sparse_attn_library>(

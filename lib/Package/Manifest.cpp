@@ -99,11 +99,17 @@ std::string sparse_attn::buildManifest(const CompiledLibrary &library) {
   json::Array kernels;
   for (const CompiledKernel &kernel : library.kernels)
     kernels.push_back(describeKernel(library, kernel));
+  json::Array gpus;
+  for (const GPUModuleDesc &gpu : library.gpuModules)
+    gpus.push_back(json::Object{{"target", gpu.target},
+                                {"cubin", !gpu.cubin.empty()},
+                                {"emulation", !gpu.bitcode.empty()}});
   json::Value manifest = json::Object{{"name", library.name},
                                       {"abi", SPARSE_ATTN_ABI_VERSION},
                                       {"version", SPARSE_ATTN_VERSION},
                                       {"target", "cpu"},
                                       {"architecture", library.architecture->name},
+                                      {"gpus", std::move(gpus)},
                                       {"kernels", std::move(kernels)}};
   std::string text;
   llvm::raw_string_ostream(text) << llvm::formatv("{0:2}", manifest) << "\n";

@@ -105,7 +105,8 @@ FailureOr<CompiledLibrary> sparse_attn::compileLibrary(ModuleOp original,
     return failure();
   for (auto [kernel, planned] : llvm::zip_equal(library.kernels, getKernels(*module)))
     describeSteps(planned, getHeldLevels(planned, levels), kernel);
-  if (failed(compileObjects(*module, levels, library)))
+  if (failed(compileObjects(*module, levels, library)) ||
+      failed(compileGPUs(*module, options, library)))
     return failure();
   return library;
 }

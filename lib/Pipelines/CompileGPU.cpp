@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Emit.h"
-#include "sparse_attn/Target/Machine.h"
+#include "sparse_attn/Conversion/GPUShape.h"
+#include "sparse_attn/Conversion/KernelValues.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/Transforms/Utils/Cloning.h"
 
 using namespace mlir;
@@ -45,6 +47,57 @@ FailureOr<GPUModule> sparse_attn::compileGPU(ModuleOp plans, const GPUTarget &ta
   if (failed(lowerToGPU(*module, target)))
     return failure();
   return compileKernels(*module, target);
+}
+
+static GPUKernelDesc describeKernel(func::FuncOp kernel, block_plan::AttentionOp plan,
+                                    unsigned index, const GPUTarget &target) {
+  GPUShape shape(plan, target);
+  GPUKernelDesc desc;
+  desc.attend = getGPUSymbol(kernel, index, "attend");
+  desc.combine = getGPUSymbol(kernel, index, "combine");
+  desc.threads = shape.threads;
+  desc.sharedBytes = shape.sharedBytes;
+  desc.tileRows = shape.rows;
+  desc.tileKeys = shape.keys;
+  desc.findsTiles = findsTilesOnGPU(plan);
+  return desc;
+}
+
+/// Adds the kernels of the library's last module to the steps that they belong to.
+static void describeKernels(ModuleOp plans, const GPUTarget &target,
+                            CompiledLibrary &library) {
+  for (auto [desc, kernel] : llvm::zip_equal(library.kernels, getKernels(plans))) {
+    auto attentions = kernel.getBody().getOps<block_plan::AttentionOp>();
+    auto plan = attentions.begin();
+    unsigned index = 0;
+    for (StepDesc &step : desc.steps)
+      if (step.attention) {
+        GPUKernelDesc own = describeKernel(kernel, *plan++, index++, target);
+        own.module = library.gpuModules.size() - 1;
+        step.attention->gpus.push_back(std::move(own));
+      }
+  }
+}
+
+LogicalResult sparse_attn::compileGPUs(ModuleOp plans, const CompileOptions &options,
+                                       CompiledLibrary &library) {
+  for (const GPUTarget *target : options.gpus) {
+    FailureOr<GPUModule> compiled = compileGPU(plans, *target);
+    if (failed(compiled))
+      return failure();
+    GPUModuleDesc desc;
+    desc.target = target->name;
+    desc.capability = target->capability;
+    desc.exact = target->exact;
+    desc.ptx = std::move(compiled->ptx);
+    if (options.keepGPUCode) {
+      llvm::raw_string_ostream stream(desc.bitcode);
+      llvm::WriteBitcodeToFile(*compiled->module, stream);
+    }
+    library.gpuModules.push_back(std::move(desc));
+    describeKernels(plans, *target, library);
+  }
+  return success();
 }
 
 LogicalResult sparse_attn::emitStage(ModuleOp original, Stage stage,

@@ -24,6 +24,10 @@ translateAndOptimise(mlir::ModuleOp module, llvm::LLVMContext &context,
                      llvm::TargetMachine &machine,
                      llvm::StringRef passes = "default<O2>");
 
+/// Compiles a module of plans for the GPUs of the options.
+mlir::LogicalResult compileGPUs(mlir::ModuleOp plans, const CompileOptions &options,
+                                CompiledLibrary &library);
+
 } // namespace sparse_attn
 
 #endif // SPARSE_ATTN_LIB_PIPELINES_EMIT_H

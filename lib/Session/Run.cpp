@@ -56,16 +56,63 @@ struct DestroyPlan {
 } // namespace
 
 struct PreparedRun::State {
+  GPU *gpu = nullptr;
+  std::vector<GPUMemory> memory; // of the GPU, which outlives the plan
   std::vector<TensorView> views; // of inputs and outputs, which point into it
   SmallVector<const DLTensor *> inputs;
   SmallVector<DLTensor *> outputTensors;
   std::vector<Array> outputs;
   sparse_attn_options options{};
   std::unique_ptr<sparse_attn_plan, DestroyPlan> plan;
-  std::unique_ptr<void, Free> workspace;
+  std::unique_ptr<void, Free> hostWorkspace;
+  void *workspace = nullptr;
   size_t workspaceBytes = 0;
   double planSeconds = 0;
+
+  Error moveToGPU(DLTensor &tensor, bool copy);
+  Error poisonOutputs();
+  Error takeFromGPU();
 };
+
+static size_t getBytes(const DLTensor &tensor) {
+  size_t bytes = tensor.dtype.bits / 8;
+  for (int axis = 0; axis < tensor.ndim; ++axis)
+    bytes *= tensor.shape[axis];
+  return bytes;
+}
+
+/// Makes the tensor one in the GPU's memory.
+Error PreparedRun::State::moveToGPU(DLTensor &tensor, bool copy) {
+  size_t bytes = getBytes(tensor);
+  Expected<GPUMemory> own = GPUMemory::allocate(*gpu, bytes);
+  if (!own)
+    return own.takeError();
+  if (copy)
+    if (Error error = gpu->upload(own->get(), tensor.data, bytes))
+      return error;
+  tensor.data = own->get();
+  tensor.device = gpu->getDevice();
+  memory.push_back(std::move(*own));
+  return Error::success();
+}
+
+/// What a kernel does not write stays NaN.
+Error PreparedRun::State::poisonOutputs() {
+  for (auto [output, tensor] : zip_equal(outputs, outputTensors)) {
+    std::memset(output.data(), 0xff, output.bytes());
+    if (gpu)
+      if (Error error = gpu->upload(tensor->data, output.data(), output.bytes()))
+        return error;
+  }
+  return Error::success();
+}
+
+Error PreparedRun::State::takeFromGPU() {
+  for (auto [output, tensor] : zip_equal(outputs, outputTensors))
+    if (Error error = gpu->download(output.data(), tensor->data, output.bytes()))
+      return error;
+  return Error::success();
+}
 
 /// O is [B, H, M, Dv] and LSE [B, H, M].
 static Expected<Array> makeOutput(const sa_tensor &tensor,
@@ -112,14 +159,19 @@ size_t PreparedRun::workspaceBytes() const { return state->workspaceBytes; }
 
 Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
                                           const sparse_attn_shape &shape,
-                                          StringMap<Array> &arrays, int threads) {
+                                          StringMap<Array> &arrays, int threads,
+                                          GPU *gpu) {
   auto state = std::make_unique<State>();
+  state->gpu = gpu;
   state->views.reserve(kernel.input_count + kernel.output_count);
   SmallVector<const DLTensor *> layout;
   for (int32_t i = 0; i < kernel.input_count; ++i) {
     const sa_tensor &type = kernel.inputs[i];
     state->views.emplace_back(arrays.find(type.name)->second, type);
     (type.layout ? layout : state->inputs).push_back(&state->views.back().tensor);
+    if (gpu && !type.layout)
+      if (Error error = state->moveToGPU(state->views.back().tensor, true))
+        return error;
   }
   state->outputs.reserve(kernel.output_count);
   for (int32_t i = 0; i < kernel.output_count; ++i) {
@@ -129,9 +181,16 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
     state->outputs.push_back(std::move(*output));
     state->views.emplace_back(state->outputs.back(), kernel.outputs[i]);
     state->outputTensors.push_back(&state->views.back().tensor);
+    if (gpu)
+      if (Error error = state->moveToGPU(state->views.back().tensor, false))
+        return error;
   }
 
   state->options.threads = threads;
+  if (gpu) {
+    state->options.device = gpu->getDevice();
+    state->options.driver = gpu->getDriver();
+  }
   sparse_attn_plan *created = nullptr;
   Stopwatch planning;
   if (sparse_attn_plan_create(&kernel, &shape, layout.data(), layout.size(),
@@ -141,8 +200,17 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
   state->plan.reset(created);
   if (sparse_attn_workspace_size(created, &state->options, &state->workspaceBytes))
     return runtimeError();
+  if (gpu) {
+    Expected<GPUMemory> memory = GPUMemory::allocate(*gpu, state->workspaceBytes);
+    if (!memory)
+      return memory.takeError();
+    state->workspace = memory->get();
+    state->memory.push_back(std::move(*memory));
+    return PreparedRun(std::move(state));
+  }
   size_t allocated = alignTo(std::max<size_t>(state->workspaceBytes, 1), 64);
-  state->workspace.reset(std::aligned_alloc(64, allocated));
+  state->hostWorkspace.reset(std::aligned_alloc(64, allocated));
+  state->workspace = state->hostWorkspace.get();
   if (!state->workspace)
     return createStringError("the run needs a workspace of " +
                              Twine(state->workspaceBytes) +
@@ -151,14 +219,21 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
 }
 
 Expected<double> PreparedRun::run() {
-  for (Array &output : state->outputs)
-    std::memset(output.data(), 0xff, output.bytes()); // NaN
+  if (Error error = state->poisonOutputs())
+    return error;
   Stopwatch running;
   if (sparse_attn_run(state->plan.get(), state->inputs.data(), state->inputs.size(),
                       state->outputTensors.data(), state->outputTensors.size(),
-                      state->workspace.get(), state->workspaceBytes, &state->options))
+                      state->workspace, state->workspaceBytes, &state->options))
     return runtimeError();
-  return running.seconds();
+  if (!state->gpu)
+    return running.seconds();
+  if (Error error = state->gpu->wait())
+    return error;
+  double seconds = running.seconds();
+  if (Error error = state->takeFromGPU())
+    return error;
+  return seconds;
 }
 
 Expected<RunResult> run::runKernel(const sparse_attn_kernel &kernel,
@@ -168,9 +243,9 @@ Expected<RunResult> run::runKernel(const sparse_attn_kernel &kernel,
   const char *level = sparse_attn_kernel_level(&kernel);
   if (!level)
     return runtimeError();
-  result.level = level;
+  result.level = request.gpu ? request.gpu->getFacts().name : level;
   Expected<PreparedRun> prepared =
-      PreparedRun::create(kernel, shape, arrays, request.threads);
+      PreparedRun::create(kernel, shape, arrays, request.threads, request.gpu);
   if (!prepared)
     return prepared.takeError();
   result.planSeconds = prepared->planSeconds();

@@ -6,6 +6,7 @@
  *===----------------------------------------------------------------------===*/
 
 #include "encoded.h"
+#include "gpu.h"
 
 static sparse_attn_status find_attention(const sparse_attn_plan *plan, size_t index,
                                          const sa_plan_attention **attention) {
@@ -109,6 +110,7 @@ size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
       bytes += (size_t)(view->size[0] * view->size[1] * view->size[2] * view->size[3]) *
                (size_t)plan->values[i].element_bytes;
   }
+  bytes += plan->gpu ? plan->gpu->bytes : 0;
   /* Directions are shared with all plans and states that draw the same. */
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     bytes += sizeof(*plan->encodings) + sa_directions_bytes(&kernel->encodings[i]);

@@ -23,7 +23,10 @@
  *   encoded, schedule, workspace, pack          a run
  *   choice_room, sets, scored, selections,
  *   drawn, listed, decide                       what a run decides (sets.h)
- *   attend, pool, merge, run
+ *   attend, pool, merge                         steps of a run
+ *   gpu_cuda, gpu_device, gpu_items, gpu_plan,
+ *   gpu_run                                     plans and runs on a GPU (gpu.h)
+ *   run
  *
  *===----------------------------------------------------------------------===*/
 #ifndef SPARSE_ATTN_RUNTIME_INTERNAL_H
@@ -104,9 +107,14 @@ void sa_philox(uint32_t counter[4], uint64_t key);
 /* Size of the axis that `code` (sa_tensor::axis without the 16) names. */
 int64_t sa_axis_size(const sparse_attn_shape *shape, int32_t code);
 
-/* Checks `tensor` against `spec` and makes its view. */
+static const DLDevice kCPU = {kDLCPU, 0};
+
+/* Whether a tensor on `is` may be used where one on `wanted` is asked for. */
+bool sa_is_on(DLDevice is, DLDevice wanted);
+
+/* Checks `tensor`, which has to be on `device`, against `spec` and makes its view. */
 sparse_attn_status sa_bind_tensor(const sparse_attn_kernel *kernel, const sa_tensor *spec,
-                                  bool output, const DLTensor *tensor,
+                                  bool output, const DLTensor *tensor, DLDevice device,
                                   const sparse_attn_shape *shape, sa_view *view);
 
 /* A contiguous view of `data`. */
@@ -393,7 +401,11 @@ struct sparse_attn_plan {
   size_t centers_bytes, encoded_bytes;
   size_t encoder_bytes; /* scratch of a worker that encodes */
   bool empty;           /* no output has an element */
+  struct sa_gpu_plan *gpu; /* NULL: runs compute here */
 };
+
+/* Where tensors of a run have to be. */
+DLDevice sa_plan_device(const sparse_attn_plan *plan);
 
 /* Whether the plan holds the runs of every query tile. */
 static inline bool sa_has_table(const sa_plan_attention *attention) {
@@ -521,6 +533,11 @@ typedef struct sa_workspace {
 sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan,
                                      const sparse_attn_options *options, int workers,
                                      char *base, sa_view *views, sa_workspace *workspace);
+
+/* Takes room for temporaries from `*end` on; fills their views if `views` is not NULL.
+ * False on overflow. */
+bool sa_place_temporaries(const sparse_attn_plan *plan, char *base, sa_view *views,
+                          size_t *end);
 
 /* Bytes between the packed tiles of two (b, kv_head). */
 size_t sa_packed_plane_bytes(const sa_plan_attention *attention);

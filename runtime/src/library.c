@@ -8,7 +8,7 @@
 /* dlopen, pthread. */
 #define _POSIX_C_SOURCE 200809L
 
-#include "internal.h"
+#include "gpu.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -202,6 +202,7 @@ void sparse_attn_library_close(const sparse_attn_library *library) {
   /* Not in the list: NULL, or linked into the program. */
   if (!entry)
     return;
+  sa_gpu_forget(library);
   dlclose(entry->handle);
   free(entry);
 }

@@ -10,7 +10,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "gpu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +43,49 @@ static sparse_attn_status copy_operand(const sparse_attn_plan *plan,
   return SPARSE_ATTN_OK;
 }
 
+/* The same of an operand in the memory of the plan's GPU. */
+static sparse_attn_status download_operand(const sparse_attn_plan *plan,
+                                           const sa_tensor *spec, const sa_view *given,
+                                           sa_view *copy) {
+  const sa_gpu_device *device = &plan->gpu->device;
+  int64_t low = 0, high = 0, element_bytes = spec->type_bits / 8;
+  for (int axis = 0; axis < 4; ++axis) {
+    int64_t reach = given->stride[axis] * (given->size[axis] - 1);
+    if (given->size[axis] == 0) /* nothing to bring */
+      return copy_operand(plan, spec, given, copy);
+    *(reach < 0 ? &low : &high) += reach;
+  }
+  size_t bytes = (size_t)(high - low + 1) * (size_t)element_bytes;
+  char *room = sa_allocate(1, bytes);
+  if (!room)
+    return sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory for a copy of '%s'",
+                   plan->kernel->name, spec->name);
+  sparse_attn_status status = sa_gpu_check(
+      plan->kernel, device,
+      device->driver->download(device->driver->context, device->number, room,
+                               (const char *)given->data + low * element_bytes, bytes));
+  sa_view here = *given;
+  here.data = room - low * element_bytes;
+  if (!status)
+    status = copy_operand(plan, spec, &here, copy);
+  free(room);
+  return status;
+}
+
+static sparse_attn_status take_operand(const sparse_attn_plan *plan,
+                                       const sa_tensor *spec, const DLTensor *tensor,
+                                       sa_view *copy) {
+  bool here = !plan->gpu || !tensor || sa_is_on(tensor->device, kCPU);
+  sa_view given;
+  sparse_attn_status status =
+      sa_bind_tensor(plan->kernel, spec, false, tensor,
+                     here ? kCPU : sa_plan_device(plan), &plan->shape, &given);
+  if (status)
+    return status;
+  return here ? copy_operand(plan, spec, &given, copy)
+              : download_operand(plan, spec, &given, copy);
+}
+
 sparse_attn_status sa_copy_operands(sparse_attn_plan *plan, const DLTensor *const *layout,
                                     size_t layout_count) {
   const sparse_attn_kernel *kernel = plan->kernel;
@@ -52,10 +95,7 @@ sparse_attn_status sa_copy_operands(sparse_attn_plan *plan, const DLTensor *cons
     const sa_tensor *spec = &kernel->inputs[i];
     if (!spec->layout)
       continue;
-    sa_view given;
-    status = sa_bind_tensor(kernel, spec, false, layout[next++], &plan->shape, &given);
-    if (!status)
-      status = copy_operand(plan, spec, &given, &plan->views[i]);
+    status = take_operand(plan, spec, layout[next++], &plan->views[i]);
   }
   return status;
 }

@@ -6,6 +6,7 @@
  *===----------------------------------------------------------------------===*/
 
 #include "encoded.h"
+#include "gpu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,11 @@ static sparse_attn_status plan_attention(sparse_attn_plan *plan,
   return status;
 }
 
+DLDevice sa_plan_device(const sparse_attn_plan *plan) {
+  DLDevice gpu = {kDLCUDA, plan->gpu ? plan->gpu->device.number : 0};
+  return plan->gpu ? gpu : kCPU;
+}
+
 static sparse_attn_status allocate_plan(const sparse_attn_kernel *kernel,
                                         const sparse_attn_shape *shape,
                                         sparse_attn_plan **result) {
@@ -192,6 +198,8 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
   status = allocate_plan(kernel, shape, &plan);
   if (!status)
     status = sa_check_program(plan);
+  if (!status && sa_wants_gpu(options))
+    status = sa_gpu_open(plan, options);
   if (!status)
     status = sa_copy_operands(plan, layout, layout_count);
   for (int32_t i = 0; !status && i < plan->attention_count; ++i)
@@ -205,6 +213,8 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
     if (sa_has_table(attention) && sa_is_attention_needed(plan, attention))
       status = sa_table_create(plan, attention, options, workers);
   }
+  if (!status && plan->gpu)
+    status = sa_gpu_upload(plan);
   if (status) {
     sparse_attn_plan_destroy(plan);
     return status;
@@ -216,6 +226,7 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
 void sparse_attn_plan_destroy(sparse_attn_plan *plan) {
   if (!plan)
     return;
+  sa_gpu_destroy(plan);
   for (int32_t i = 0; plan->views && i < plan->kernel->value_count; ++i)
     free(plan->views[i].allocated);
   /* Backwards: a shared table belongs to the first that has it. */

@@ -6,6 +6,7 @@
  *===----------------------------------------------------------------------===*/
 
 #include "encoded.h"
+#include "gpu.h"
 
 #include <string.h>
 
@@ -17,10 +18,11 @@ static sparse_attn_status bind_inputs(const sa_run_state *state,
   const sparse_attn_kernel *kernel = plan->kernel;
   size_t next = 0;
   for (int32_t i = 0; i < kernel->input_count; ++i) {
-    sa_view view = plan->views[i];
+    sa_view view = plan->gpu ? plan->gpu->views[i] : plan->views[i];
     if (!kernel->inputs[i].layout) {
-      sparse_attn_status status = sa_bind_tensor(kernel, &kernel->inputs[i], false,
-                                                 inputs[next++], &plan->shape, &view);
+      sparse_attn_status status =
+          sa_bind_tensor(kernel, &kernel->inputs[i], false, inputs[next++],
+                         sa_plan_device(plan), &plan->shape, &view);
       if (status)
         return status;
     }
@@ -38,8 +40,8 @@ static sparse_attn_status bind_outputs(const sa_run_state *state,
     const sa_tensor *spec = &kernel->outputs[i];
     const sa_value *value = &plan->values[spec->value];
     sa_view view;
-    sparse_attn_status status =
-        sa_bind_tensor(kernel, spec, true, outputs[i], &plan->shape, &view);
+    sparse_attn_status status = sa_bind_tensor(kernel, spec, true, outputs[i],
+                                               sa_plan_device(plan), &plan->shape, &view);
     if (status)
       return status;
     /* The axes of a pooled result have no name that sa_bind_tensor knows. */
@@ -56,20 +58,28 @@ static sparse_attn_status bind_outputs(const sa_run_state *state,
   return SPARSE_ATTN_OK;
 }
 
-/* Finds the aligned start of the workspace and lays it out. */
-static sparse_attn_status open_workspace(sa_run_state *state, void *workspace,
-                                         size_t workspace_bytes) {
+static sparse_attn_status check_workspace(const sa_run_state *state,
+                                          const void *workspace, size_t workspace_bytes) {
   const sparse_attn_plan *plan = state->plan;
   size_t needed;
   sparse_attn_status status = sparse_attn_workspace_size(plan, state->options, &needed);
-  if (status || needed == 0)
+  if (status || needed == 0 || (workspace && workspace_bytes >= needed))
     return status;
-  if (!workspace || workspace_bytes < needed)
+  size_t given = workspace ? workspace_bytes : 0;
+  if (plan->gpu)
     return sa_fail(SPARSE_ATTN_WORKSPACE_TOO_SMALL,
                    "kernel '%s': the workspace has %zu bytes, expected at least "
-                   "%zu for %d threads (sparse_attn_workspace_size)",
-                   plan->kernel->name, workspace ? workspace_bytes : 0, needed,
-                   state->workers);
+                   "%zu (sparse_attn_workspace_size)",
+                   plan->kernel->name, given, needed);
+  return sa_fail(SPARSE_ATTN_WORKSPACE_TOO_SMALL,
+                 "kernel '%s': the workspace has %zu bytes, expected at least "
+                 "%zu for %d threads (sparse_attn_workspace_size)",
+                 plan->kernel->name, given, needed, state->workers);
+}
+
+/* Finds the aligned start of the workspace and lays it out. */
+static sparse_attn_status open_workspace(sa_run_state *state, void *workspace) {
+  const sparse_attn_plan *plan = state->plan;
   uintptr_t address = (uintptr_t)workspace;
   size_t skip = (SA_ALIGNMENT - address % SA_ALIGNMENT) % SA_ALIGNMENT;
   state->base = (char *)workspace + skip;
@@ -86,6 +96,52 @@ static void place_chosen(const sa_run_state *state) {
   for (int32_t i = plan->kernel->value_count; i-- > 0;)
     if (plan->values[i].place >= 0)
       state->values[i] = state->values[plan->values[i].place];
+}
+
+static void bind_all(const sa_run_state *state, const DLTensor *const *inputs,
+                     DLTensor *const *outputs) {
+  bind_inputs(state, inputs); /* was checked */
+  bind_outputs(state, outputs);
+  place_chosen(state);
+}
+
+static sparse_attn_status run_here(sa_run_state *state, const DLTensor *const *inputs,
+                                   DLTensor *const *outputs, void *workspace) {
+  const sparse_attn_plan *plan = state->plan;
+  sparse_attn_status status = open_workspace(state, workspace);
+  if (status)
+    return status;
+  bind_all(state, inputs, outputs);
+  const sa_plan_attention *attention = plan->attentions;
+  for (int32_t i = 0; !status && i < plan->kernel->step_count; ++i) {
+    const sa_step *step = &plan->kernel->steps[i];
+    bool needed = sa_is_needed(plan, step);
+    if (step->kind == SA_STEP_ATTENTION) {
+      if (needed)
+        status = sa_encode_run_keys(state, attention);
+      if (needed && !status)
+        status = sa_run_attention(state, attention);
+      ++attention;
+    } else if (!needed) {
+      continue;
+    } else if (step->kind == SA_STEP_POOL) {
+      sa_run_pool(state, step);
+    } else {
+      sa_run_merge(state, step);
+    }
+  }
+  return status;
+}
+
+static sparse_attn_status run_on_gpu(sa_run_state *state, const DLTensor *const *inputs,
+                                     DLTensor *const *outputs, void *workspace) {
+  sa_view values[SA_GPU_MOST_VALUES] = {{0}};
+  state->values = values;
+  char *base = sa_gpu_align(workspace);
+  sa_gpu_place_values(state->plan, base, values);
+  bind_all(state, inputs, outputs);
+  return sa_gpu_run(state->plan, values, base,
+                    state->options ? state->options->stream : NULL);
 }
 
 sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
@@ -113,30 +169,9 @@ sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,
   if (!status)
     status = sa_check_run_states(plan, options);
   if (!status)
-    status = open_workspace(&state, workspace, workspace_bytes);
+    status = check_workspace(&state, workspace, workspace_bytes);
   if (status || plan->empty)
     return status;
-  bind_inputs(&state, inputs);
-  bind_outputs(&state, outputs);
-  place_chosen(&state);
-
-  const sa_plan_attention *attention = plan->attentions;
-  for (int32_t i = 0; !status && i < kernel->step_count; ++i) {
-    const sa_step *step = &kernel->steps[i];
-    bool needed = sa_is_needed(plan, step);
-    if (step->kind == SA_STEP_ATTENTION) {
-      if (needed)
-        status = sa_encode_run_keys(&state, attention);
-      if (needed && !status)
-        status = sa_run_attention(&state, attention);
-      ++attention;
-    } else if (!needed) {
-      continue;
-    } else if (step->kind == SA_STEP_POOL) {
-      sa_run_pool(&state, step);
-    } else {
-      sa_run_merge(&state, step);
-    }
-  }
-  return status;
+  return plan->gpu ? run_on_gpu(&state, inputs, outputs, workspace)
+                   : run_here(&state, inputs, outputs, workspace);
 }

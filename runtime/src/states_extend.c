@@ -35,7 +35,8 @@ static sparse_attn_status bind_input(sparse_attn_states *states, int32_t id,
   if (tensor && tensor->shape && tensor->ndim == spec->rank && spec->rank == 4 &&
       spec->axis[kKeyAxis] == kKeys)
     shape.keys = tensor->shape[kKeyAxis];
-  return sa_bind_tensor(states->kernel, spec, false, tensor, &shape, &states->views[id]);
+  return sa_bind_tensor(states->kernel, spec, false, tensor, kCPU, &shape,
+                        &states->views[id]);
 }
 
 static sparse_attn_status bind_inputs(sparse_attn_states *states,

@@ -45,6 +45,10 @@ const char *sparse_attn_status_string(sparse_attn_status status) {
     return "not found";
   case SPARSE_ATTN_SAVE_FAILED:
     return "save failed";
+  case SPARSE_ATTN_NO_GPU:
+    return "no GPU";
+  case SPARSE_ATTN_GPU_FAILED:
+    return "GPU failed";
   }
   return "unknown status";
 }

@@ -56,12 +56,35 @@ typedef struct binding {
   const sparse_attn_kernel *kernel;
   const sa_tensor *spec;
   const DLTensor *tensor;
+  DLDevice device;
   const sparse_attn_shape *shape;
 } binding;
 
 #define FAIL(binding, format, ...)                                                       \
   sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "kernel '%s': '%s' " format,                     \
           (binding)->kernel->name, (binding)->spec->name, __VA_ARGS__)
+
+bool sa_is_on(DLDevice is, DLDevice wanted) {
+  if (wanted.device_type == kDLCPU) /* so is pinned memory */
+    return is.device_type == kDLCPU || is.device_type == kDLCUDAHost ||
+           is.device_type == kDLROCMHost;
+  return is.device_type == kDLCUDAManaged ||
+         (is.device_type == wanted.device_type && is.device_id == wanted.device_id);
+}
+
+static sparse_attn_status wrong_device(const binding *binding) {
+  DLDevice is = binding->tensor->device, wanted = binding->device;
+  if (wanted.device_type == kDLCPU)
+    return FAIL(binding,
+                "is on DLPack device type %d, expected the CPU (%d); "
+                "copy it there first",
+                (int)is.device_type, (int)kDLCPU);
+  return FAIL(binding,
+              "is on device %d of DLPack type %d, but the plan is for device %d of type "
+              "%d; copy it there first",
+              is.device_id, (int)is.device_type, wanted.device_id,
+              (int)wanted.device_type);
+}
 
 static sparse_attn_status check_kind(const binding *binding) {
   const DLTensor *tensor = binding->tensor;
@@ -75,13 +98,8 @@ static sparse_attn_status check_kind(const binding *binding) {
     return FAIL(binding, "has dtype %s, expected %s",
                 type_name(tensor->dtype.code, tensor->dtype.bits, given, sizeof(given)),
                 type_name(spec->type_code, spec->type_bits, expected, sizeof(expected)));
-  /* Pinned memory is CPU memory. */
-  if (tensor->device.device_type != kDLCPU && tensor->device.device_type != kDLCUDAHost &&
-      tensor->device.device_type != kDLROCMHost)
-    return FAIL(binding,
-                "is on DLPack device type %d, expected the CPU (%d); "
-                "copy it there first",
-                (int)tensor->device.device_type, (int)kDLCPU);
+  if (!sa_is_on(tensor->device, binding->device))
+    return wrong_device(binding);
   if (spec->rank > 0 && !tensor->shape)
     return FAIL(binding, "has no shape%s", "");
   return SPARSE_ATTN_OK;
@@ -164,9 +182,9 @@ static sparse_attn_status read_layout(const binding *binding, bool output, sa_vi
 }
 
 sparse_attn_status sa_bind_tensor(const sparse_attn_kernel *kernel, const sa_tensor *spec,
-                                  bool output, const DLTensor *tensor,
+                                  bool output, const DLTensor *tensor, DLDevice device,
                                   const sparse_attn_shape *shape, sa_view *view) {
-  binding binding = {kernel, spec, tensor, shape};
+  binding binding = {kernel, spec, tensor, device, shape};
   memset(view, 0, sizeof(*view));
   if (!tensor)
     return FAIL(&binding, "is null%s", "");

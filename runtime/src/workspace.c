@@ -15,6 +15,7 @@
  *===----------------------------------------------------------------------===*/
 
 #include "encoded.h"
+#include "gpu.h"
 #include "sets.h"
 
 /* Takes `bytes` at the end of the workspace. */
@@ -23,8 +24,8 @@ static bool place(size_t bytes, size_t *end, size_t *offset) {
   return sa_add(*end, bytes, end) && sa_align(*end, end);
 }
 
-static bool place_temporaries(const sparse_attn_plan *plan, char *base, sa_view *views,
-                              size_t *end) {
+bool sa_place_temporaries(const sparse_attn_plan *plan, char *base, sa_view *views,
+                          size_t *end) {
   for (int32_t i = plan->kernel->input_count; i < plan->kernel->value_count; ++i) {
     const sa_value *value = &plan->values[i];
     if (!value->needed || value->output >= 0 || value->place >= 0)
@@ -115,7 +116,7 @@ static bool lay_out(const sparse_attn_plan *plan, const sparse_attn_options *opt
                     int workers, char *base, sa_view *views, sa_workspace *workspace) {
   size_t end = 0, packed = 0, states = 0, scratch = 0, lists = 0, kept = 0;
   if (!sa_multiply((size_t)plan->kernel->value_count, sizeof(sa_view), &end) ||
-      !sa_align(end, &end) || !place_temporaries(plan, base, views, &end))
+      !sa_align(end, &end) || !sa_place_temporaries(plan, base, views, &end))
     return false;
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];
@@ -174,6 +175,8 @@ sparse_attn_status sparse_attn_workspace_size(const sparse_attn_plan *plan,
   sparse_attn_status status = sa_worker_count(options, &workers);
   if (status || plan->empty)
     return status;
+  if (plan->gpu)
+    return sa_gpu_workspace_size(plan, bytes);
   sa_workspace workspace;
   status = sa_plan_workspace(plan, options, workers, NULL, NULL, &workspace);
   if (!status)

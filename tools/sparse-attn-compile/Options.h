@@ -34,6 +34,7 @@ struct Options {
   std::string output; ///< a folder for a library, else a file or "-"
   llvm::SmallVector<const CPULevel *> levels; ///< none where a GPU's stage is printed
   llvm::SmallVector<const GPUTarget *> gpus;
+  bool emulation = false;     ///< keep the GPU's code for the emulator
   std::string runtimeArchive; ///< empty: found near the program
   std::string linker;
   bool time = false;

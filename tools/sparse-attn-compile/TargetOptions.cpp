@@ -22,6 +22,10 @@ static cl::opt<std::string>
     level("level", cl::value_desc("name|all"), cl::cat(getCompileCategory()),
           cl::desc("instruction level, such as avx2 (default: all of the target for a "
                    "library, else the best)"));
+static cl::opt<bool>
+    emulation("emulation", cl::cat(getCompileCategory()),
+              cl::desc("keep the LLVM IR of GPU kernels in the library, for "
+                       "sparse-attn-run --device=emulated"));
 
 static Error makeError(const llvm::Twine &message) {
   return llvm::createStringError(message);
@@ -71,6 +75,7 @@ static Error chooseLevels(const CPUArchitecture &architecture, Options &options)
 }
 
 Error sparse_attn::parseTargets(Options &options) {
+  options.emulation = emulation;
   const CPUArchitecture *architecture = nullptr;
   llvm::SmallVector<std::string> names(targets.begin(), targets.end());
   if (names.empty())
@@ -94,9 +99,9 @@ Error sparse_attn::parseTargets(Options &options) {
   });
   if (options.stage && options.gpus.size() + (architecture ? 1 : 0) > 1)
     return makeError("--emit prints what one target gets; choose one with --target");
-  if (!options.gpus.empty() && !options.stage)
-    return makeError("libraries hold no GPU kernels yet; --emit=asm prints the PTX of " +
-                     options.gpus.front()->name);
+  // A library needs the processor's code beside that of GPUs: plans are made there.
+  if (!architecture && !options.stage)
+    architecture = findCPU("cpu");
   if (architecture)
     return chooseLevels(*architecture, options);
   if (level.getNumOccurrences())

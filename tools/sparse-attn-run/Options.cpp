@@ -99,6 +99,11 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
                                    cl::desc("Instruction level, such as avx2; by default "
                                             "the best that runs here"),
                                    cl::location(options.level), cl::cat(category));
+  cl::opt<std::string, true> device(
+      "device", cl::value_desc("name"),
+      cl::desc("Where to run: cpu (default), cuda or cuda:NUMBER, or emulated:sm_80 for "
+               "GPU kernels of a library that was compiled with --emulation"),
+      cl::location(options.device), cl::cat(category));
   cl::opt<bool, true> tiles("tiles", cl::desc("Count full, partial and skipped tiles"),
                             cl::location(options.tiles), cl::cat(category));
   cl::opt<bool, true> list("list",

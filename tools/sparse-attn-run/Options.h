@@ -12,7 +12,7 @@
 namespace sparse_attn::run {
 
 struct Options {
-  std::string library, kernel, level;
+  std::string library, kernel, level, device = "cpu";
   llvm::StringMap<std::string> files; ///< by name of the input
   std::optional<RandomRequest> random;
   uint64_t seed = 0;

@@ -197,14 +197,22 @@ static Expected<bool> runTool(const Options &options) {
   if (!shape)
     return shape.takeError();
 
+  std::unique_ptr<GPU> gpu;
+  if (options.device != "cpu") {
+    auto opened = GPU::open(options.device);
+    if (!opened)
+      return opened.takeError();
+    gpu = std::move(*opened);
+  }
+
   Report report;
   report.kernel = *kernel;
   report.shape = *shape;
   {
     Progress progress("running", options);
-    Expected<RunResult> result =
-        runKernel(**kernel, *shape, *arrays,
-                  {options.threads, options.repeat, options.tiles, std::ref(progress)});
+    Expected<RunResult> result = runKernel(
+        **kernel, *shape, *arrays,
+        {options.threads, options.repeat, gpu.get(), options.tiles, std::ref(progress)});
     if (!result)
       return result.takeError();
     report.run = std::move(*result);

@@ -114,6 +114,23 @@ struct LevelDesc {
   std::string projectSymbol;             ///< an sa_project_fn, or empty
 };
 
+/// sa_gpu_kernel.
+struct GPUKernelDesc {
+  unsigned module = 0;         ///< among those of the library
+  std::string attend, combine; ///< names in the module
+  int32_t threads = 0, sharedBytes = 0;
+  int32_t tileRows = 0, tileKeys = 0;
+  bool findsTiles = false;
+};
+
+/// sa_gpu_module.
+struct GPUModuleDesc {
+  std::string target; ///< "sm_80"
+  int32_t capability = 0;
+  bool exact = false;
+  std::string ptx, cubin, bitcode; ///< the last two may be empty
+};
+
 /// sa_attention.
 struct AttentionDesc {
   int32_t headDim = 0, valueDim = 0;
@@ -131,9 +148,10 @@ struct AttentionDesc {
   std::vector<ScoreDesc> scores;
   std::vector<TableDesc> tables;
   std::vector<CheckDesc> checks;
-  std::string classifySymbol;    ///< an sa_classify_fn
-  std::string extentSymbol;      ///< an sa_extent_fn, or empty
-  std::vector<LevelDesc> levels; ///< ascending, best last
+  std::string classifySymbol;      ///< an sa_classify_fn
+  std::string extentSymbol;        ///< an sa_extent_fn, or empty
+  std::vector<LevelDesc> levels;   ///< ascending, best last
+  std::vector<GPUKernelDesc> gpus; ///< one for each module of the library
 };
 
 /// sa_step.
@@ -168,6 +186,7 @@ struct CompiledLibrary {
   std::string name; ///< a C identifier
   const CPUArchitecture *architecture = findHostArchitecture();
   std::vector<CompiledKernel> kernels;
+  std::vector<GPUModuleDesc> gpuModules; ///< ascending
   /// Define every symbol named above, with hidden visibility.
   std::vector<ObjectFile> objects;
 };

@@ -93,6 +93,10 @@ struct CompileOptions {
   /// Levels of one architecture to compile for, ascending; at least one. A kernel is
   /// compiled once for levels that would give the same code.
   llvm::SmallVector<const CPULevel *> levels;
+  /// GPUs to compile for too, ascending, and whether the LLVM IR of their kernels is kept
+  /// in the library, for the emulator.
+  llvm::SmallVector<const GPUTarget *> gpus;
+  bool keepGPUCode = false;
   /// Of the machine that tiles are chosen for, with the registers of the best level.
   CacheSizes caches;
 };

@@ -7,8 +7,8 @@
 #ifndef SPARSE_ATTN_SESSION_SESSION_H
 #define SPARSE_ATTN_SESSION_SESSION_H
 
+#include "sparse_attn/Session/GPU.h"
 #include "sparse_attn/Support/Array.h"
-#include "sparse_attn/abi.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/JSON.h"
 #include <functional>
@@ -79,7 +79,7 @@ struct TileCounts {
 /// Outputs and figures of a run.
 struct RunResult {
   std::vector<Array> outputs; ///< in the kernel's order
-  std::string level;
+  std::string level;          ///< or the device
   double planSeconds = 0;
   size_t planBytes = 0, workspaceBytes = 0;
   std::vector<double> seconds; ///< one for each timed run
@@ -87,18 +87,19 @@ struct RunResult {
 };
 
 /// A kernel with a plan, outputs and a workspace: ready to run on `arrays`, which must
-/// stay where they are.
+/// stay where they are; on a GPU, copies of them are used.
 class PreparedRun {
 public:
   static llvm::Expected<PreparedRun> create(const sparse_attn_kernel &kernel,
                                             const sparse_attn_shape &shape,
-                                            llvm::StringMap<Array> &arrays, int threads);
+                                            llvm::StringMap<Array> &arrays, int threads,
+                                            GPU *gpu = nullptr);
   PreparedRun(PreparedRun &&);
   PreparedRun &operator=(PreparedRun &&);
   ~PreparedRun();
 
   /// Runs once and returns the seconds. Outputs hold NaN before, so that what a
-  /// kernel does not write is seen.
+  /// kernel does not write is seen. Copies to and from a GPU are not timed.
   llvm::Expected<double> run();
 
   const sparse_attn_plan *plan() const;
@@ -115,6 +116,7 @@ private:
 struct RunRequest {
   int threads = 0;
   int repeat = 1;
+  GPU *gpu = nullptr; ///< null: the processor
   bool countTiles = false;
   std::function<void(int64_t done, int64_t total)> progress;
 };

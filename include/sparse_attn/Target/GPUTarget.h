@@ -25,6 +25,7 @@ struct GPUTarget {
   llvm::StringLiteral name;     ///< for --target, LLVM and ptxas: "sm_80"
   llvm::StringLiteral features; ///< the version of PTX: "+ptx80"
   int32_t capability;           ///< of the devices that run it at least: 80 for 8.0
+  bool exact = false;           ///< devices of later ones do not run it
   int64_t sharedBytes;          ///< that one block can have
   bool warpgroups = false;      ///< wgmma, TMA, and registers that warpgroups hand over
 };

@@ -42,6 +42,7 @@ struct GPURow {
   mlir::Value head;     ///< query head
   mlir::Value index;    ///< of Q, O and LSE
   mlir::Value position; ///< p
+  mlir::Value isPadding; ///< i1: past the rows of the batch entry
 };
 
 /// What a block works at, read from sa_gpu_args and its sa_gpu_item, and where it keeps
@@ -54,8 +55,8 @@ struct GPUFrame {
   mlir::Value args, values; ///< pointers
   mlir::Value shared;       ///< pointer to shared memory
   mlir::Value batch, head, kvHead, firstRow, rowCount, first, end, slot;
-  mlir::Value keys, tokens, firstPosition; ///< of the batch entry
-  mlir::Value heads, group, stack, step, classTiles, aligned;
+  mlir::Value rows, keys, tokens, firstPosition; ///< of the batch entry
+  mlir::Value heads, group, stack, step, classTiles, aligned, bitRows;
   mlir::Value thread, lane, warp;
   mlir::Value quad, member; ///< lane / 4 and lane % 4
   bool hasSteps;            ///< whether rows and keys may be more than 1 apart

@@ -67,8 +67,9 @@ SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
   const GPUShape &shape = context.shape;
   int64_t rowBytes = shape.keys / 8, wordBytes = wordBytesOf(shape, keys);
   Value base = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, bits)));
-  Value bytes =
-      b.element(b.element(base, tile, shape.rows * rowBytes), row.query, rowBytes);
+  Value tileBytes = b.toI64(b.mul(frame.bitRows, rowBytes));
+  Value bits = b.offset(base, b.mul(b.toI64(tile), tileBytes));
+  Value bytes = b.element(bits, row.query, rowBytes);
   bytes = b.offset(bytes, b.divU(keys.first, 8));
   SmallVector<Value> words;
   for (int64_t byte = 0; byte < keys.count / 8; byte += wordBytes) {

@@ -24,6 +24,7 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   step = hasSteps ? argument(offsetof(sa_gpu_args, step)) : b.i32(1);
   classTiles = hasSteps ? argument(offsetof(sa_gpu_args, class_tiles)) : Value();
   aligned = argument(offsetof(sa_gpu_args, aligned));
+  bitRows = argument(offsetof(sa_gpu_args, bit_rows));
   values = b.offset(args, b.i32(offsetof(sa_gpu_args, values)));
 
   /// Fields of element `index` of an array in the device's memory.
@@ -43,6 +44,7 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   slot = item(offsetof(sa_gpu_item, slot));
   kvHead = b.builder.createOrFold<arith::DivUIOp>(b.loc, head, group);
   auto entry = element(offsetof(sa_gpu_args, entries), batch, sizeof(sa_gpu_entry));
+  rows = entry(offsetof(sa_gpu_entry, rows));
   keys = entry(offsetof(sa_gpu_entry, keys));
   tokens = entry(offsetof(sa_gpu_entry, tokens));
   firstPosition = entry(offsetof(sa_gpu_entry, first_position));
@@ -64,6 +66,7 @@ GPURow GPUFrame::rowOf(GPUBuilder &b, Value number) const {
   row.head = b.add(head, other);
   row.index = b.add(firstRow, b.mul(row.query, step));
   row.position = b.add(firstPosition, row.index);
+  row.isPadding = b.ge(row.index, rows);
   return row;
 }
 

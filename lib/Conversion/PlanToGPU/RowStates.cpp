@@ -181,7 +181,7 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
   inverse = b.select(empty, b.f32(0), inverse);
   Type element = cast<RankedTensorType>(plan.getOut().getType()).getElementType();
   for (Value &output : result.outputs)
-    output = b.mulF(output, inverse);
+    output = b.select(result.row.isPadding, b.f32(0), b.mulF(output, inverse));
   GPUTensor out(b, frame, context.ids.id(plan.getOut()),
                 element.getIntOrFloatBitWidth() / 8);
   Value row = out.row(b, frame.batch, result.row.head, result.row.index);
@@ -190,10 +190,10 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
     Value lse =
         b.viewOf(frame.values, context.ids.id(plan.getLse()), b.builder.getF32Type());
     Value value = b.mulF(b.addF(result.maximum, b.log2(result.sum)), b.f32(kLn2));
-    value = b.select(empty, b.f32(-kInfinity), value);
     // A score of inf has no weight that is a number.
     Value isInfinite = b.eqF(result.maximum, b.f32(kInfinity));
     value = b.select(isInfinite, b.f32(kInfinity), value);
+    value = b.select(b.lor(empty, result.row.isPadding), b.f32(-kInfinity), value);
     b.store(value, lse,
             {b.index(0), b.toIndex(frame.batch), b.toIndex(result.row.head),
              b.toIndex(result.row.index)});

@@ -27,6 +27,9 @@ extern "C" {
 /* The symbol of a library's sparse_attn_library. */
 #define SA_LIBRARY_SYMBOL "sparse_attn_library_descriptor"
 
+/* gpu_abi.h */
+typedef struct sa_gpu_kernel sa_gpu_kernel;
+
 /* Every tensor reaches generated code as a rank-4 strided view, shorter ranks
  * padded with leading axes of size 1. An axis of size 1 has stride 0 (the
  * innermost too, where its size is 1), so that any index broadcasts. Same layout
@@ -376,6 +379,8 @@ typedef struct sa_attention {
   int32_t level_count;
   int32_t period; /* >= 1: tiles may hold rows and keys that are this far apart */
   const sa_level *levels;
+  const sa_gpu_kernel *gpus; /* one for each GPU target, ascending */
+  int32_t gpu_count, reserved1;
 } sa_attention;
 
 /* The program of a kernel: its steps in order. Values are numbered: inputs

@@ -18,6 +18,29 @@
 extern "C" {
 #endif
 
+/* The kernels of a library for one GPU architecture. */
+typedef struct sa_gpu_module {
+  const char *target; /* "sm_80" */
+  int32_t capability; /* of devices that run it: 80 for 8.0, and newer */
+  int32_t exact;      /* 1: devices of this capability alone */
+  const char *ptx;
+  const void *cubin; /* made of `ptx`, or NULL */
+  int64_t cubin_bytes;
+  const void *bitcode; /* LLVM's, that `ptx` was made of, or NULL */
+  int64_t bitcode_bytes;
+} sa_gpu_module;
+
+/* The kernels of an attention, in a module. */
+struct sa_gpu_kernel {
+  const sa_gpu_module *module;
+  const char *attend;  /* items are query tiles, or parts of their keys */
+  const char *combine; /* items are query tiles, the slots [first, end) their parts */
+  int32_t threads, shared_bytes; /* of a block; combine needs no shared memory */
+  int32_t tile_rows, tile_keys;
+  int32_t finds_tiles; /* 1: items name key tiles; 0: runs */
+  int32_t reserved;
+};
+
 /* What thread block number i of a launch works at: a tile of query rows and the tiles of
  * keys, or the runs of them, from `first` up to `end`.
  *
@@ -31,7 +54,8 @@ typedef struct sa_gpu_item {
   int32_t reserved;
 } sa_gpu_item;
 
-/* A batch entry: its real lengths, and p of row 0. */
+/* A batch entry: its real lengths, and p of row 0. Rows from `rows` on are padding, of
+ * which O is 0 and LSE -inf. */
 typedef struct sa_gpu_entry {
   int32_t rows, keys, tokens, first_position;
 } sa_gpu_entry;
@@ -77,7 +101,7 @@ typedef struct sa_gpu_args {
   int32_t step, class_tiles;   /* as in sa_attend_args */
   int32_t aligned;             /* SA_GPU_ALIGNED_*, SA_GPU_MAPPED */
   int32_t item_count;          /* read by kernels that have maps */
-  int32_t reserved;
+  int32_t bit_rows;            /* of a bit tile */
   sa_view values[];            /* by value id */
 } sa_gpu_args;
 

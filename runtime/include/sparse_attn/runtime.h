@@ -37,7 +37,7 @@ extern "C" {
 
 /* Version of this interface and of the structures in abi.h. A library compiled
  * for another version is refused with SPARSE_ATTN_ABI_MISMATCH. */
-#define SPARSE_ATTN_ABI_VERSION 6
+#define SPARSE_ATTN_ABI_VERSION 7
 
 /*===--- Status -----------------------------------------------------------===*/
 
@@ -52,7 +52,9 @@ typedef enum sparse_attn_status {
   SPARSE_ATTN_OVERFLOW = 6, /* sizes whose product does not fit the address space */
   SPARSE_ATTN_WORKSPACE_TOO_SMALL = 7,
   SPARSE_ATTN_NOT_FOUND = 8,  /* no kernel or tensor of that name */
-  SPARSE_ATTN_SAVE_FAILED = 9 /* a file could not be written */
+  SPARSE_ATTN_SAVE_FAILED = 9, /* a file could not be written */
+  SPARSE_ATTN_NO_GPU = 10,     /* no driver, no such device, or no kernel for it */
+  SPARSE_ATTN_GPU_FAILED = 11  /* the driver of a GPU reports an error */
 } sparse_attn_status;
 
 /* The reason of this thread's last failure, "" if there was none. Valid until
@@ -140,6 +142,9 @@ typedef struct sparse_attn_executor {
 /* What a mask that the keys decide keeps beside K; see below. */
 typedef struct sparse_attn_states sparse_attn_states;
 
+/* How a GPU is reached; see gpu.h. */
+typedef struct sparse_attn_gpu_driver sparse_attn_gpu_driver;
+
 /* How a plan is built or run. Zero-initialise for the defaults. */
 typedef struct sparse_attn_options {
   int threads;                          /* 0: OpenMP's default (OMP_NUM_THREADS) */
@@ -147,11 +152,23 @@ typedef struct sparse_attn_options {
   /* For sparse_attn_run and the size of its workspace: the states of the run's keys.
    * NULL: a run makes them itself, of all keys, in its workspace. */
   const sparse_attn_states *states;
+  /* For sparse_attn_plan_create: where runs of the plan compute. All zero, or kDLCPU:
+   * here. {kDLCUDA, i}: on GPU i, for which the library must hold kernels
+   * (sparse-attn-compile --target=cpu,sm_80). */
+  DLDevice device;
+  /* For sparse_attn_run on a GPU: its CUstream. NULL: the default stream. */
+  void *stream;
+  /* For sparse_attn_plan_create: how the GPU is reached. NULL: by CUDA's driver. It must
+   * outlive the plan. */
+  const sparse_attn_gpu_driver *driver;
 } sparse_attn_options;
 
 /* Builds the plan of `kernel` for `shape` and for the values of the layout
  * operands (in the order of sparse_attn_kernel_input_info). The operands are
- * read now and not kept. `options` may be NULL. */
+ * read now and not kept. `options` may be NULL.
+ *
+ * A plan for a GPU takes memory of that GPU, and loads kernels once for all plans:
+ * making it waits for the GPU. Its layout operands may lie there or here. */
 SPARSE_ATTN_API sparse_attn_status
 sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shape *shape,
                         const DLTensor *const *layout, size_t layout_count,
@@ -164,7 +181,7 @@ SPARSE_ATTN_API void sparse_attn_plan_destroy(sparse_attn_plan *plan);
 SPARSE_ATTN_API size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan);
 
 /* Bytes of workspace that a run with `options` needs (may depend on the number
- * of threads). SPARSE_ATTN_OVERFLOW where it does not fit size_t. */
+ * of threads; on a GPU, memory of that GPU). SPARSE_ATTN_OVERFLOW where it does not fit size_t. */
 SPARSE_ATTN_API sparse_attn_status sparse_attn_workspace_size(
     const sparse_attn_plan *plan, const sparse_attn_options *options, size_t *bytes);
 
@@ -174,7 +191,11 @@ SPARSE_ATTN_API sparse_attn_status sparse_attn_workspace_size(
  * are on the CPU with a unit innermost stride; other strides are free.
  * `workspace` is at least sparse_attn_workspace_size bytes and belongs to this
  * run until it returns; the run allocates nothing. The result does not depend
- * on the number of threads, bit for bit. */
+ * on the number of threads, bit for bit.
+ *
+ * With a plan for a GPU, tensors and workspace are in that GPU's memory, and belong to
+ * the run until the stream has done it: the call starts kernels and returns. It neither
+ * allocates nor waits, and can be captured in a CUDA graph. */
 SPARSE_ATTN_API sparse_attn_status sparse_attn_run(
     const sparse_attn_plan *plan, const DLTensor *const *inputs, size_t input_count,
     DLTensor *const *outputs, size_t output_count, void *workspace,

@@ -282,6 +282,7 @@ Error EmulatedRun::launchKernel(StringRef name, std::vector<sa_gpu_item> &items,
   args->group = test.heads / test.kvHeads;
   args->stack = test.stack;
   args->step = test.step;
+  args->bit_rows = shape->rows;
   args->class_tiles =
       llvm::divideCeil(llvm::divideCeil(test.keys, test.step), shape->keys);
   auto isAligned = [&](int64_t dim) {

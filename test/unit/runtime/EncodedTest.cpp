@@ -40,7 +40,7 @@ struct OpenRun {
     for (size_t i = 0; i < inputs.size(); ++i) {
       sa_view view;
       EXPECT_EQ(sa_bind_tensor(plan->kernel, &plan->kernel->inputs[i], false,
-                               &inputs[i]->dl, &shape, &view),
+                               &inputs[i]->dl, kCPU, &shape, &view),
                 SPARSE_ATTN_OK)
           << sparse_attn_last_error();
       views.push_back(view);

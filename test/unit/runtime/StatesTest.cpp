@@ -95,7 +95,8 @@ TEST(States, areThoseThatARunMakes) {
   std::vector<sa_view> views;
   for (size_t i = 0; i < kernel.inputs().size(); ++i)
     EXPECT_EQ(sa_bind_tensor(plan->kernel, &plan->kernel->inputs[i], false,
-                             &kernel.inputs()[i]->dl, &kShape, &views.emplace_back()),
+                             &kernel.inputs()[i]->dl, kCPU, &kShape,
+                             &views.emplace_back()),
               SPARSE_ATTN_OK);
   std::vector<double> centers;
   for (int64_t plane = 0; plane < 4; ++plane) {

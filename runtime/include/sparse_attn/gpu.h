@@ -1,0 +1,82 @@
+/*===- gpu.h - how the runtime reaches a GPU ------------------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * The runtime needs a dozen things of a GPU's driver. They are a table, so that the
+ * runtime neither links CUDA nor asks for it before a plan does, and so that something
+ * else, such as an emulator, can stand in its place (sparse_attn_options::driver).
+ *
+ *===----------------------------------------------------------------------===*/
+#ifndef SPARSE_ATTN_GPU_H
+#define SPARSE_ATTN_GPU_H
+
+#include "sparse_attn/gpu_abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Facts about a device. */
+typedef struct sparse_attn_gpu_facts {
+  char name[64];
+  int32_t capability;      /* 80 for 8.0 */
+  int32_t multiprocessors; /* that run thread blocks at the same time */
+  int64_t shared_bytes;    /* that one block can have */
+} sparse_attn_gpu_facts;
+
+/* One start of a kernel. */
+typedef struct sparse_attn_gpu_launch {
+  void *function;
+  int64_t blocks;
+  int32_t threads, shared_bytes; /* of a block */
+  void *stream;
+  void *arguments; /* the kernel's only parameter, by value */
+  size_t argument_bytes;
+} sparse_attn_gpu_launch;
+
+/* Functions may be called from several threads at once. Those that can fail return NULL,
+ * or a sentence without a full stop that stays valid until the thread's next call. All
+ * get `context`, and the number of a device that is open. */
+struct sparse_attn_gpu_driver {
+  const char *name; /* for messages: "CUDA" */
+  void *context;
+
+  /* Opens device `device`; each call that succeeds is followed by a close. */
+  const char *(*open)(void *context, int device, sparse_attn_gpu_facts *facts);
+  void (*close)(void *context, int device);
+
+  /* Loads a module; `*loaded` is for find and unload. */
+  const char *(*load)(void *context, int device, const sa_gpu_module *module,
+                      void **loaded);
+  void (*unload)(void *context, int device, void *loaded);
+  /* The kernel called `name`, made ready for blocks with so much shared memory. */
+  const char *(*find)(void *context, int device, void *loaded, const char *name,
+                      int32_t shared_bytes, void **function);
+
+  /* Memory of the device, aligned to 256 bytes. */
+  const char *(*allocate)(void *context, int device, size_t bytes, void **memory);
+  void (*release)(void *context, int device, void *memory);
+  /* Copies to and from the device; done when they return. */
+  const char *(*upload)(void *context, int device, void *to, const void *from,
+                        size_t bytes);
+  const char *(*download)(void *context, int device, void *to, const void *from,
+                          size_t bytes);
+
+  /* Waits until the device has done all that it was told. */
+  const char *(*wait)(void *context, int device);
+
+  /* Starts a kernel and returns. */
+  const char *(*launch)(void *context, int device, const sparse_attn_gpu_launch *launch);
+};
+
+/* CUDA's driver (libcuda.so.1, or the library that the environment variable
+ * SPARSE_ATTN_CUDA names), which is loaded when the first device is opened. */
+SPARSE_ATTN_API const sparse_attn_gpu_driver *sparse_attn_cuda_driver(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* SPARSE_ATTN_GPU_H */

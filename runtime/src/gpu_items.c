@@ -1,0 +1,349 @@
+/*===- gpu_items.c - an attention as the items of a launch ----------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * A query tile is cut into shares of its key tiles where there are too few query tiles
+ * for the device, and every (b, h) that sees the same keys uses the same shares:
+ *
+ *   query tile    visits . . # # # # # # # . . .
+ *   shares              [ 2 .. 5 )[ 5 .. 9 )      of key tiles, or of runs of a list
+ *   items         one for each share of each (b, heads of a tile), longest first
+ *
+ * Longest first: blocks start in this order, so that they end together.
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "gpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Blocks that a multiprocessor runs at the same time; below this share of them (in
+ * percent) the keys are split; and the fewest key tiles that are worth a share: its state
+ * is written and read again. */
+enum { kBlocksPerProcessor = 2, kFilledPercent = 80, kShareTiles = 4 };
+
+/* What one block visits of a query tile. */
+typedef struct share {
+  int32_t first, end; /* as in sa_gpu_item */
+  int32_t tiles;
+} share;
+
+/* Query tiles, (planes) x row_tiles of them. */
+typedef struct listing {
+  const sparse_attn_plan *plan;
+  const sa_plan_attention *attention;
+  sa_gpu_attention *gpu;
+  sa_gpu_image *image;
+  int64_t batches, heads; /* planes whose masks may differ */
+  int64_t *piece_bits;    /* of a table: the first bit tile of each piece, in the image */
+  int64_t *share_begin;   /* [tiles + 1] into shares */
+  sa_buffer shares;       /* share */
+  sa_buffer visited,
+      runs; /* sa_run: of one query tile, and those that go to the device */
+} listing;
+
+static int64_t count_tiles(const listing *list) {
+  return list->batches * list->heads * list->attention->row_tiles;
+}
+
+/* (b, stack of heads) that a mask is for. */
+static int64_t count_copies(const listing *list) {
+  return list->plan->shape.batch * (list->plan->shape.heads / list->gpu->stack);
+}
+
+/*===--- What a query tile visits -----------------------------------------===*/
+
+static bool append_run(void *context, int32_t first, int32_t tiles,
+                       sparse_attn_tile_class kind) {
+  sa_run *run = sa_buffer_extend(context, sizeof(*run));
+  if (!run)
+    return false;
+  *run = (sa_run){first, tiles,
+                  kind == SPARSE_ATTN_TILE_FULL ? SA_RUN_FULL : SA_RUN_PREDICATE, -1};
+  return true;
+}
+
+/* The runs of a plan's list, whose bits are those of the image. */
+static bool copy_list(listing *list, int64_t b, int64_t h, int64_t row_tile,
+                      int64_t number) {
+  sa_run_list runs = sa_table_list(list->attention, b, h, row_tile);
+  size_t bytes = (size_t)runs.count * sizeof(sa_run);
+  sa_run *copy = sa_buffer_extend(&list->visited, bytes);
+  if (!copy)
+    return false;
+  if (bytes)
+    memcpy(copy, runs.runs, bytes);
+  int64_t bits = list->piece_bits[number / list->attention->table.lists_per_piece];
+  for (int64_t i = 0; i < runs.count; ++i)
+    if (copy[i].mask >= 0)
+      copy[i].mask += (int32_t)bits;
+  return true;
+}
+
+/* Fills list->visited for query tile `number`. */
+static bool find_visited(listing *list, int64_t number) {
+  int64_t row_tiles = list->attention->row_tiles, plane = number / row_tiles;
+  int64_t b = plane / list->heads, h = plane % list->heads;
+  list->visited.size = 0;
+  if (sa_has_table(list->attention))
+    return copy_list(list, b, h, number % row_tiles, number);
+  sa_tile_query query =
+      sa_plan_query(list->plan, list->attention, b, h, number % row_tiles);
+  return query.rows == 0 || sa_enumerate_tiles(&query, append_run, &list->visited);
+}
+
+static int64_t count_visited(const listing *list) {
+  const sa_run *runs = (const sa_run *)list->visited.data;
+  int64_t tiles = 0;
+  for (size_t i = 0; i < list->visited.size / sizeof(*runs); ++i)
+    tiles += runs[i].tiles;
+  return tiles;
+}
+
+/*===--- Shares -----------------------------------------------------------===*/
+
+/* Appends share `part` of `parts` of what the query tile visits. */
+static bool append_share(listing *list, int64_t part, int64_t parts) {
+  int64_t count = (int64_t)(list->visited.size / sizeof(sa_run));
+  share *own = sa_buffer_extend(&list->shares, sizeof(*own));
+  size_t begin = list->runs.size;
+  sa_run *runs = sa_buffer_extend(&list->runs, (size_t)count * sizeof(*runs));
+  if (!own || !runs)
+    return false;
+  count = sa_cut_runs((const sa_run *)list->visited.data, count, part, parts, runs);
+  *own = (share){0, 0, 0};
+  for (int64_t i = 0; i < count; ++i)
+    own->tiles += runs[i].tiles;
+  if (!list->gpu->kernel->finds_tiles) {
+    own->first = (int32_t)(begin / sizeof(*runs));
+    own->end = own->first + (int32_t)count;
+    list->runs.size = begin + (size_t)count * sizeof(*runs);
+    return true;
+  }
+  if (count) {
+    own->first = runs[0].first_tile;
+    own->end = runs[count - 1].first_tile + runs[count - 1].tiles;
+  }
+  list->runs.size = begin; /* the kernel finds them itself */
+  return true;
+}
+
+/* The most tiles of a share. */
+static bool choose_share_tiles(listing *list, int64_t *most) {
+  int64_t tiles = count_tiles(list), copies = count_copies(list);
+  int64_t wanted =
+      (int64_t)list->plan->gpu->device.facts.multiprocessors * kBlocksPerProcessor;
+  *most = INT64_MAX;
+  if (copies * list->attention->row_tiles * 100 >= wanted * kFilledPercent)
+    return true;
+  int64_t visited = 0;
+  for (int64_t number = 0; number < tiles; ++number) {
+    if (!find_visited(list, number))
+      return false;
+    visited += count_visited(list);
+  }
+  visited *= copies / (list->batches * list->heads);
+  *most = sa_max(kShareTiles, sa_ceil_div(visited, sa_max(1, wanted)));
+  return true;
+}
+
+static sparse_attn_status make_shares(listing *list) {
+  int64_t tiles = count_tiles(list), most;
+  if (!choose_share_tiles(list, &most))
+    return SPARSE_ATTN_OUT_OF_MEMORY;
+  for (int64_t number = 0; number < tiles; ++number) {
+    list->share_begin[number] = (int64_t)(list->shares.size / sizeof(share));
+    if (!find_visited(list, number))
+      return SPARSE_ATTN_OUT_OF_MEMORY;
+    int64_t parts = sa_max(1, sa_ceil_div(count_visited(list), most));
+    for (int64_t part = 0; part < parts; ++part)
+      if (!append_share(list, part, parts))
+        return SPARSE_ATTN_OUT_OF_MEMORY;
+    if (list->runs.size / sizeof(sa_run) > INT32_MAX)
+      return SPARSE_ATTN_OVERFLOW;
+  }
+  list->share_begin[tiles] = (int64_t)(list->shares.size / sizeof(share));
+  return SPARSE_ATTN_OK;
+}
+
+/*===--- Items ------------------------------------------------------------===*/
+
+/* Items with their lengths, before they are sorted. */
+typedef struct item_list {
+  sa_gpu_item *items;
+  uint64_t *keys; /* length and number; as many again for sorting */
+  int64_t count;
+} item_list;
+
+static bool open_items(item_list *list, int64_t most) {
+  size_t count = (size_t)most;
+  list->items = sa_allocate(count, sizeof(*list->items));
+  list->keys = sa_allocate(count, 2 * sizeof(*list->keys));
+  return list->items && list->keys;
+}
+
+static void close_items(item_list *list) {
+  free(list->items);
+  free(list->keys);
+}
+
+static void add_item(item_list *list, const sa_gpu_item *item, int64_t length) {
+  list->items[list->count] = *item;
+  list->keys[list->count] = (UINT32_MAX - (uint64_t)length) << 32 | (uint64_t)list->count;
+  ++list->count;
+}
+
+/* Appends the items to the image, longest first. */
+static bool write_items(const item_list *list, sa_gpu_image *image, sa_gpu_items *items) {
+  sa_gpu_item *sorted =
+      sa_gpu_place(image, (size_t)list->count * sizeof(*sorted), &items->at);
+  if (!sorted)
+    return false;
+  items->count = list->count;
+  sa_sort(list->keys, (size_t)list->count, list->keys + list->count);
+  for (int64_t i = 0; i < list->count; ++i)
+    sorted[i] = list->items[list->keys[i] & UINT32_MAX];
+  return true;
+}
+
+/* The items of query tile `row_tile` of batch entry `b` and the heads from `h` on. */
+static void add_tile(listing *list, int64_t b, int64_t h, int64_t row_tile,
+                     item_list *attend, item_list *combine) {
+  const sa_plan_attention *attention = list->attention;
+  int64_t plane = (list->batches > 1 ? b : 0) * list->heads + (list->heads > 1 ? h : 0);
+  int64_t number = plane * attention->row_tiles + row_tile;
+  int64_t begin = list->share_begin[number], end = list->share_begin[number + 1];
+  /* Padding is written too. */
+  sa_tile_span rows = sa_row_span(attention, row_tile, list->plan->shape.queries);
+  sa_gpu_item item = {.b = (int32_t)b,
+                      .h = (int32_t)h,
+                      .first_row = (int32_t)rows.first,
+                      .rows = (int32_t)(rows.count * list->gpu->stack),
+                      .slot = -1};
+  if (rows.count == 0)
+    return;
+  int64_t first_slot = list->gpu->slots;
+  for (int64_t i = begin; i < end; ++i) {
+    const share *own = (const share *)list->shares.data + i;
+    item.first = own->first;
+    item.end = own->end;
+    if (end - begin > 1)
+      item.slot = (int32_t)list->gpu->slots++;
+    add_item(attend, &item, own->tiles);
+  }
+  if (end - begin == 1)
+    return;
+  item.slot = -1;
+  item.first = (int32_t)first_slot;
+  item.end = (int32_t)list->gpu->slots;
+  add_item(combine, &item, end - begin);
+}
+
+static bool make_items(listing *list, item_list *attend, item_list *combine) {
+  const sparse_attn_shape *shape = &list->plan->shape;
+  for (int64_t b = 0; b < shape->batch; ++b)
+    for (int64_t h = 0; h < shape->heads; h += list->gpu->stack)
+      for (int64_t tile = 0; tile < list->attention->row_tiles; ++tile)
+        add_tile(list, b, h, tile, attend, combine);
+  return write_items(attend, list->image, &list->gpu->items) &&
+         write_items(combine, list->image, &list->gpu->combined);
+}
+
+static sparse_attn_status list_items(listing *list) {
+  int64_t shares = list->share_begin[count_tiles(list)];
+  int64_t copies = count_copies(list) / (list->batches * list->heads); /* of a plane */
+  size_t most;
+  if (!sa_multiply((size_t)copies, (size_t)shares, &most) || most > INT32_MAX)
+    return SPARSE_ATTN_OVERFLOW;
+  item_list attend = {NULL, NULL, 0}, combine = {NULL, NULL, 0};
+  int64_t count = (int64_t)most;
+  bool made = open_items(&attend, count) && open_items(&combine, count) &&
+              make_items(list, &attend, &combine);
+  close_items(&attend);
+  close_items(&combine);
+  return made ? SPARSE_ATTN_OK : SPARSE_ATTN_OUT_OF_MEMORY;
+}
+
+/*===--- Lists and lengths ------------------------------------------------===*/
+
+static sparse_attn_status place_bits(listing *list) {
+  const sa_tile_table *table = &list->attention->table;
+  const sa_attention *code = list->attention->code;
+  size_t tile_bytes = (size_t)code->tile_rows * (size_t)code->tile_keys / 8, all = 0;
+  list->piece_bits = sa_allocate((size_t)table->piece_count, sizeof(*list->piece_bits));
+  if (!list->piece_bits)
+    return SPARSE_ATTN_OUT_OF_MEMORY;
+  for (int64_t i = 0; i < table->piece_count; ++i) {
+    list->piece_bits[i] = (int64_t)(all / tile_bytes);
+    all += table->pieces[i].bits.size;
+  }
+  if (all / tile_bytes > INT32_MAX)
+    return SPARSE_ATTN_OVERFLOW;
+  char *room = sa_gpu_place(list->image, all, &list->gpu->bits);
+  if (!room)
+    return SPARSE_ATTN_OUT_OF_MEMORY;
+  for (int64_t i = 0; i < table->piece_count; ++i) {
+    const sa_buffer *bits = &table->pieces[i].bits;
+    if (bits->size)
+      memcpy(room, bits->data, bits->size);
+    room += bits->size;
+  }
+  return SPARSE_ATTN_OK;
+}
+
+static bool place_runs(listing *list) {
+  void *room = sa_gpu_place(list->image, list->runs.size, &list->gpu->runs);
+  if (room && list->runs.size)
+    memcpy(room, list->runs.data, list->runs.size);
+  return room != NULL;
+}
+
+static bool place_entries(listing *list) {
+  int64_t batch = list->plan->shape.batch;
+  sa_gpu_entry *entries =
+      sa_gpu_place(list->image, (size_t)batch * sizeof(*entries), &list->gpu->entries);
+  for (int64_t b = 0; entries && b < batch; ++b) {
+    sa_entry entry = sa_plan_entry(list->attention, b);
+    entries[b] = (sa_gpu_entry){.rows = entry.rows,
+                                .keys = entry.keys,
+                                .tokens = entry.tokens,
+                                .first_position = entry.first_position};
+  }
+  return entries != NULL;
+}
+
+sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
+                                     const sa_plan_attention *attention,
+                                     sa_gpu_attention *gpu, sa_gpu_image *image) {
+  const sa_attention *code = attention->code;
+  bool by_batch = code->per_batch || attention->entries;
+  listing list = {.plan = plan,
+                  .attention = attention,
+                  .gpu = gpu,
+                  .image = image,
+                  .batches = by_batch ? plan->shape.batch : 1,
+                  .heads = code->per_head ? plan->shape.heads : 1};
+  size_t tiles = (size_t)count_tiles(&list);
+  sparse_attn_status status = SPARSE_ATTN_OK;
+  list.share_begin = sa_allocate(tiles + 1, sizeof(*list.share_begin));
+  if (!list.share_begin)
+    status = SPARSE_ATTN_OUT_OF_MEMORY;
+  if (!status && sa_has_table(attention))
+    status = place_bits(&list);
+  if (!status)
+    status = make_shares(&list);
+  if (!status)
+    status = list_items(&list);
+  if (!status && (!place_runs(&list) || !place_entries(&list)))
+    status = SPARSE_ATTN_OUT_OF_MEMORY;
+  free(list.piece_bits);
+  free(list.share_begin);
+  free(list.shares.data);
+  free(list.visited.data);
+  free(list.runs.data);
+  return status;
+}

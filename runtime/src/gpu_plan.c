@@ -1,0 +1,245 @@
+/*===- gpu_plan.c - a plan whose kernels run on a GPU ---------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "gpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*===--- Choosing kernels -------------------------------------------------===*/
+
+static sparse_attn_status open_device(const sparse_attn_plan *plan,
+                                      const sparse_attn_options *options) {
+  sa_gpu_device *device = &plan->gpu->device;
+  const char *name = plan->kernel->name;
+  if (options->device.device_type != kDLCUDA)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "kernel '%s': a plan for DLPack device type %d was asked for; there "
+                   "are the CPU (%d) and CUDA (%d)",
+                   name, (int)options->device.device_type, (int)kDLCPU, (int)kDLCUDA);
+  device->driver = options->driver ? options->driver : sparse_attn_cuda_driver();
+  device->number = options->device.device_id;
+  const char *error =
+      device->driver->open(device->driver->context, device->number, &device->facts);
+  if (error)
+    return sa_fail(SPARSE_ATTN_NO_GPU, "kernel '%s': %s", name, error);
+  plan->gpu->open = true;
+  return SPARSE_ATTN_OK;
+}
+
+static bool runs_on(const sa_gpu_module *module, const sparse_attn_gpu_facts *facts) {
+  return module->exact ? facts->capability == module->capability
+                       : facts->capability >= module->capability;
+}
+
+/* The newest kernel that the device can run. */
+static sparse_attn_status choose_kernel(const sparse_attn_plan *plan,
+                                        const sa_attention *code,
+                                        const sa_gpu_kernel **chosen) {
+  const sa_gpu_device *device = &plan->gpu->device;
+  char names[128] = "";
+  size_t used = 0;
+  *chosen = NULL;
+  for (int32_t i = 0; i < code->gpu_count; ++i) {
+    const sa_gpu_kernel *kernel = &code->gpus[i];
+    if (used < sizeof(names))
+      used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
+                               kernel->module->target);
+    if (runs_on(kernel->module, &device->facts) &&
+        kernel->shared_bytes <= device->facts.shared_bytes)
+      *chosen = kernel;
+  }
+  if (*chosen)
+    return SPARSE_ATTN_OK;
+  if (code->gpu_count == 0)
+    return sa_fail(SPARSE_ATTN_NO_GPU,
+                   "kernel '%s': the library has no GPU kernels; compile it with "
+                   "--target=cpu,sm_80",
+                   plan->kernel->name);
+  return sa_fail(SPARSE_ATTN_NO_GPU,
+                 "kernel '%s': the library has kernels for %s; none runs on %s device "
+                 "%d, which is of capability %d.%d (%s)",
+                 plan->kernel->name, names, device->driver->name, device->number,
+                 device->facts.capability / 10, device->facts.capability % 10,
+                 device->facts.name);
+}
+
+/* Heads of a group that share a tile: all rows of as many as fit, in equal stacks. */
+static int64_t choose_stack(const sparse_attn_shape *shape, const sa_attention *code,
+                            int64_t tile_rows) {
+  if (code->per_head || shape->kv_heads == 0 || shape->queries == 0)
+    return 1;
+  int64_t group = shape->heads / shape->kv_heads;
+  int64_t stack = sa_max(1, sa_min(group, tile_rows / shape->queries));
+  while (group % stack)
+    --stack;
+  return stack;
+}
+
+/* Gives an attention the tiles of its GPU kernel. */
+static sparse_attn_status adopt(const sparse_attn_plan *plan,
+                                sa_plan_attention *attention, sa_gpu_attention *gpu) {
+  const sa_gpu_device *device = &plan->gpu->device;
+  sparse_attn_status status = choose_kernel(plan, attention->code, &gpu->kernel);
+  if (!status)
+    status = sa_gpu_load(plan->kernel, device, gpu->kernel->module, &gpu->loaded);
+  if (!status)
+    status = sa_gpu_find(plan->kernel, device, gpu->loaded, gpu->kernel->attend,
+                         gpu->kernel->shared_bytes, &gpu->attend);
+  if (!status)
+    status = sa_gpu_find(plan->kernel, device, gpu->loaded, gpu->kernel->combine, 0,
+                         &gpu->combine);
+  if (status)
+    return status;
+  gpu->stack = choose_stack(&plan->shape, attention->code, gpu->kernel->tile_rows);
+  gpu->code = *attention->code;
+  gpu->code.tile_rows = (int32_t)(gpu->kernel->tile_rows / gpu->stack);
+  gpu->code.tile_keys = gpu->kernel->tile_keys;
+  if (!gpu->kernel->finds_tiles)
+    gpu->code.binding = SA_BINDING_PLAN;
+  /* Of the host's code a plan uses only what decides pairs, which writes whole words. */
+  gpu->level = (sa_level){.stack_rows = gpu->code.tile_rows};
+  if (gpu->code.tile_keys % 64 == 0)
+    gpu->level.fill = attention->level->fill;
+  attention->code = &gpu->code;
+  attention->level = &gpu->level;
+  sa_set_step(attention, &plan->shape, 1);
+  return SPARSE_ATTN_OK;
+}
+
+/* What no GPU kernel can do. */
+static sparse_attn_status check_steps(const sparse_attn_kernel *kernel) {
+  if (kernel->value_count > SA_GPU_MOST_VALUES)
+    return sa_fail(SPARSE_ATTN_NO_GPU,
+                   "kernel '%s' has %d tensors; on a GPU it can have %d at most",
+                   kernel->name, (int)kernel->value_count, (int)SA_GPU_MOST_VALUES);
+  for (int32_t i = 0; i < kernel->step_count; ++i) {
+    int32_t kind = kernel->steps[i].kind;
+    if (kind == SA_STEP_MERGE || kind == SA_STEP_POOL)
+      return sa_fail(SPARSE_ATTN_NO_GPU, "kernel '%s' %s, which GPUs cannot run yet",
+                     kernel->name,
+                     kind == SA_STEP_MERGE ? "merges attentions" : "pools keys");
+  }
+  return SPARSE_ATTN_OK;
+}
+
+sparse_attn_status sa_gpu_open(sparse_attn_plan *plan,
+                               const sparse_attn_options *options) {
+  size_t values = (size_t)sa_max(plan->kernel->value_count, 0);
+  sa_gpu_plan *gpu = plan->gpu = sa_allocate_zeroed(1, sizeof(*plan->gpu));
+  if (gpu) {
+    gpu->attentions =
+        sa_allocate_zeroed((size_t)plan->attention_count, sizeof(*gpu->attentions));
+    gpu->views = sa_allocate_zeroed(values, sizeof(*gpu->views));
+  }
+  if (!gpu || !gpu->attentions || !gpu->views)
+    return sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory for a plan",
+                   plan->kernel->name);
+  sparse_attn_status status = check_steps(plan->kernel);
+  if (!status)
+    status = open_device(plan, options);
+  for (int32_t i = 0; !status && i < plan->attention_count; ++i)
+    status = adopt(plan, &plan->attentions[i], &gpu->attentions[i]);
+  return status;
+}
+
+/*===--- The device's memory ----------------------------------------------===*/
+
+void *sa_gpu_place(sa_gpu_image *image, size_t bytes, size_t *at) {
+  enum { kAlignment = 256 };
+  size_t gap = (kAlignment - image->bytes.size % kAlignment) % kAlignment;
+  char *room =
+      bytes <= PTRDIFF_MAX - gap ? sa_buffer_extend(&image->bytes, gap + bytes) : NULL;
+  if (!room)
+    return NULL;
+  memset(room, 0, gap);
+  *at = image->bytes.size - bytes;
+  return room + gap;
+}
+
+static size_t count_elements(const sa_view *view) {
+  size_t elements = 1;
+  for (int axis = 0; axis < 4; ++axis)
+    elements *= (size_t)view->size[axis];
+  return elements;
+}
+
+/* Copies of the layout operands; their data are offsets until the image has a place. */
+static bool place_operands(const sparse_attn_plan *plan, sa_gpu_image *image) {
+  for (int32_t i = 0; i < plan->kernel->input_count; ++i) {
+    const sa_tensor *spec = &plan->kernel->inputs[i];
+    if (!spec->layout)
+      continue;
+    const sa_view *view = &plan->views[i];
+    size_t bytes = count_elements(view) * ((size_t)spec->type_bits / 8), at;
+    void *room = sa_gpu_place(image, bytes, &at);
+    if (!room)
+      return false;
+    memcpy(room, view->data, bytes);
+    plan->gpu->views[i] = *view;
+    plan->gpu->views[i].data = (void *)(uintptr_t)at;
+  }
+  return true;
+}
+
+static sparse_attn_status fill_image(const sparse_attn_plan *plan, sa_gpu_image *image) {
+  sparse_attn_status status =
+      place_operands(plan, image) ? SPARSE_ATTN_OK : SPARSE_ATTN_OUT_OF_MEMORY;
+  for (int32_t i = 0; !status && i < plan->attention_count; ++i)
+    if (sa_is_attention_needed(plan, &plan->attentions[i]))
+      status =
+          sa_gpu_list_items(plan, &plan->attentions[i], &plan->gpu->attentions[i], image);
+  if (status)
+    sa_fail(status, "kernel '%s': %s", plan->kernel->name,
+            status == SPARSE_ATTN_OVERFLOW
+                ? "the plan would have more tiles than a launch can have; plan fewer "
+                  "batch entries or heads at a time"
+                : "no memory for the tiles of a plan");
+  return status;
+}
+
+sparse_attn_status sa_gpu_upload(sparse_attn_plan *plan) {
+  sa_gpu_plan *gpu = plan->gpu;
+  const sparse_attn_gpu_driver *driver = gpu->device.driver;
+  if (plan->empty)
+    return SPARSE_ATTN_OK;
+  sa_gpu_image image = {{NULL, 0, 0}};
+  sparse_attn_status status = fill_image(plan, &image);
+  if (!status && image.bytes.size) {
+    gpu->bytes = image.bytes.size;
+    status = sa_gpu_check(plan->kernel, &gpu->device,
+                          driver->allocate(driver->context, gpu->device.number,
+                                           gpu->bytes, (void **)&gpu->memory));
+  }
+  if (!status && gpu->memory)
+    status = sa_gpu_check(plan->kernel, &gpu->device,
+                          driver->upload(driver->context, gpu->device.number, gpu->memory,
+                                         image.bytes.data, gpu->bytes));
+  free(image.bytes.data);
+  for (int32_t i = 0; i < plan->kernel->input_count; ++i) {
+    sa_view *view = &gpu->views[i];
+    view->allocated = view->data = gpu->memory + (uintptr_t)view->data;
+  }
+  return status;
+}
+
+void sa_gpu_destroy(sparse_attn_plan *plan) {
+  sa_gpu_plan *gpu = plan->gpu;
+  if (!gpu)
+    return;
+  const sparse_attn_gpu_driver *driver = gpu->device.driver;
+  if (gpu->memory)
+    driver->release(driver->context, gpu->device.number, gpu->memory);
+  for (int32_t i = 0; gpu->attentions && i < plan->attention_count; ++i)
+    sa_gpu_unload(gpu->attentions[i].loaded);
+  if (gpu->open)
+    driver->close(driver->context, gpu->device.number);
+  free(gpu->attentions);
+  free(gpu->views);
+  free(gpu);
+}
