@@ -198,10 +198,10 @@ Constant *DescriptorBuilder::buildLevel(const LevelDesc &level) {
 }
 
 Constant *DescriptorBuilder::buildGPUKernel(const GPUKernelDesc &k) {
-  return structure<sa_gpu_kernel>({gpuModules[k.module], string(k.attend),
-                                   string(k.combine), i32(k.threads), i32(k.sharedBytes),
-                                   i32(k.tileRows), i32(k.tileKeys), i32(k.findsTiles),
-                                   i32(0)});
+  return structure<sa_gpu_kernel>({gpuModules[k.module], string(k.run),
+                                   k.combine.empty() ? null() : string(k.combine),
+                                   i32(k.threads), i32(k.sharedBytes), i32(k.tileRows),
+                                   i32(k.tileKeys), i32(k.findsTiles), i32(0)});
 }
 
 Constant *DescriptorBuilder::buildGPUModule(const GPUModuleDesc &m) {
@@ -251,19 +251,18 @@ Constant *DescriptorBuilder::buildAttention(const AttentionDesc &a) {
   fields.push_back(i32(a.period));
   fields.push_back(
       pointToEach(a.levels, [&](const LevelDesc &level) { return buildLevel(level); }));
-  fields.push_back(pointToEach(
-      a.gpus, [&](const GPUKernelDesc &kernel) { return buildGPUKernel(kernel); }));
-  fields.push_back(i32(a.gpus.size()));
-  fields.push_back(i32(0));
   return structure<sa_attention>(fields);
 }
 
 Constant *DescriptorBuilder::buildStep(const StepDesc &step) {
   Constant *attention =
       step.attention ? makePrivate(buildAttention(*step.attention)) : null();
+  Constant *gpus = pointToEach(
+      step.gpus, [&](const GPUKernelDesc &kernel) { return buildGPUKernel(kernel); });
   return structure<sa_step>({i32(step.kind), i32(step.inputs.size()),
                              pointTo(step.inputs), i32(step.firstResult), i32(step.block),
-                             i32(step.typeCode), i32(step.typeBits), attention});
+                             i32(step.typeCode), i32(step.typeBits), attention, gpus,
+                             i32(step.gpus.size()), i32(0)});
 }
 
 Constant *DescriptorBuilder::buildKernel(const CompiledKernel &kernel) {

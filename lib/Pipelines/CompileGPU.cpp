@@ -49,11 +49,11 @@ FailureOr<GPUModule> sparse_attn::compileGPU(ModuleOp plans, const GPUTarget &ta
   return compileKernels(*module, target);
 }
 
-static GPUKernelDesc describeKernel(func::FuncOp kernel, block_plan::AttentionOp plan,
-                                    unsigned index, const GPUTarget &target) {
+static GPUKernelDesc describeAttention(func::FuncOp kernel, block_plan::AttentionOp plan,
+                                       unsigned index, const GPUTarget &target) {
   GPUShape shape(plan, target);
   GPUKernelDesc desc;
-  desc.attend = getGPUSymbol(kernel, index, "attend");
+  desc.run = getGPUSymbol(kernel, index, "attend");
   desc.combine = getGPUSymbol(kernel, index, "combine");
   desc.threads = shape.threads;
   desc.sharedBytes = shape.sharedBytes;
@@ -63,19 +63,30 @@ static GPUKernelDesc describeKernel(func::FuncOp kernel, block_plan::AttentionOp
   return desc;
 }
 
+static GPUKernelDesc describeMerge(func::FuncOp kernel, unsigned index) {
+  GPUKernelDesc desc;
+  desc.run = getGPUSymbol(kernel, index, "merge");
+  desc.threads = kMergeThreads;
+  desc.tileRows = kMergeThreads / 32;
+  return desc;
+}
+
 /// Adds the kernels of the library's last module to the steps that they belong to.
 static void describeKernels(ModuleOp plans, const GPUTarget &target,
                             CompiledLibrary &library) {
   for (auto [desc, kernel] : llvm::zip_equal(library.kernels, getKernels(plans))) {
-    auto attentions = kernel.getBody().getOps<block_plan::AttentionOp>();
-    auto plan = attentions.begin();
-    unsigned index = 0;
+    auto plans = kernel.getBody().getOps<block_plan::AttentionOp>();
+    auto plan = plans.begin();
+    unsigned attentions = 0, merges = 0;
+    auto add = [&](StepDesc &step, GPUKernelDesc own) {
+      own.module = library.gpuModules.size() - 1;
+      step.gpus.push_back(std::move(own));
+    };
     for (StepDesc &step : desc.steps)
-      if (step.attention) {
-        GPUKernelDesc own = describeKernel(kernel, *plan++, index++, target);
-        own.module = library.gpuModules.size() - 1;
-        step.attention->gpus.push_back(std::move(own));
-      }
+      if (step.kind == StepDesc::Attention)
+        add(step, describeAttention(kernel, *plan++, attentions++, target));
+      else if (step.kind == StepDesc::Merge)
+        add(step, describeMerge(kernel, merges++));
   }
 }
 

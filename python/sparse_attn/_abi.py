@@ -93,7 +93,14 @@ class CShape(ctypes.Structure):
 
 
 class COptions(ctypes.Structure):
-    _fields_ = [("threads", c_int), ("executor", c_void_p), ("states", c_void_p)]
+    _fields_ = [
+        ("threads", c_int),
+        ("executor", c_void_p),
+        ("states", c_void_p),
+        ("device", DLDevice),
+        ("stream", c_void_p),
+        ("driver", c_void_p),
+    ]
 
 
 class CGrid(ctypes.Structure):
@@ -111,7 +118,7 @@ Tensors = POINTER(POINTER(DLTensor))
 
 # DLDataTypeCode.
 INT, UINT, FLOAT, BFLOAT, BOOL = 0, 1, 2, 4, 6
-CPU = 1  # kDLCPU
+CPU, CUDA = 1, 2  # kDLCPU, kDLCUDA
 
 # ===--- Functions ----------------------------------------------------------===#
 
@@ -236,5 +243,9 @@ def _field(data: bytes, format: str, at: int) -> int:
     return struct.unpack_from(format, data, at)[0]
 
 
-def options(threads: Optional[int], states: Any = None) -> COptions:
-    return COptions(threads or 0, None, states)
+def options(threads: Optional[int], states: Any = None, device: Any = None) -> COptions:
+    """`device` is a _devices.Device, whose stream is the one of this moment."""
+    result = COptions(threads or 0, None, states)
+    if device is not None:
+        result.device, result.stream = device.describe(), device.stream()
+    return result

@@ -25,6 +25,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 import numpy as np
 
 from . import _abi, _tensors
+from ._devices import Device, address_of
 from ._abi import Runtime, Status, invalid
 from ._states import States
 
@@ -170,15 +171,18 @@ class Kernel:
         keys: int,
         *,
         threads: int = 0,
+        device: Any = "cpu",
         **operands: Any,
     ) -> "Plan":
         """Builds a plan for a shape and the values of the layout operands.
 
         Operands are given by name, as arrays or as (nested) lists; they are read
         now and not kept. `threads` holds for the plan's runs, too; 0 is OpenMP's
-        default.
+        default. With `device="cuda:0"` runs are on that GPU, in torch's current
+        stream; the library must have been compiled for it.
         """
-        return Plan(self, (batch, heads, kv_heads, queries, keys), threads, operands)
+        shape = (batch, heads, kv_heads, queries, keys)
+        return Plan(self, shape, threads, Device(device), operands)
 
     def states(self, batch: int, heads: int, kv_heads: int, capacity: int) -> States:
         """States of no keys yet, with room for `capacity` in every batch entry."""
@@ -261,11 +265,17 @@ class Plan:
     threads at once."""
 
     def __init__(
-        self, kernel: Kernel, shape: Sequence[int], threads: int, operands: Dict[str, Any]
+        self,
+        kernel: Kernel,
+        shape: Sequence[int],
+        threads: int,
+        device: Device,
+        operands: Dict[str, Any],
     ):
         self.kernel = kernel
         self.shape = tuple(operator.index(size) for size in shape)
         self.threads = operator.index(threads)
+        self._device = device
         self._runtime = kernel._runtime
         names = [tensor.name for tensor in kernel.inputs if tensor.layout]
         kernel._check_names(list(operands), names, "plan")
@@ -277,7 +287,7 @@ class Plan:
             ctypes.byref(_abi.CShape(*self.shape)),
             _tensors.pointers(views),
             len(views),
-            ctypes.byref(_abi.options(self.threads)),
+            ctypes.byref(_abi.options(self.threads, None, device)),
             ctypes.byref(handle),
         )
         self._handle = handle
@@ -348,6 +358,7 @@ class Plan:
         options = _abi.options(
             self.threads if threads is None else operator.index(threads),
             states and states._handle,
+            self._device,
         )
         address, size, owner = self._workspace(workspace, options)
         self._runtime.call(
@@ -395,14 +406,11 @@ class Plan:
         self._runtime.call(
             "workspace_size", self._handle, ctypes.byref(options), ctypes.byref(needed)
         )
-        kept = getattr(self._local, "workspace", None)
+        # On a GPU another stream may still use the last one.
+        kept = None if self._device.is_gpu else getattr(self._local, "workspace", None)
         if kept is None or kept.nbytes < needed.value:
-            try:
-                kept = np.empty(needed.value, np.uint8)
-            except MemoryError as error:
-                raise _abi.Error(Status.OUT_OF_MEMORY, str(error)) from None
-            self._local.workspace = kept
-        return kept.ctypes.data, kept.nbytes, kept
+            kept = self._local.workspace = self._device.allocate(needed.value)
+        return address_of(kept), kept.nbytes, kept
 
     # ===--- Looking into it ------------------------------------------------===#
 
@@ -470,7 +478,7 @@ class RepeatedRun:
         self.inputs = [like(value, view) for value, view in zip(inputs, views)]
         torch = _tensors.torch_of(results[0])
         self.empty = torch.empty
-        self.shapes = [(tuple(value.shape), value.dtype) for value in results]
+        self.shapes = [(tuple(value.shape), value.dtype, value.device) for value in results]
         self.outputs = [
             like(value, _tensors.make_view(name, value))
             for name, value in zip(plan._out_names, results)
@@ -478,17 +486,16 @@ class RepeatedRun:
         self.results = plan.kernel._results
         # The runtime's function; the plan outlives it, as it is kept by the plan.
         self.function = plan._runtime.run
-        self.workspace, self.options = workspace, _abi.options(plan.threads)
+        self.device = plan._device
+        self.workspace, self.options = workspace, _abi.options(plan.threads, None, plan._device)
         self.arguments = (
             plan._handle,
             _tensors.pointers(self.inputs),
             len(self.inputs),
             _tensors.pointers(self.outputs),
             len(self.outputs),
-            workspace.ctypes.data,
-            workspace.nbytes,
-            ctypes.byref(self.options),
         )
+        self.room = (address_of(workspace), workspace.nbytes, ctypes.byref(self.options))
 
     def run(self, inputs: Sequence[Any]) -> Any:
         """The results, or None where only the general way finds out."""
@@ -498,12 +505,18 @@ class RepeatedRun:
             if not like.take(value):
                 return None
         results = []
-        for like, (shape, dtype) in zip(self.outputs, self.shapes):
-            result = self.empty(shape, dtype=dtype)
+        for like, (shape, dtype, device) in zip(self.outputs, self.shapes):
+            result = self.empty(shape, dtype=dtype, device=device)
             like.tensor.data = result.data_ptr()
             results.append(result)
+        room = self.room
+        if self.device.is_gpu:
+            # Another stream may still use the last one.
+            workspace = self.device.allocate(self.workspace.nbytes)
+            self.options.stream = self.device.stream()
+            room = (address_of(workspace), *room[1:])
         # A failure is told with the tensors' names by the general way.
-        if self.function(*self.arguments):
+        if self.function(*self.arguments, *room):
             return None
         return self.results._make(results)
 

@@ -117,7 +117,9 @@ def _view_dlpack(name: str, value: Any) -> View:
     if torch is not None and value.is_neg():
         raise invalid(f"'{name}' is a view with its sign to be changed; pass value.resolve_neg()")
     try:
-        capsule = value.__dlpack__()
+        # A kernel is started in torch's stream, so that it waits by itself (-1).
+        on_gpu = torch is not None and value.is_cuda
+        capsule = value.__dlpack__(stream=-1) if on_gpu else value.__dlpack__()
         # The capsule is not consumed: its owner frees it with the view.
         pointer = _python.PyCapsule_GetPointer(capsule, b"dltensor")
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
@@ -183,7 +185,8 @@ def allocate(name: str, shape: Sequence[int], dtype: tuple, inputs: Sequence[Any
         torch = torch_of(value)
         if torch is not None:
             text = "bfloat16" if code == BFLOAT else _NUMPY_TYPES[dtype]
-            return torch.empty(tuple(shape), dtype=getattr(torch, text))
+            dtype = getattr(torch, text)
+            return torch.empty(tuple(shape), dtype=dtype, device=value.device)
     if code != BFLOAT:
         return np.empty(shape, _NUMPY_TYPES[dtype])
     for value in inputs:

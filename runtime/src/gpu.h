@@ -54,11 +54,16 @@ typedef struct sa_gpu_items {
   int64_t count;
 } sa_gpu_items;
 
-typedef struct sa_gpu_attention {
+/* The kernels of a step, ready to be launched. */
+typedef struct sa_gpu_step {
   const sa_gpu_kernel *kernel;
   sa_gpu_loaded *loaded;
-  void *attend, *combine; /* functions */
-  int64_t stack;          /* heads of a tile */
+  void *run, *combine; /* functions */
+} sa_gpu_step;
+
+typedef struct sa_gpu_attention {
+  const sa_gpu_kernel *kernel;
+  int64_t stack; /* heads of a tile */
   /* The attention with the GPU's tiles, for the code that makes plans. */
   sa_attention code;
   sa_level level;
@@ -70,6 +75,7 @@ typedef struct sa_gpu_attention {
 typedef struct sa_gpu_plan {
   sa_gpu_device device;
   bool open;
+  sa_gpu_step *steps;           /* as in the kernel */
   sa_gpu_attention *attentions; /* as in the plan */
   char *memory;                 /* of the device */
   size_t bytes;

@@ -122,9 +122,9 @@ sparse_attn_status sa_gpu_find(const sparse_attn_kernel *kernel,
 static bool is_of(const sparse_attn_library *library, const sa_gpu_module *module) {
   for (uint32_t k = 0; k < library->kernel_count; ++k)
     for (int32_t s = 0; s < library->kernels[k].step_count; ++s) {
-      const sa_attention *attention = library->kernels[k].steps[s].attention;
-      for (int32_t g = 0; attention && g < attention->gpu_count; ++g)
-        if (attention->gpus[g].module == module)
+      const sa_step *step = &library->kernels[k].steps[s];
+      for (int32_t g = 0; g < step->gpu_count; ++g)
+        if (step->gpus[g].module == module)
           return true;
     }
   return false;

@@ -38,15 +38,14 @@ static bool runs_on(const sa_gpu_module *module, const sparse_attn_gpu_facts *fa
 }
 
 /* The newest kernel that the device can run. */
-static sparse_attn_status choose_kernel(const sparse_attn_plan *plan,
-                                        const sa_attention *code,
+static sparse_attn_status choose_kernel(const sparse_attn_plan *plan, const sa_step *step,
                                         const sa_gpu_kernel **chosen) {
   const sa_gpu_device *device = &plan->gpu->device;
   char names[128] = "";
   size_t used = 0;
   *chosen = NULL;
-  for (int32_t i = 0; i < code->gpu_count; ++i) {
-    const sa_gpu_kernel *kernel = &code->gpus[i];
+  for (int32_t i = 0; i < step->gpu_count; ++i) {
+    const sa_gpu_kernel *kernel = &step->gpus[i];
     if (used < sizeof(names))
       used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
                                kernel->module->target);
@@ -56,7 +55,7 @@ static sparse_attn_status choose_kernel(const sparse_attn_plan *plan,
   }
   if (*chosen)
     return SPARSE_ATTN_OK;
-  if (code->gpu_count == 0)
+  if (step->gpu_count == 0)
     return sa_fail(SPARSE_ATTN_NO_GPU,
                    "kernel '%s': the library has no GPU kernels; compile it with "
                    "--target=cpu,sm_80",
@@ -81,49 +80,58 @@ static int64_t choose_stack(const sparse_attn_shape *shape, const sa_attention *
   return stack;
 }
 
-/* Gives an attention the tiles of its GPU kernel. */
-static sparse_attn_status adopt(const sparse_attn_plan *plan,
-                                sa_plan_attention *attention, sa_gpu_attention *gpu) {
+static sparse_attn_status load_step(const sparse_attn_plan *plan, const sa_step *step,
+                                    sa_gpu_step *gpu) {
   const sa_gpu_device *device = &plan->gpu->device;
-  sparse_attn_status status = choose_kernel(plan, attention->code, &gpu->kernel);
+  sparse_attn_status status = choose_kernel(plan, step, &gpu->kernel);
   if (!status)
     status = sa_gpu_load(plan->kernel, device, gpu->kernel->module, &gpu->loaded);
   if (!status)
-    status = sa_gpu_find(plan->kernel, device, gpu->loaded, gpu->kernel->attend,
-                         gpu->kernel->shared_bytes, &gpu->attend);
-  if (!status)
+    status = sa_gpu_find(plan->kernel, device, gpu->loaded, gpu->kernel->run,
+                         gpu->kernel->shared_bytes, &gpu->run);
+  if (!status && gpu->kernel->combine)
     status = sa_gpu_find(plan->kernel, device, gpu->loaded, gpu->kernel->combine, 0,
                          &gpu->combine);
-  if (status)
-    return status;
-  gpu->stack = choose_stack(&plan->shape, attention->code, gpu->kernel->tile_rows);
+  return status;
+}
+
+/* Gives an attention the tiles of its GPU kernel. */
+static void adopt(const sparse_attn_plan *plan, sa_plan_attention *attention,
+                  const sa_gpu_kernel *kernel, sa_gpu_attention *gpu) {
+  gpu->kernel = kernel;
+  gpu->stack = choose_stack(&plan->shape, attention->code, kernel->tile_rows);
   gpu->code = *attention->code;
-  gpu->code.tile_rows = (int32_t)(gpu->kernel->tile_rows / gpu->stack);
-  gpu->code.tile_keys = gpu->kernel->tile_keys;
-  if (!gpu->kernel->finds_tiles)
+  gpu->code.tile_rows = (int32_t)(kernel->tile_rows / gpu->stack);
+  gpu->code.tile_keys = kernel->tile_keys;
+  if (!kernel->finds_tiles)
     gpu->code.binding = SA_BINDING_PLAN;
-  /* Of the host's code a plan uses only what decides pairs, which writes whole words. */
+  /* The host's fill is for tiles of its own size: pairs are bisected. */
   gpu->level = (sa_level){.stack_rows = gpu->code.tile_rows};
-  if (gpu->code.tile_keys % 64 == 0)
-    gpu->level.fill = attention->level->fill;
   attention->code = &gpu->code;
   attention->level = &gpu->level;
   sa_set_step(attention, &plan->shape, 1);
-  return SPARSE_ATTN_OK;
 }
 
-/* What no GPU kernel can do. */
-static sparse_attn_status check_steps(const sparse_attn_kernel *kernel) {
+static sparse_attn_status load_steps(sparse_attn_plan *plan) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  int32_t attention = 0;
   if (kernel->value_count > SA_GPU_MOST_VALUES)
     return sa_fail(SPARSE_ATTN_NO_GPU,
                    "kernel '%s' has %d tensors; on a GPU it can have %d at most",
                    kernel->name, (int)kernel->value_count, (int)SA_GPU_MOST_VALUES);
   for (int32_t i = 0; i < kernel->step_count; ++i) {
-    int32_t kind = kernel->steps[i].kind;
-    if (kind == SA_STEP_MERGE || kind == SA_STEP_POOL)
-      return sa_fail(SPARSE_ATTN_NO_GPU, "kernel '%s' %s, which GPUs cannot run yet",
-                     kernel->name,
-                     kind == SA_STEP_MERGE ? "merges attentions" : "pools keys");
+    const sa_step *step = &kernel->steps[i];
+    if (step->kind == SA_STEP_CHOOSE)
+      continue;
+    sa_gpu_step *gpu = &plan->gpu->steps[i];
+    sparse_attn_status status = load_step(plan, step, gpu);
+    if (status)
+      return status;
+    if (step->kind == SA_STEP_ATTENTION) {
+      adopt(plan, &plan->attentions[attention], gpu->kernel,
+            &plan->gpu->attentions[attention]);
+      ++attention;
+    }
   }
   return SPARSE_ATTN_OK;
 }
@@ -135,17 +143,15 @@ sparse_attn_status sa_gpu_open(sparse_attn_plan *plan,
   if (gpu) {
     gpu->attentions =
         sa_allocate_zeroed((size_t)plan->attention_count, sizeof(*gpu->attentions));
+    gpu->steps =
+        sa_allocate_zeroed((size_t)plan->kernel->step_count, sizeof(*gpu->steps));
     gpu->views = sa_allocate_zeroed(values, sizeof(*gpu->views));
   }
-  if (!gpu || !gpu->attentions || !gpu->views)
+  if (!gpu || !gpu->attentions || !gpu->steps || !gpu->views)
     return sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory for a plan",
                    plan->kernel->name);
-  sparse_attn_status status = check_steps(plan->kernel);
-  if (!status)
-    status = open_device(plan, options);
-  for (int32_t i = 0; !status && i < plan->attention_count; ++i)
-    status = adopt(plan, &plan->attentions[i], &gpu->attentions[i]);
-  return status;
+  sparse_attn_status status = open_device(plan, options);
+  return status ? status : load_steps(plan);
 }
 
 /*===--- The device's memory ----------------------------------------------===*/
@@ -235,11 +241,12 @@ void sa_gpu_destroy(sparse_attn_plan *plan) {
   const sparse_attn_gpu_driver *driver = gpu->device.driver;
   if (gpu->memory)
     driver->release(driver->context, gpu->device.number, gpu->memory);
-  for (int32_t i = 0; gpu->attentions && i < plan->attention_count; ++i)
-    sa_gpu_unload(gpu->attentions[i].loaded);
+  for (int32_t i = 0; gpu->steps && i < plan->kernel->step_count; ++i)
+    sa_gpu_unload(gpu->steps[i].loaded);
   if (gpu->open)
     driver->close(driver->context, gpu->device.number);
   free(gpu->attentions);
+  free(gpu->steps);
   free(gpu->views);
   free(gpu);
 }

@@ -53,12 +53,20 @@ sparse_attn_status sa_gpu_workspace_size(const sparse_attn_plan *plan, size_t *b
                  plan->kernel->name);
 }
 
-/*===--- Arguments --------------------------------------------------------===*/
+/*===--- Launches ---------------------------------------------------------===*/
 
 typedef union arguments {
   sa_gpu_args args;
   char bytes[SA_GPU_ARGUMENT_BYTES];
 } arguments;
+
+/* A run in progress. */
+typedef struct running {
+  const sparse_attn_plan *plan;
+  const sa_view *values;
+  char *states; /* of the device */
+  void *stream;
+} running;
 
 /* Whether rows can be copied 16 bytes at a time. */
 static bool is_aligned(const sa_view *view, size_t element_bytes) {
@@ -68,8 +76,7 @@ static bool is_aligned(const sa_view *view, size_t element_bytes) {
   return all % 16 == 0;
 }
 
-static int32_t find_aligned(const sparse_attn_plan *plan, const sa_attention *code,
-                            const sa_view *values) {
+static int32_t find_aligned(const running *run, const sa_attention *code) {
   const struct {
     int32_t value, bit;
   } tensors[] = {{code->q, SA_GPU_ALIGNED_Q},
@@ -78,70 +85,81 @@ static int32_t find_aligned(const sparse_attn_plan *plan, const sa_attention *co
   int32_t aligned = 0;
   for (int i = 0; i < 3; ++i) {
     int32_t value = tensors[i].value;
-    if (is_aligned(&values[value], (size_t)plan->values[value].element_bytes))
+    if (is_aligned(&run->values[value], (size_t)run->plan->values[value].element_bytes))
       aligned |= tensors[i].bit;
   }
   return aligned;
 }
 
-static size_t fill_arguments(const sparse_attn_plan *plan,
-                             const sa_plan_attention *attention,
-                             const sa_gpu_attention *gpu, const sa_view *values,
-                             char *states, arguments *room) {
-  const sparse_attn_shape *shape = &plan->shape;
-  char *memory = plan->gpu->memory;
-  size_t views = (size_t)plan->kernel->value_count * sizeof(*values);
-  room->args = (sa_gpu_args){.entries = (const sa_gpu_entry *)(memory + gpu->entries),
-                             .runs = (const sa_run *)(memory + gpu->runs),
-                             .bits = (const uint8_t *)memory + gpu->bits,
-                             .states = (float *)states,
-                             .heads = (int32_t)shape->heads,
-                             .group = (int32_t)(shape->heads / shape->kv_heads),
-                             .stack = (int32_t)gpu->stack,
-                             .step = attention->step,
-                             .class_tiles = (int32_t)attention->class_key_tiles,
-                             .aligned = find_aligned(plan, &gpu->code, values),
-                             .bit_rows = gpu->code.tile_rows};
-  memcpy(room->bytes + offsetof(sa_gpu_args, values), values, views);
-  return offsetof(sa_gpu_args, values) + views;
-}
-
-/*===--- Launches ---------------------------------------------------------===*/
-
-static sparse_attn_status launch(const sparse_attn_plan *plan, void *function,
-                                 sa_gpu_items items, int32_t threads,
-                                 int32_t shared_bytes, void *stream, arguments *room,
-                                 size_t argument_bytes) {
+/* Starts `blocks` blocks of a kernel; `room` holds its arguments but for the values. */
+static sparse_attn_status launch(const running *run, void *function, int64_t blocks,
+                                 int32_t threads, int32_t shared_bytes, arguments *room) {
+  const sparse_attn_plan *plan = run->plan;
   const sa_gpu_device *device = &plan->gpu->device;
-  if (items.count == 0)
+  size_t views = (size_t)plan->kernel->value_count * sizeof(*run->values);
+  if (blocks == 0)
     return SPARSE_ATTN_OK;
-  room->args.items = (const sa_gpu_item *)(plan->gpu->memory + items.at);
+  memcpy(room->bytes + offsetof(sa_gpu_args, values), run->values, views);
   sparse_attn_gpu_launch request = {.function = function,
-                                    .blocks = items.count,
+                                    .blocks = blocks,
                                     .threads = threads,
                                     .shared_bytes = shared_bytes,
-                                    .stream = stream,
+                                    .stream = run->stream,
                                     .arguments = room,
-                                    .argument_bytes = argument_bytes};
+                                    .argument_bytes =
+                                        offsetof(sa_gpu_args, values) + views};
   return sa_gpu_check(
       plan->kernel, device,
       device->driver->launch(device->driver->context, device->number, &request));
 }
 
-static sparse_attn_status run_attention(const sparse_attn_plan *plan,
+static sparse_attn_status launch_items(const running *run, void *function,
+                                       sa_gpu_items items, int32_t threads,
+                                       int32_t shared_bytes, arguments *room) {
+  room->args.items = (const sa_gpu_item *)(run->plan->gpu->memory + items.at);
+  return launch(run, function, items.count, threads, shared_bytes, room);
+}
+
+static sparse_attn_status run_attention(const running *run,
                                         const sa_plan_attention *attention,
                                         const sa_gpu_attention *gpu,
-                                        const sa_view *values, char *states,
-                                        void *stream) {
+                                        const sa_gpu_step *step) {
+  const sparse_attn_shape *shape = &run->plan->shape;
+  const sa_gpu_kernel *kernel = step->kernel;
+  char *memory = run->plan->gpu->memory;
   arguments room;
-  size_t bytes = fill_arguments(plan, attention, gpu, values, states, &room);
-  const sa_gpu_kernel *kernel = gpu->kernel;
-  sparse_attn_status status = launch(plan, gpu->attend, gpu->items, kernel->threads,
-                                     kernel->shared_bytes, stream, &room, bytes);
-  if (!status)
-    status = launch(plan, gpu->combine, gpu->combined, kernel->threads, 0, stream, &room,
-                    bytes);
-  return status;
+  room.args = (sa_gpu_args){.entries = (const sa_gpu_entry *)(memory + gpu->entries),
+                            .runs = (const sa_run *)(memory + gpu->runs),
+                            .bits = (const uint8_t *)memory + gpu->bits,
+                            .states = (float *)run->states,
+                            .heads = (int32_t)shape->heads,
+                            .group = (int32_t)(shape->heads / shape->kv_heads),
+                            .stack = (int32_t)gpu->stack,
+                            .step = attention->step,
+                            .class_tiles = (int32_t)attention->class_key_tiles,
+                            .aligned = find_aligned(run, &gpu->code),
+                            .bit_rows = gpu->code.tile_rows};
+  sparse_attn_status status = launch_items(run, step->run, gpu->items, kernel->threads,
+                                           kernel->shared_bytes, &room);
+  return status
+             ? status
+             : launch_items(run, step->combine, gpu->combined, kernel->threads, 0, &room);
+}
+
+static sparse_attn_status run_merge(const running *run, const sa_gpu_step *step) {
+  const sparse_attn_shape *shape = &run->plan->shape;
+  int64_t rows = shape->batch * shape->heads * shape->queries;
+  arguments room;
+  room.args = (sa_gpu_args){.heads = (int32_t)shape->heads};
+  return launch(run, step->run, sa_ceil_div(rows, step->kernel->tile_rows),
+                step->kernel->threads, 0, &room);
+}
+
+/*===--- Runs -------------------------------------------------------------===*/
+
+char *sa_gpu_align(char *workspace) {
+  size_t gap = (kAlignment - (uintptr_t)workspace % kAlignment) % kAlignment;
+  return workspace ? workspace + gap : NULL;
 }
 
 void sa_gpu_place_values(const sparse_attn_plan *plan, char *workspace, sa_view *values) {
@@ -149,23 +167,24 @@ void sa_gpu_place_values(const sparse_attn_plan *plan, char *workspace, sa_view 
   lay_out(plan, workspace, values, &states, &bytes); /* was checked for the size */
 }
 
-char *sa_gpu_align(char *workspace) {
-  size_t gap = (kAlignment - (uintptr_t)workspace % kAlignment) % kAlignment;
-  return workspace ? workspace + gap : NULL;
-}
-
 sparse_attn_status sa_gpu_run(const sparse_attn_plan *plan, const sa_view *values,
                               char *workspace, void *stream) {
   size_t states, bytes;
   lay_out(plan, workspace, NULL, &states, &bytes);
-  for (int32_t i = 0; i < plan->attention_count; ++i) {
-    const sa_plan_attention *attention = &plan->attentions[i];
-    if (!sa_is_attention_needed(plan, attention))
+  running run = {plan, values, workspace + states, stream};
+  int32_t attention = 0;
+  sparse_attn_status status = SPARSE_ATTN_OK;
+  for (int32_t i = 0; !status && i < plan->kernel->step_count; ++i) {
+    const sa_step *step = &plan->kernel->steps[i];
+    bool needed = sa_is_needed(plan, step);
+    int32_t number = attention;
+    attention += step->kind == SA_STEP_ATTENTION;
+    if (!needed)
       continue;
-    sparse_attn_status status = run_attention(plan, attention, &plan->gpu->attentions[i],
-                                              values, workspace + states, stream);
-    if (status)
-      return status;
+    status = step->kind == SA_STEP_MERGE
+                 ? run_merge(&run, &plan->gpu->steps[i])
+                 : run_attention(&run, &plan->attentions[number],
+                                 &plan->gpu->attentions[number], &plan->gpu->steps[i]);
   }
-  return SPARSE_ATTN_OK;
+  return status;
 }

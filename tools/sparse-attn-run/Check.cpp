@@ -61,7 +61,7 @@ Expected<CheckResult> run::checkOutputs(Oracle &oracle, const CheckRequest &requ
                                         llvm::ArrayRef<Array> outputs) {
   CheckResult result;
   // What the inputs have been rounded to bounds what is computed with them.
-  result.outBound = oracle.inputBound();
+  result.outBound = std::max(oracle.inputBound(), request.leastBound);
   Reference &reference = oracle.reference();
   std::vector<Row> rows = chooseRows(reference, request);
   Expected<std::vector<Array>> expected =

@@ -16,6 +16,10 @@ namespace sparse_attn::run {
 /// The bound of LSE: docs/semantics.md, section 9.
 inline constexpr double kLseBound = 2e-5;
 
+/// The least bound of O on a GPU: f32 goes through tf32 and through exponentials of the
+/// processor's function unit (docs/architecture.md, "GPU kernels").
+inline constexpr double kGPUOutBound = 5e-6;
+
 struct CheckResult {
   int64_t rows = 0, allRows = 0;
   double outError = 0; ///< |O - ref| / |ref|, 2-norm over the checked rows
@@ -28,6 +32,7 @@ struct CheckResult {
 struct CheckRequest {
   int64_t rows = 0; ///< 0: all, or a sample where there are more than 2^28 pairs
   uint64_t seed = 0;
+  double leastBound = 0; ///< of O
   unsigned threads = 0;
   std::function<void(int64_t done, int64_t total)> progress;
 };

@@ -100,6 +100,7 @@ static Expected<CheckResult> checkReport(Oracle &oracle, const Report &report,
   CheckRequest request;
   request.rows = *options.checkRows;
   request.seed = options.seed;
+  request.leastBound = options.device == "cpu" ? 0 : kGPUOutBound;
   request.threads = options.threads;
   request.progress = std::ref(progress);
   return checkOutputs(oracle, request, report.run.outputs);

@@ -62,6 +62,9 @@ private:
   void placeWarpgroups(const GPUTarget &target);
 };
 
+/// Threads of a block that merges states, a warp for each row.
+inline constexpr int64_t kMergeThreads = 128;
+
 /// Why `plan` has no GPU kernel; empty where it has one.
 std::string getGPUObstacle(block_plan::AttentionOp plan, const GPUTarget &target);
 

@@ -117,7 +117,7 @@ struct LevelDesc {
 /// sa_gpu_kernel.
 struct GPUKernelDesc {
   unsigned module = 0;         ///< among those of the library
-  std::string attend, combine; ///< names in the module
+  std::string run, combine;    ///< names in the module; combine may be empty
   int32_t threads = 0, sharedBytes = 0;
   int32_t tileRows = 0, tileKeys = 0;
   bool findsTiles = false;
@@ -151,7 +151,6 @@ struct AttentionDesc {
   std::string classifySymbol;      ///< an sa_classify_fn
   std::string extentSymbol;        ///< an sa_extent_fn, or empty
   std::vector<LevelDesc> levels;   ///< ascending, best last
-  std::vector<GPUKernelDesc> gpus; ///< one for each module of the library
 };
 
 /// sa_step.
@@ -163,6 +162,7 @@ struct StepDesc {
   int32_t block = 0;
   int32_t typeCode = 2, typeBits = 32; ///< of O or of the means, as in TensorDesc
   std::optional<AttentionDesc> attention;
+  std::vector<GPUKernelDesc> gpus; ///< one for each module of the library
 };
 
 /// sparse_attn_kernel, and what the manifest and the header tell about it.

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Merge.h"
 #include "Warpgroups.h"
 #include "sparse_attn/gpu_abi.h"
 
@@ -34,6 +35,13 @@ static LLVM::GlobalOp declareShared(ModuleOp module) {
                                 LLVM::Linkage::External, kShared, Attribute(),
                                 /*alignment=*/1024, // of swizzled tiles
                                 static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
+}
+
+/// Bytes and alignments of structures.
+using Parameters = SmallVector<std::pair<int64_t, int64_t>>;
+
+static Parameters getParameters(const KernelValues &ids) {
+  return {{sizeof(sa_gpu_args) + ids.count() * sizeof(sa_view), 8}};
 }
 
 /// A kernel; `body` gets pointers to its parameters, which are structures of so many
@@ -139,8 +147,7 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
                               << reason;
     GPUContext context = {plan, ids, GPUShape(plan, facts)};
     LLVM::GlobalOp shared = declareShared(getOperation());
-    SmallVector<std::pair<int64_t, int64_t>> parameters = {
-        {sizeof(sa_gpu_args) + ids.count() * sizeof(sa_view), 8}};
+    Parameters parameters = getParameters(ids);
     auto build = [&](StringRef what,
                      function_ref<void(GPUBuilder &, ValueRange, Value shared)> body) {
       buildKernel(getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
@@ -183,6 +190,13 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
       for (auto plan : kernel.getBody().getOps<block_plan::AttentionOp>())
         if (failed(convert(kernel, plan, index++, ids, *facts)))
           return signalPassFailure();
+      index = 0;
+      for (auto merge : kernel.getBody().getOps<MergeOp>())
+        buildKernel(getOperation(), merge.getLoc(),
+                    getGPUSymbol(kernel, index++, "merge"), kMergeThreads,
+                    getParameters(ids), [&](GPUBuilder &b, ValueRange parameters) {
+                      buildMerge(b, merge, ids, parameters[0]);
+                    });
       kernel.erase();
     }
   }

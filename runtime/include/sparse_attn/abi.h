@@ -379,8 +379,6 @@ typedef struct sa_attention {
   int32_t level_count;
   int32_t period; /* >= 1: tiles may hold rows and keys that are this far apart */
   const sa_level *levels;
-  const sa_gpu_kernel *gpus; /* one for each GPU target, ascending */
-  int32_t gpu_count, reserved1;
 } sa_attention;
 
 /* The program of a kernel: its steps in order. Values are numbered: inputs
@@ -396,6 +394,9 @@ typedef struct sa_step {
   int32_t type_code;    /* of O or of the means, as DLDataType; LSE is f32 */
   int32_t type_bits;
   const sa_attention *attention;
+  const sa_gpu_kernel *gpus; /* of an attention or a merge: one for each GPU target,
+                              * ascending */
+  int32_t gpu_count, reserved;
 } sa_step;
 
 typedef struct sa_tensor {

@@ -30,11 +30,14 @@ typedef struct sa_gpu_module {
   int64_t bitcode_bytes;
 } sa_gpu_module;
 
-/* The kernels of an attention, in a module. */
+/* The kernels of a step, in a module. */
 struct sa_gpu_kernel {
   const sa_gpu_module *module;
-  const char *attend;  /* items are query tiles, or parts of their keys */
-  const char *combine; /* items are query tiles, the slots [first, end) their parts */
+  /* Of an attention: items are query tiles, or parts of their keys. Of a merge: there are
+   * no items, and a block merges tile_rows of the B * H * M rows. */
+  const char *run;
+  const char *combine; /* items are query tiles, the slots [first, end) their parts; NULL
+                        * of a merge */
   int32_t threads, shared_bytes; /* of a block; combine needs no shared memory */
   int32_t tile_rows, tile_keys;
   int32_t finds_tiles; /* 1: items name key tiles; 0: runs */

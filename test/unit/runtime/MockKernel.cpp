@@ -454,6 +454,12 @@ sa_table Kernel::makeReach(std::vector<int32_t> ids, int64_t maxHops, bool direc
   return table;
 }
 
+void Kernel::setGPUs(size_t step, std::vector<sa_gpu_kernel> kernels) {
+  gpus.push_back(std::move(kernels));
+  steps[step].gpus = gpus.back().data();
+  steps[step].gpu_count = static_cast<int32_t>(gpus.back().size());
+}
+
 const sparse_attn_kernel *Kernel::get() {
   for (Attention &attention : attentions) {
     sa_attention &code = attention.code;

@@ -14,7 +14,7 @@
 #ifndef SPARSE_ATTN_TEST_UNIT_RUNTIME_MOCKKERNEL_H
 #define SPARSE_ATTN_TEST_UNIT_RUNTIME_MOCKKERNEL_H
 
-#include "sparse_attn/abi.h"
+#include "sparse_attn/gpu_abi.h"
 
 #include <deque>
 #include <functional>
@@ -98,6 +98,9 @@ public:
   /// Outputs O and LSE of the last step.
   void outputState(int dv, int code = kDLFloat, int bits = 32);
 
+  /// What step number `step` has for GPUs.
+  void setGPUs(size_t step, std::vector<sa_gpu_kernel> kernels);
+
   /// Finishes the descriptor.
   const sparse_attn_kernel *get();
 
@@ -111,6 +114,7 @@ private:
   std::string name;
   std::vector<sa_tensor> inputs, outputs;
   std::vector<sa_step> steps;
+  std::deque<std::vector<sa_gpu_kernel>> gpus;
   std::deque<std::vector<int32_t>> lists;
 
 public:

@@ -1,0 +1,23 @@
+#===- make-operands.py - layout operands of the tests beside this folder --===#
+#
+# Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===-----------------------------------------------------------------------===#
+"""Lengths, documents and a block mask for B = 2, H = 4, M = 150, N = 300."""
+
+import numpy as np
+
+rng = np.random.default_rng(7)
+np.save("kv_len.npy", np.array([300, 171], np.int32))
+np.save("q_len.npy", np.array([150, 33], np.int32))
+np.save("no_q_len.npy", np.array([0, 150], np.int32))
+np.save("offsets.npy", np.array([[0, 40, 41, 170, 300], [0, 100, 100, 130, 171]], np.int32))
+
+# Blocks of 16 queries x 16 keys, a third of them, with bits in half of those.
+rows, columns = 10, 19
+kept = rng.random((rows, columns)) < 1 / 3
+indices = np.concatenate([np.flatnonzero(row) for row in kept])
+indptr = np.concatenate([[0], np.cumsum(kept.sum(1))])
+np.save("indptr.npy", indptr.astype(np.int32).reshape(1, 1, -1))
+np.save("indices.npy", indices.astype(np.int32).reshape(1, 1, -1))

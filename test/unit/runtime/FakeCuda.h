@@ -1,0 +1,39 @@
+/*===- FakeCuda.h - a CUDA driver that counts its calls -------------------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * Built as a library that the runtime loads in the place of libcuda.so.1. Device memory
+ * is memory; kernels do nothing.
+ *
+ *===----------------------------------------------------------------------===*/
+#ifndef SPARSE_ATTN_TEST_UNIT_RUNTIME_FAKECUDA_H
+#define SPARSE_ATTN_TEST_UNIT_RUNTIME_FAKECUDA_H
+
+#include <stddef.h>
+
+typedef struct fake_launch {
+  int is_combine;
+  unsigned blocks, threads, shared_bytes;
+  void *stream;
+  int context; /* device of the current one */
+  char arguments[512];
+} fake_launch;
+
+typedef struct fake_cuda {
+  /* What tests set. */
+  int devices, capability, multiprocessors;
+  size_t memory; /* that an allocation can have at most */
+  int fail_launch;
+  /* What they look at. */
+  int retained, loaded, allocations, depth; /* now */
+  int waits;                                /* and copies, so far */
+  int shared_bytes;                         /* asked for the kernel */
+  char image[32];                           /* that was loaded last */
+  int launch_count;
+  fake_launch launches[64];
+} fake_cuda;
+
+#endif /* SPARSE_ATTN_TEST_UNIT_RUNTIME_FAKECUDA_H */

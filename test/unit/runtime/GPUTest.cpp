@@ -1,0 +1,384 @@
+//===- GPUTest.cpp - plans and runs on a GPU, with a driver that counts ---===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Kernels themselves run on the emulator: test/Integration/Emulated.
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparse_attn/gpu.h"
+#include "FakeCuda.h"
+#include "MockKernel.h"
+
+#include "gtest/gtest.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <dlfcn.h>
+
+extern "C" {
+#include "gpu.h"
+}
+
+using namespace mock;
+
+namespace {
+constexpr int kRows = 16, kKeys = 8;
+
+fake_cuda &fake() {
+  static fake_cuda *found = [] {
+    void *handle = dlopen(RUNTIME_TEST_FAKE_CUDA, RTLD_NOW);
+    EXPECT_NE(handle, nullptr) << dlerror();
+    auto get = reinterpret_cast<fake_cuda *(*)()>(dlsym(handle, "get_fake_cuda"));
+    return get();
+  }();
+  return *found;
+}
+
+/// A causal attention over D = 2 with a GPU kernel. Modules are known by their address:
+/// at the end it is as if its library were closed.
+struct GPUKernel {
+  Kernel kernel;
+  sa_gpu_module module = {"sm_80", 80, 0, "ptx", nullptr, 0, nullptr, 0};
+  sa_gpu_kernel code = {&module, "attend", "combine", 128, 50000, kRows, kKeys, 1, 0};
+
+  explicit GPUKernel(bool operand = false) {
+    kernel.addQKV(2, 2);
+    if (operand)
+      kernel.layout("offsets", {0});
+    auto classify = [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
+                       int) { return classifyCausal(p0, p1, j0, j1); };
+    kernel.attention(2, 2, classify, causal());
+    kernel.outputState(2);
+  }
+  ~GPUKernel() {
+    sparse_attn_library library = {SA_LIBRARY_MAGIC, SPARSE_ATTN_ABI_VERSION, 1, get(),
+                                   ""};
+    sa_gpu_forget(&library);
+  }
+  const sparse_attn_kernel *get() {
+    kernel.setGPUs(0, {code});
+    return kernel.get();
+  }
+};
+
+class GPU : public testing::Test {
+protected:
+  void SetUp() override {
+    setenv("SPARSE_ATTN_CUDA", RUNTIME_TEST_FAKE_CUDA, 1);
+    fake_cuda &cuda = fake();
+    cuda.devices = 2;
+    cuda.capability = 80;
+    cuda.multiprocessors = 4;
+    cuda.memory = 1 << 20;
+    cuda.fail_launch = 0;
+    cuda.launch_count = 0;
+    options.device = {kDLCUDA, 1};
+  }
+  void TearDown() override { EXPECT_EQ(fake().depth, 0) << "a context stays current"; }
+
+  sparse_attn_status tryPlan(GPUKernel &kernel) {
+    sparse_attn_plan *plan = nullptr;
+    sparse_attn_shape shape = {1, 2, 1, 32, 32};
+    sparse_attn_status status =
+        sparse_attn_plan_create(kernel.get(), &shape, nullptr, 0, &options, &plan);
+    sparse_attn_plan_destroy(plan);
+    return status;
+  }
+  void expectFailure(GPUKernel &kernel, sparse_attn_status status, const char *message) {
+    EXPECT_EQ(tryPlan(kernel), status);
+    EXPECT_STREQ(sparse_attn_last_error(), message);
+  }
+
+  sparse_attn_options options{};
+};
+
+/// Q, K, V, O and LSE that say they are on device 1.
+struct Tensors {
+  std::vector<std::unique_ptr<Tensor>> all;
+  std::vector<const DLTensor *> inputs;
+  std::vector<DLTensor *> outputs;
+
+  explicit Tensors(const sparse_attn_shape &s) {
+    auto add = [&](std::vector<int64_t> shape) {
+      all.push_back(Tensor::filled(std::move(shape), 1));
+      all.back()->dl.device = {kDLCUDA, 1};
+      return &all.back()->dl;
+    };
+    inputs = {add({s.batch, s.heads, s.queries, 2}),
+              add({s.batch, s.kv_heads, s.keys, 2}),
+              add({s.batch, s.kv_heads, s.keys, 2})};
+    outputs = {add({s.batch, s.heads, s.queries, 2}), add({s.batch, s.heads, s.queries})};
+  }
+};
+
+/// Runs `plan`; launches are in fake() then.
+sparse_attn_status runPlan(const sparse_attn_plan *plan, Tensors &tensors,
+                           const sparse_attn_options &options) {
+  size_t bytes = 0;
+  EXPECT_EQ(sparse_attn_workspace_size(plan, &options, &bytes), SPARSE_ATTN_OK);
+  std::vector<char> workspace(bytes);
+  return sparse_attn_run(plan, tensors.inputs.data(), 3, tensors.outputs.data(), 2,
+                         bytes ? workspace.data() : nullptr, bytes, &options);
+}
+
+const sa_gpu_args &argumentsOf(const fake_launch &launch) {
+  return *reinterpret_cast<const sa_gpu_args *>(launch.arguments);
+}
+} // namespace
+
+// First, while no driver is loaded.
+TEST_F(GPU, ADriverThatIsMissing) {
+  GPUKernel kernel;
+  setenv("SPARSE_ATTN_CUDA", "/nowhere/libcuda.so", 1);
+  EXPECT_EQ(tryPlan(kernel), SPARSE_ATTN_NO_GPU);
+  EXPECT_NE(std::string(sparse_attn_last_error())
+                .find("kernel 'mock': there is no CUDA driver on this machine (/nowhere"),
+            std::string::npos)
+      << sparse_attn_last_error();
+  setenv("SPARSE_ATTN_CUDA", RUNTIME_TEST_MODULE_GOOD, 1);
+  expectFailure(kernel, SPARSE_ATTN_NO_GPU,
+                "kernel 'mock': the CUDA driver has no cuInit: it is too old");
+}
+
+TEST_F(GPU, DevicesThatDoNotFit) {
+  GPUKernel kernel;
+  options.device.device_id = 2;
+  expectFailure(kernel, SPARSE_ATTN_NO_GPU,
+                "kernel 'mock': there is no device 2; this machine has 2");
+  options.device = {kDLROCM, 0};
+  expectFailure(
+      kernel, SPARSE_ATTN_INVALID_ARGUMENT,
+      "kernel 'mock': a plan for DLPack device type 10 was asked for; there are "
+      "the CPU (1) and CUDA (2)");
+  options.device = {kDLCUDA, 1};
+  fake().capability = 75;
+  expectFailure(kernel, SPARSE_ATTN_NO_GPU,
+                "kernel 'mock': the library has kernels for sm_80; none runs on CUDA "
+                "device 1, which is of capability 7.5 (Fake 1)");
+  fake().capability = 90;
+  EXPECT_EQ(tryPlan(kernel), SPARSE_ATTN_OK) << sparse_attn_last_error();
+  kernel.module.exact = 1;
+  EXPECT_EQ(tryPlan(kernel), SPARSE_ATTN_NO_GPU);
+  kernel.module.exact = 0;
+  kernel.code.shared_bytes = 100 * 1024;
+  EXPECT_EQ(tryPlan(kernel), SPARSE_ATTN_NO_GPU);
+}
+
+TEST_F(GPU, ALibraryWithoutKernels) {
+  GPUKernel kernel;
+  kernel.kernel.setGPUs(0, {});
+  sparse_attn_plan *plan = nullptr;
+  sparse_attn_shape shape = {1, 2, 1, 32, 32};
+  EXPECT_EQ(
+      sparse_attn_plan_create(kernel.kernel.get(), &shape, nullptr, 0, &options, &plan),
+      SPARSE_ATTN_NO_GPU);
+  EXPECT_STREQ(sparse_attn_last_error(),
+               "kernel 'mock': the library has no GPU kernels; compile it with "
+               "--target=cpu,sm_80");
+}
+
+TEST_F(GPU, ModulesAreLoadedOnce) {
+  sparse_attn_shape shape = {1, 2, 1, 32, 32};
+  int before = fake().loaded, retained = fake().retained;
+  {
+    GPUKernel kernel;
+    int allocations = fake().allocations;
+    {
+      Plan first = makePlan(kernel.get(), shape, {}, &options);
+      Plan second = makePlan(kernel.get(), shape, {}, &options);
+      EXPECT_EQ(fake().loaded, before + 1);
+      EXPECT_EQ(fake().allocations, allocations + 2);
+      EXPECT_EQ(fake().shared_bytes, 50000);
+      options.device.device_id = 0;
+      Plan other = makePlan(kernel.get(), shape, {}, &options);
+      EXPECT_EQ(fake().loaded, before + 2) << "once for each device";
+    }
+    EXPECT_EQ(fake().allocations, allocations) << "a plan's memory is given back";
+    EXPECT_EQ(fake().loaded, before + 2) << "CUDA keeps what it has compiled";
+  }
+  EXPECT_EQ(fake().loaded, before) << "until its library is closed";
+  EXPECT_EQ(fake().retained, retained);
+}
+
+TEST_F(GPU, TheCubinOrElseThePTX) {
+  auto loadsOn = [&](int capability, const char *cubin) {
+    GPUKernel kernel;
+    kernel.module.cubin = cubin;
+    fake().capability = capability;
+    EXPECT_EQ(tryPlan(kernel), SPARSE_ATTN_OK) << sparse_attn_last_error();
+    return std::string(fake().image);
+  };
+  EXPECT_EQ(loadsOn(80, "cubin"), "cubin");
+  EXPECT_EQ(loadsOn(86, "cubin"), "cubin");
+  EXPECT_EQ(loadsOn(90, "cubin"), "ptx") << "9.0 does not run code of 8.0";
+  EXPECT_EQ(loadsOn(80, nullptr), "ptx");
+  EXPECT_EQ(loadsOn(80, "refused cubin"), "ptx");
+  GPUKernel broken;
+  broken.module.ptx = "broken";
+  expectFailure(broken, SPARSE_ATTN_GPU_FAILED,
+                "kernel 'mock': CUDA device 1: cuModuleLoadDataEx: some error (CUDA "
+                "error 200)");
+}
+
+TEST_F(GPU, ARunOnlyStartsKernels) {
+  GPUKernel kernel;
+  sparse_attn_shape shape = {2, 2, 1, 70, 70};
+  Plan plan = makePlan(kernel.get(), shape, {}, &options);
+  Tensors tensors(shape);
+  int stream = 0, waits = fake().waits, allocations = fake().allocations;
+  options.stream = &stream;
+  ASSERT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK)
+      << sparse_attn_last_error();
+  EXPECT_EQ(fake().waits, waits);
+  EXPECT_EQ(fake().allocations, allocations);
+  ASSERT_EQ(fake().launch_count, 1);
+  const fake_launch &launch = fake().launches[0];
+  EXPECT_EQ(launch.stream, &stream);
+  EXPECT_EQ(launch.context, 1) << "device 1";
+  EXPECT_EQ(launch.threads, 128u);
+  EXPECT_EQ(launch.shared_bytes, 50000u);
+  EXPECT_EQ(launch.blocks, 2u * 2 * 5);
+  const sa_gpu_args &args = argumentsOf(launch);
+  EXPECT_EQ(args.heads, 2);
+  EXPECT_EQ(args.group, 2);
+  EXPECT_EQ(args.bit_rows, kRows);
+  EXPECT_EQ(args.values[0].data, tensors.inputs[0]->data);
+  EXPECT_EQ(args.values[4].data, tensors.outputs[1]->data);
+}
+
+TEST_F(GPU, FailuresOfTheDriver) {
+  GPUKernel kernel;
+  sparse_attn_shape shape = {1, 2, 1, 32, 32};
+  Plan plan = makePlan(kernel.get(), shape, {}, &options);
+  Tensors tensors(shape);
+  fake().fail_launch = 1;
+  EXPECT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_GPU_FAILED);
+  EXPECT_STREQ(sparse_attn_last_error(),
+               "kernel 'mock': CUDA device 1: cuLaunchKernel: an illegal memory access "
+               "was encountered (CUDA error 700)");
+  fake().memory = 0;
+  expectFailure(kernel, SPARSE_ATTN_GPU_FAILED,
+                "kernel 'mock': CUDA device 1: cuMemAlloc: out of memory (CUDA error 2)");
+}
+
+TEST_F(GPU, TensorsElsewhere) {
+  GPUKernel kernel;
+  sparse_attn_shape shape = {1, 2, 1, 32, 32};
+  Plan plan = makePlan(kernel.get(), shape, {}, &options);
+  Tensors tensors(shape);
+  tensors.all[1]->dl.device = {kDLCPU, 0};
+  EXPECT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_INVALID_ARGUMENT);
+  EXPECT_STREQ(sparse_attn_last_error(),
+               "kernel 'mock': 'k' is on device 0 of DLPack type 1, but the plan is for "
+               "device 1 of type 2; copy it there first");
+  tensors.all[1]->dl.device = {kDLCUDAManaged, 0};
+  EXPECT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK);
+  EXPECT_EQ(fake().launch_count, 1) << "nothing was started by the run that failed";
+}
+
+TEST_F(GPU, LayoutOperandsHereOrThere) {
+  GPUKernel kernel(/*operand=*/true);
+  sparse_attn_shape shape = {1, 2, 1, 32, 32};
+  for (DLDevice device : {DLDevice{kDLCPU, 0}, DLDevice{kDLCUDA, 1}}) {
+    auto offsets = Tensor::of({4}, std::vector<int32_t>{3, 5, 7, 11});
+    offsets->dl.device = device;
+    Plan plan = makePlan(kernel.get(), shape, {offsets.get()}, &options);
+    Tensors tensors(shape);
+    fake().launch_count = 0;
+    ASSERT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK);
+    const sa_view &view = argumentsOf(fake().launches[0]).values[3];
+    EXPECT_NE(view.data, offsets->dl.data);
+    EXPECT_EQ(static_cast<const int32_t *>(view.data)[3], 11);
+    EXPECT_EQ(view.size[3], 4);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Items
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Every row and key tile that causal attention sees belongs to one item, and shares of a
+/// tile to one item of the kernel that combines them.
+void checkItems(const sparse_attn_shape &shape, int64_t stack, bool split) {
+  const sa_gpu_args &args = argumentsOf(fake().launches[0]);
+  ASSERT_EQ(args.stack, stack);
+  std::vector<int> visits(shape.batch * shape.heads * shape.queries * shape.keys);
+  std::vector<int> slots;
+  int64_t last = INT64_MAX;
+  for (unsigned i = 0; i < fake().launches[0].blocks; ++i) {
+    const sa_gpu_item &item = args.items[i];
+    EXPECT_LE(item.end - item.first, last) << "longest first";
+    last = item.end - item.first;
+    if (item.slot >= 0)
+      slots.push_back(item.slot);
+    for (int r = 0; r < item.rows; ++r) {
+      int64_t row = item.first_row + r / stack, head = item.h + r % stack;
+      int64_t first = ((item.b * shape.heads + head) * shape.queries + row) * shape.keys;
+      for (int key = item.first * kKeys; key < item.end * kKeys && key < shape.keys;
+           ++key)
+        ++visits[first + key];
+    }
+  }
+  for (int64_t plane = 0; plane < shape.batch * shape.heads; ++plane)
+    for (int64_t row = 0; row < shape.queries; ++row)
+      for (int64_t key = 0; key <= row + shape.keys - shape.queries; ++key)
+        ASSERT_EQ(visits[(plane * shape.queries + row) * shape.keys + key], 1)
+            << plane << ", " << row << ", " << key;
+  ASSERT_EQ(fake().launch_count, split ? 2 : 1);
+  if (!split)
+    return;
+  std::sort(slots.begin(), slots.end());
+  std::vector<int> combined;
+  ASSERT_TRUE(fake().launches[1].is_combine);
+  const sa_gpu_args &second = argumentsOf(fake().launches[1]);
+  for (unsigned i = 0; i < fake().launches[1].blocks; ++i)
+    for (int slot = second.items[i].first; slot < second.items[i].end; ++slot)
+      combined.push_back(slot);
+  std::sort(combined.begin(), combined.end());
+  EXPECT_EQ(slots, combined);
+}
+} // namespace
+
+TEST_F(GPU, ItemsCoverWhatIsVisited) {
+  struct Case {
+    sparse_attn_shape shape;
+    int64_t stack;
+    bool split;
+  };
+  for (const Case &each :
+       {Case{{1, 2, 1, 64, 64}, 1, false}, // 8 tiles for 8 blocks
+        Case{{1, 1, 1, 48, 200}, 1, true}, Case{{1, 6, 1, 1, 999}, 6, true},
+        Case{{2, 6, 2, 5, 300}, 3, true},
+        Case{{1, 6, 1, 3, 20}, 3, false},    // too few tiles to split
+        Case{{1, 5, 1, 8, 100}, 1, true}}) { // 5 is prime
+    SCOPED_TRACE(each.shape.queries);
+    GPUKernel kernel;
+    fake().launch_count = 0;
+    Plan plan = makePlan(kernel.get(), each.shape, {}, &options);
+    Tensors tensors(each.shape);
+    ASSERT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK)
+        << sparse_attn_last_error();
+    checkItems(each.shape, each.stack, each.split);
+  }
+}
+
+TEST_F(GPU, NothingToDo) {
+  GPUKernel kernel;
+  sparse_attn_shape empty = {1, 2, 1, 0, 32}, noKeys = {1, 2, 1, 32, 0};
+  Plan plan = makePlan(kernel.get(), empty, {}, &options);
+  Tensors tensors(empty);
+  EXPECT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK);
+  EXPECT_EQ(fake().launch_count, 0);
+  // Rows without keys are written all the same.
+  Plan rows = makePlan(kernel.get(), noKeys, {}, &options);
+  Tensors others(noKeys);
+  EXPECT_EQ(runPlan(rows.get(), others, options), SPARSE_ATTN_OK)
+      << sparse_attn_last_error();
+  ASSERT_EQ(fake().launch_count, 1);
+  EXPECT_EQ(fake().launches[0].blocks, 4u);
+}
