@@ -222,7 +222,8 @@ static Error readSizes(const sparse_attn_kernel *kernel, const sparse_attn_plan 
   explanation.level = level;
   size_t bytes[2];
   for (int threads : {1, 2}) {
-    sparse_attn_options options = {threads, nullptr, nullptr};
+    sparse_attn_options options = {};
+    options.threads = threads;
     if (sparse_attn_workspace_size(plan, &options, &bytes[threads - 1]))
       return makeRuntimeError();
   }

@@ -201,7 +201,7 @@ Constant *DescriptorBuilder::buildGPUKernel(const GPUKernelDesc &k) {
   return structure<sa_gpu_kernel>({gpuModules[k.module], string(k.run),
                                    k.combine.empty() ? null() : string(k.combine),
                                    i32(k.threads), i32(k.sharedBytes), i32(k.tileRows),
-                                   i32(k.tileKeys), i32(k.findsTiles), i32(0)});
+                                   i32(k.tileKeys), i32(k.findsTiles), i32(k.hasMaps)});
 }
 
 Constant *DescriptorBuilder::buildGPUModule(const GPUModuleDesc &m) {

@@ -106,7 +106,7 @@ FailureOr<CompiledLibrary> sparse_attn::compileLibrary(ModuleOp original,
   for (auto [kernel, planned] : llvm::zip_equal(library.kernels, getKernels(*module)))
     describeSteps(planned, getHeldLevels(planned, levels), kernel);
   if (failed(compileObjects(*module, levels, library)) ||
-      failed(compileGPUs(*module, options, library)))
+      failed(compileGPUs(*module, options.gpu, library)))
     return failure();
   return library;
 }

@@ -60,6 +60,7 @@ static GPUKernelDesc describeAttention(func::FuncOp kernel, block_plan::Attentio
   desc.tileRows = shape.rows;
   desc.tileKeys = shape.keys;
   desc.findsTiles = findsTilesOnGPU(plan);
+  desc.hasMaps = shape.warpgroups;
   return desc;
 }
 
@@ -90,9 +91,9 @@ static void describeKernels(ModuleOp plans, const GPUTarget &target,
   }
 }
 
-LogicalResult sparse_attn::compileGPUs(ModuleOp plans, const CompileOptions &options,
+LogicalResult sparse_attn::compileGPUs(ModuleOp plans, const GPUOptions &options,
                                        CompiledLibrary &library) {
-  for (const GPUTarget *target : options.gpus) {
+  for (const GPUTarget *target : options.targets) {
     FailureOr<GPUModule> compiled = compileGPU(plans, *target);
     if (failed(compiled))
       return failure();
@@ -101,7 +102,13 @@ LogicalResult sparse_attn::compileGPUs(ModuleOp plans, const CompileOptions &opt
     desc.capability = target->capability;
     desc.exact = target->exact;
     desc.ptx = std::move(compiled->ptx);
-    if (options.keepGPUCode) {
+    if (!options.ptxas.empty()) {
+      auto cubin = assemble(desc.ptx, *target, options.ptxas);
+      if (!cubin)
+        return plans.emitError() << llvm::toString(cubin.takeError());
+      desc.cubin = std::move(*cubin);
+    }
+    if (options.keepCode) {
       llvm::raw_string_ostream stream(desc.bitcode);
       llvm::WriteBitcodeToFile(*compiled->module, stream);
     }

@@ -24,8 +24,8 @@ translateAndOptimise(mlir::ModuleOp module, llvm::LLVMContext &context,
                      llvm::TargetMachine &machine,
                      llvm::StringRef passes = "default<O2>");
 
-/// Compiles a module of plans for the GPUs of the options.
-mlir::LogicalResult compileGPUs(mlir::ModuleOp plans, const CompileOptions &options,
+/// Compiles a module of plans for GPUs.
+mlir::LogicalResult compileGPUs(mlir::ModuleOp plans, const GPUOptions &options,
                                 CompiledLibrary &library);
 
 } // namespace sparse_attn

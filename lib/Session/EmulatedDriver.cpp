@@ -118,6 +118,25 @@ EmulatedDriver::EmulatedDriver(int32_t capability, uint64_t seed)
     std::memcpy(to, from, bytes);
     return nullptr;
   };
+  functions.map = [](void *, int, const sa_view *view, bool isBF16, int32_t tileKeys,
+                     sparse_attn_gpu_map *map) -> const char * {
+    emulator::TensorMapInfo info;
+    info.element = isBF16 ? emulator::TensorElement::BF16 : emulator::TensorElement::F16;
+    info.rank = 4;
+    info.base = view->data;
+    for (unsigned axis = 0; axis < 4; ++axis)
+      info.sizes[axis] = view->size[3 - axis];
+    for (unsigned axis = 0; axis < 3; ++axis)
+      info.strides[axis] = info.sizes[axis + 1] == 1 ? 16 : 2 * view->stride[2 - axis];
+    info.box[0] = 64;
+    info.box[1] = tileKeys;
+    info.swizzle = emulator::TensorSwizzle::B128;
+    auto encoded = emulator::encodeTensorMap(info);
+    if (!encoded)
+      return say(encoded.takeError());
+    std::memcpy(map, &*encoded, sizeof(*map));
+    return nullptr;
+  };
   functions.wait = [](void *, int) -> const char * { return nullptr; };
 
   functions.launch = [](void *context, int,
@@ -125,10 +144,10 @@ EmulatedDriver::EmulatedDriver(int32_t capability, uint64_t seed)
     auto &state = *static_cast<State *>(context);
     std::scoped_lock lock(state.mutex);
     const auto &function = *static_cast<const LoadedKernel *>(launch->function);
-    const void *parameters[] = {launch->arguments};
     auto done = state.device.launch(
         function.kernel, {static_cast<unsigned>(launch->blocks)},
-        {static_cast<unsigned>(launch->threads)}, launch->shared_bytes, parameters);
+        {static_cast<unsigned>(launch->threads)}, launch->shared_bytes,
+        ArrayRef<const void *>(launch->parameters, launch->parameter_count));
     if (!done)
       return say(done.takeError());
     if (state.owner.onLaunch)

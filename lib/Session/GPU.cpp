@@ -27,8 +27,9 @@ Expected<std::unique_ptr<GPU>> GPU::open(StringRef name) {
   } else if (kind == "cuda" && (rest.empty() || !rest.getAsInteger(10, gpu->number))) {
     gpu->driver = sparse_attn_cuda_driver();
   } else {
-    return createStringError("unknown device '" + name +
-                             "'; there are cpu, cuda, cuda:NUMBER and emulated:sm_80");
+    return createStringError(
+        "unknown device '" + name +
+        "'; there are cpu, cuda, cuda:NUMBER, emulated:sm_80 and emulated:sm_90a");
   }
   if (Error error =
           gpu->check(gpu->driver->open(gpu->driver->context, gpu->number, &gpu->facts)))

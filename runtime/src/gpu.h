@@ -88,6 +88,9 @@ static inline bool sa_wants_gpu(const sparse_attn_options *options) {
          options->device.device_type != kDLCPU;
 }
 
+/* Blocks that the device runs at the same time, as far as their shared memory tells. */
+int64_t sa_gpu_resident_blocks(const sparse_attn_plan *plan, const sa_gpu_kernel *kernel);
+
 /* Opens the device, chooses kernels for it, and gives plan->attentions its tiles. */
 sparse_attn_status sa_gpu_open(sparse_attn_plan *plan,
                                const sparse_attn_options *options);
@@ -115,9 +118,10 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
 
 /*===--- gpu_run.c --------------------------------------------------------===*/
 
-/* Of a kernel's parameters CUDA takes 4 KB: so many values have views in them. */
+/* Of a kernel's parameters CUDA takes 4 KB, maps among them: so many values have views in
+ * them. */
 enum {
-  SA_GPU_ARGUMENT_BYTES = 4096,
+  SA_GPU_ARGUMENT_BYTES = 4096 - 2 * sizeof(sparse_attn_gpu_map) - 64,
   SA_GPU_MOST_VALUES =
       (SA_GPU_ARGUMENT_BYTES - sizeof(struct sa_gpu_args)) / sizeof(sa_view)
 };

@@ -64,6 +64,13 @@ enum { CU_NO_BINARY = 209 }; /* of results */
   X(wait_for_all, "cuCtxSynchronize", (void))                                            \
   X(error_text, "cuGetErrorString", (cu_result result, const char **text))
 
+/* Of the drivers since CUDA 12: cuTensorMapEncodeTiled, whose enumerations are ints. */
+typedef cu_result (*encode_tiled)(void *map, int type, unsigned rank, void *address,
+                                  const uint64_t *sizes, const uint64_t *strides,
+                                  const uint32_t *box, const uint32_t *element_strides,
+                                  int interleave, int swizzle, int promotion, int fill);
+enum { CU_MAP_F16 = 6, CU_MAP_BF16 = 9, CU_SWIZZLE_128 = 3, CU_PROMOTE_256 = 3 };
+
 #define DECLARE(member, symbol, parameters) cu_result(*member) parameters;
 typedef struct cuda_functions {
   CUDA_FUNCTIONS(DECLARE)
@@ -75,6 +82,7 @@ enum { kMostDevices = 64 };
 /* Guards what follows, but for functions once they are there. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static cuda_functions cuda;
+static encode_tiled encode;
 static bool ready;
 static struct {
   void *context;
@@ -118,6 +126,7 @@ static const char *load_driver(void) {
     return say("the CUDA driver has no %s: it is too old", symbol);
   CUDA_FUNCTIONS(FIND)
 #undef FIND
+  *(void **)&encode = dlsym(handle, "cuTensorMapEncodeTiled");
   return check(cuda.init(0), "cuInit");
 }
 
@@ -307,12 +316,31 @@ static const char *cuda_launch(void *unused, int number,
   const char *error = enter(number);
   if (error)
     return error;
-  void *parameters[] = {launch->arguments};
   return leave(
       check(cuda.launch(launch->function, (unsigned)launch->blocks, 1, 1,
                         (unsigned)launch->threads, 1, 1, (unsigned)launch->shared_bytes,
-                        launch->stream, parameters, NULL),
+                        launch->stream, launch->parameters, NULL),
             "cuLaunchKernel"));
+}
+
+static const char *cuda_map(void *unused, int number, const sa_view *view, bool is_bf16,
+                            int32_t tile_keys, sparse_attn_gpu_map *map) {
+  (void)unused;
+  if (!encode)
+    return say("the CUDA driver has no %s: it is too old", "cuTensorMapEncodeTiled");
+  uint64_t sizes[4], strides[3];
+  const uint32_t box[4] = {64, (uint32_t)tile_keys, 1, 1}, ones[4] = {1, 1, 1, 1};
+  for (int axis = 0; axis < 4; ++axis)
+    sizes[axis] = (uint64_t)view->size[3 - axis];
+  /* Of an axis of size 1 any multiple of 16 will do. */
+  for (int axis = 0; axis < 3; ++axis)
+    strides[axis] = sizes[axis + 1] == 1 ? 16 : 2 * (uint64_t)view->stride[2 - axis];
+  const char *error = enter(number);
+  if (error)
+    return error;
+  return leave(check(encode(map, is_bf16 ? CU_MAP_BF16 : CU_MAP_F16, 4, view->data, sizes,
+                            strides, box, ones, 0, CU_SWIZZLE_128, CU_PROMOTE_256, 0),
+                     "cuTensorMapEncodeTiled"));
 }
 
 const sparse_attn_gpu_driver *sparse_attn_cuda_driver(void) {
@@ -326,6 +354,7 @@ const sparse_attn_gpu_driver *sparse_attn_cuda_driver(void) {
                                                 .release = cuda_release,
                                                 .upload = cuda_upload,
                                                 .download = cuda_download,
+                                                .map = cuda_map,
                                                 .wait = cuda_wait,
                                                 .launch = cuda_launch};
   return &driver;

@@ -21,10 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Blocks that a multiprocessor runs at the same time; below this share of them (in
- * percent) the keys are split; and the fewest key tiles that are worth a share: its state
- * is written and read again. */
-enum { kBlocksPerProcessor = 2, kFilledPercent = 80, kShareTiles = 4 };
+/* Below this share of the blocks that the device runs at once (in percent) the keys are
+ * split; and the fewest key tiles that are worth a share: its state is written and read
+ * again. */
+enum { kFilledPercent = 80, kShareTiles = 4 };
 
 /* What one block visits of a query tile. */
 typedef struct share {
@@ -135,8 +135,7 @@ static bool append_share(listing *list, int64_t part, int64_t parts) {
 /* The most tiles of a share. */
 static bool choose_share_tiles(listing *list, int64_t *most) {
   int64_t tiles = count_tiles(list), copies = count_copies(list);
-  int64_t wanted =
-      (int64_t)list->plan->gpu->device.facts.multiprocessors * kBlocksPerProcessor;
+  int64_t wanted = sa_gpu_resident_blocks(list->plan, list->gpu->kernel);
   *most = INT64_MAX;
   if (copies * list->attention->row_tiles * 100 >= wanted * kFilledPercent)
     return true;

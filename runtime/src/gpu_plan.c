@@ -68,6 +68,15 @@ static sparse_attn_status choose_kernel(const sparse_attn_plan *plan, const sa_s
                  device->facts.name);
 }
 
+int64_t sa_gpu_resident_blocks(const sparse_attn_plan *plan,
+                               const sa_gpu_kernel *kernel) {
+  /* More are there for small tiles, but registers are scarce, too. */
+  enum { kMost = 2 };
+  const sparse_attn_gpu_facts *facts = &plan->gpu->device.facts;
+  int64_t fit = facts->shared_bytes / sa_max(1, kernel->shared_bytes);
+  return facts->multiprocessors * sa_max(1, sa_min(kMost, fit));
+}
+
 /* Heads of a group that share a tile: all rows of as many as fit, in equal stacks. */
 static int64_t choose_stack(const sparse_attn_shape *shape, const sa_attention *code,
                             int64_t tile_rows) {

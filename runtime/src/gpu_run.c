@@ -91,33 +91,74 @@ static int32_t find_aligned(const running *run, const sa_attention *code) {
   return aligned;
 }
 
-/* Starts `blocks` blocks of a kernel; `room` holds its arguments but for the values. */
+/* The parameters of a kernel: sa_gpu_args, and maps where it has them. */
+typedef struct parameters {
+  bool has_maps;
+  sparse_attn_gpu_map maps[2]; /* of K and V */
+  arguments arguments;
+} parameters;
+
+/* Starts `blocks` blocks of a kernel; the values are not among its parameters yet. */
 static sparse_attn_status launch(const running *run, void *function, int64_t blocks,
-                                 int32_t threads, int32_t shared_bytes, arguments *room) {
+                                 int32_t threads, int32_t shared_bytes, parameters *own) {
   const sparse_attn_plan *plan = run->plan;
   const sa_gpu_device *device = &plan->gpu->device;
-  size_t views = (size_t)plan->kernel->value_count * sizeof(*run->values);
   if (blocks == 0)
     return SPARSE_ATTN_OK;
-  memcpy(room->bytes + offsetof(sa_gpu_args, values), run->values, views);
+  memcpy(own->arguments.bytes + offsetof(sa_gpu_args, values), run->values,
+         (size_t)plan->kernel->value_count * sizeof(*run->values));
+  void *pointers[] = {&own->arguments, &own->maps[0], &own->maps[1]};
   sparse_attn_gpu_launch request = {.function = function,
                                     .blocks = blocks,
                                     .threads = threads,
                                     .shared_bytes = shared_bytes,
                                     .stream = run->stream,
-                                    .arguments = room,
-                                    .argument_bytes =
-                                        offsetof(sa_gpu_args, values) + views};
+                                    .parameters = pointers,
+                                    .parameter_count = own->has_maps ? 3 : 1};
   return sa_gpu_check(
       plan->kernel, device,
       device->driver->launch(device->driver->context, device->number, &request));
 }
 
+/* Whether a map can describe the tensor: it has elements, and its strides are positive.
+ */
+static bool can_be_mapped(const sa_view *view) {
+  for (int axis = 0; axis < 4; ++axis)
+    if (view->size[axis] == 0 || (view->size[axis] > 1 && view->stride[axis] <= 0))
+      return false;
+  return true;
+}
+
+/* Makes the maps of K and V where that is possible; else the kernel copies rows. */
+static sparse_attn_status make_maps(const running *run, const sa_attention *code,
+                                    const sa_gpu_kernel *kernel, parameters *own) {
+  const sa_gpu_device *device = &run->plan->gpu->device;
+  const sa_view *views[] = {&run->values[code->k], &run->values[code->v]};
+  const int32_t both = SA_GPU_ALIGNED_K | SA_GPU_ALIGNED_V;
+  int32_t *aligned = &own->arguments.args.aligned;
+  own->has_maps = kernel->has_maps;
+  if (!kernel->has_maps || (*aligned & both) != both || !can_be_mapped(views[0]) ||
+      !can_be_mapped(views[1]))
+    return SPARSE_ATTN_OK;
+  bool is_bf16 = run->plan->kernel->inputs[code->k].type_code == kDLBfloat;
+  for (int i = 0; i < 2; ++i) {
+    const char *error =
+        device->driver->map(device->driver->context, device->number, views[i], is_bf16,
+                            kernel->tile_keys, &own->maps[i]);
+    if (error)
+      return sa_gpu_check(run->plan->kernel, device, error);
+  }
+  *aligned |= SA_GPU_MAPPED;
+  return SPARSE_ATTN_OK;
+}
+
 static sparse_attn_status launch_items(const running *run, void *function,
-                                       sa_gpu_items items, int32_t threads,
-                                       int32_t shared_bytes, arguments *room) {
-  room->args.items = (const sa_gpu_item *)(run->plan->gpu->memory + items.at);
-  return launch(run, function, items.count, threads, shared_bytes, room);
+                                       sa_gpu_items items, int64_t blocks,
+                                       int32_t threads, int32_t shared_bytes,
+                                       parameters *own) {
+  own->arguments.args.items = (const sa_gpu_item *)(run->plan->gpu->memory + items.at);
+  own->arguments.args.item_count = (int32_t)items.count;
+  return launch(run, function, sa_min(blocks, items.count), threads, shared_bytes, own);
 }
 
 static sparse_attn_status run_attention(const running *run,
@@ -127,32 +168,39 @@ static sparse_attn_status run_attention(const running *run,
   const sparse_attn_shape *shape = &run->plan->shape;
   const sa_gpu_kernel *kernel = step->kernel;
   char *memory = run->plan->gpu->memory;
-  arguments room;
-  room.args = (sa_gpu_args){.entries = (const sa_gpu_entry *)(memory + gpu->entries),
-                            .runs = (const sa_run *)(memory + gpu->runs),
-                            .bits = (const uint8_t *)memory + gpu->bits,
-                            .states = (float *)run->states,
-                            .heads = (int32_t)shape->heads,
-                            .group = (int32_t)(shape->heads / shape->kv_heads),
-                            .stack = (int32_t)gpu->stack,
-                            .step = attention->step,
-                            .class_tiles = (int32_t)attention->class_key_tiles,
-                            .aligned = find_aligned(run, &gpu->code),
-                            .bit_rows = gpu->code.tile_rows};
-  sparse_attn_status status = launch_items(run, step->run, gpu->items, kernel->threads,
-                                           kernel->shared_bytes, &room);
-  return status
-             ? status
-             : launch_items(run, step->combine, gpu->combined, kernel->threads, 0, &room);
+  parameters own = {.has_maps = false};
+  own.arguments.args =
+      (sa_gpu_args){.entries = (const sa_gpu_entry *)(memory + gpu->entries),
+                    .runs = (const sa_run *)(memory + gpu->runs),
+                    .bits = (const uint8_t *)memory + gpu->bits,
+                    .states = (float *)run->states,
+                    .heads = (int32_t)shape->heads,
+                    .group = (int32_t)(shape->heads / shape->kv_heads),
+                    .stack = (int32_t)gpu->stack,
+                    .step = attention->step,
+                    .class_tiles = (int32_t)attention->class_key_tiles,
+                    .aligned = find_aligned(run, &gpu->code),
+                    .bit_rows = gpu->code.tile_rows};
+  sparse_attn_status status = make_maps(run, &gpu->code, kernel, &own);
+  /* A kernel with maps goes on with further items by itself. */
+  int64_t blocks =
+      kernel->has_maps ? sa_gpu_resident_blocks(run->plan, kernel) : gpu->items.count;
+  if (!status)
+    status = launch_items(run, step->run, gpu->items, blocks, kernel->threads,
+                          kernel->shared_bytes, &own);
+  own.has_maps = false;
+  if (!status)
+    status = launch_items(run, step->combine, gpu->combined, gpu->combined.count,
+                          kernel->threads, 0, &own);
+  return status;
 }
 
 static sparse_attn_status run_merge(const running *run, const sa_gpu_step *step) {
   const sparse_attn_shape *shape = &run->plan->shape;
   int64_t rows = shape->batch * shape->heads * shape->queries;
-  arguments room;
-  room.args = (sa_gpu_args){.heads = (int32_t)shape->heads};
+  parameters own = {.has_maps = false};
   return launch(run, step->run, sa_ceil_div(rows, step->kernel->tile_rows),
-                step->kernel->threads, 0, &room);
+                step->kernel->threads, 0, &own);
 }
 
 /*===--- Runs -------------------------------------------------------------===*/

@@ -76,8 +76,7 @@ static Error parseOperands(ExplainOptions &request) {
   for (StringRef operand : operands) {
     auto [name, file] = operand.split('=');
     if (name.empty() || file.empty())
-      return llvm::createStringError("--operand takes NAME=FILE, got '" + operand +
-                                     "'");
+      return llvm::createStringError("--operand takes NAME=FILE, got '" + operand + "'");
     request.operands.emplace_back(name, file);
   }
   return Error::success();

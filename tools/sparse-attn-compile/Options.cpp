@@ -58,11 +58,13 @@ static cl::OptionCategory patternCategory("Options that go with --pattern");
 
 static cl::opt<std::string> inputFile(cl::Positional, cl::desc("[pattern.mlir]"),
                                       cl::cat(getCompileCategory()));
-static cl::opt<std::string> output("o", cl::value_desc("path"), cl::cat(getCompileCategory()),
+static cl::opt<std::string> output("o", cl::value_desc("path"),
+                                   cl::cat(getCompileCategory()),
                                    cl::desc("folder of the library (default: .), or with "
                                             "--emit or --explain the file (default: -)"));
 static cl::opt<Emit> emit(
-    "emit", cl::desc("what to write"), cl::init(Emit::Library), cl::cat(getCompileCategory()),
+    "emit", cl::desc("what to write"), cl::init(Emit::Library),
+    cl::cat(getCompileCategory()),
     cl::values(clEnumValN(Emit::Mlir, "mlir", "the kernel as written, in MLIR"),
                clEnumValN(Emit::Plan, "plan", "the block-sparse plan"),
                clEnumValN(Emit::Kernel, "kernel", "loops and vectors"),
@@ -76,7 +78,8 @@ static cl::opt<std::string>
          cl::desc("name of the library (default: that of the file), and of the kernel "
                   "with --pattern"));
 static cl::opt<std::string>
-    runtimeArchive("runtime-archive", cl::value_desc("file"), cl::cat(getCompileCategory()),
+    runtimeArchive("runtime-archive", cl::value_desc("file"),
+                   cl::cat(getCompileCategory()),
                    cl::desc("the runtime to put into the library (default: the "
                             "libsparse_attn_runtime.a of this installation)"));
 static cl::opt<std::string>
@@ -244,8 +247,8 @@ static std::optional<Stage> getStage() {
 }
 
 Expected<Options> sparse_attn::parseOptions(int argc, char **argv) {
-  cl::HideUnrelatedOptions(
-      {&getCompileCategory(), &patternCategory, &getTileCategory(), &getExplainCategory()});
+  cl::HideUnrelatedOptions({&getCompileCategory(), &patternCategory, &getTileCategory(),
+                            &getExplainCategory()});
   cl::SetVersionPrinter([](llvm::raw_ostream &os) {
     os << "sparse-attn-compile " SPARSE_ATTN_VERSION " with LLVM " LLVM_VERSION_STRING
           "\n";

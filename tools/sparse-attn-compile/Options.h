@@ -35,6 +35,7 @@ struct Options {
   llvm::SmallVector<const CPULevel *> levels; ///< none where a GPU's stage is printed
   llvm::SmallVector<const GPUTarget *> gpus;
   bool emulation = false;     ///< keep the GPU's code for the emulator
+  std::string ptxas;          ///< empty: no machine code of GPUs
   std::string runtimeArchive; ///< empty: found near the program
   std::string linker;
   bool time = false;

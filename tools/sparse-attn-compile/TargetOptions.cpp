@@ -7,6 +7,8 @@
 
 #include "Options.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Program.h"
 
 using namespace sparse_attn;
 using llvm::Error;
@@ -17,7 +19,7 @@ static cl::list<std::string>
     targets("target", cl::value_desc("architecture,..."), cl::CommaSeparated,
             cl::cat(getCompileCategory()),
             cl::desc("what to compile for: aarch64, x86_64, or cpu (default), the "
-                     "architecture that this program runs on; and GPUs: sm_80"));
+                     "architecture that this program runs on; and GPUs: sm_80, sm_90a"));
 static cl::opt<std::string>
     level("level", cl::value_desc("name|all"), cl::cat(getCompileCategory()),
           cl::desc("instruction level, such as avx2 (default: all of the target for a "
@@ -26,6 +28,11 @@ static cl::opt<bool>
     emulation("emulation", cl::cat(getCompileCategory()),
               cl::desc("keep the LLVM IR of GPU kernels in the library, for "
                        "sparse-attn-run --device=emulated"));
+
+static cl::opt<std::string>
+    ptxas("ptxas", cl::value_desc("file|none"), cl::cat(getCompileCategory()),
+          cl::desc("NVIDIA's assembler, which puts machine code of GPUs beside the PTX "
+                   "(default: that of PATH, if there is one)"));
 
 static Error makeError(const llvm::Twine &message) {
   return llvm::createStringError(message);
@@ -74,8 +81,26 @@ static Error chooseLevels(const CPUArchitecture &architecture, Options &options)
   return Error::success();
 }
 
+/// The path of the assembler, empty for none.
+static llvm::Expected<std::string> findAssembler() {
+  if (ptxas == "none")
+    return "";
+  StringRef name = ptxas.empty() ? StringRef("ptxas") : StringRef(ptxas);
+  // A path is taken as it is.
+  auto found = llvm::sys::findProgramByName(name);
+  if (found && llvm::sys::fs::can_execute(*found))
+    return *found;
+  if (ptxas.empty())
+    return "";
+  return makeError("there is no program '" + name + "'");
+}
+
 Error sparse_attn::parseTargets(Options &options) {
   options.emulation = emulation;
+  llvm::Expected<std::string> assembler = findAssembler();
+  if (!assembler)
+    return assembler.takeError();
+  options.ptxas = *assembler;
   const CPUArchitecture *architecture = nullptr;
   llvm::SmallVector<std::string> names(targets.begin(), targets.end());
   if (names.empty())

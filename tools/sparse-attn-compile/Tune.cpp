@@ -113,7 +113,7 @@ Expected<run::Library> Tuner::build(TileShape tile) {
       other->setAttr(block_plan::kTileAttr,
                      DenseI64ArrayAttr::get(copy->getContext(), {tile.rows, tile.keys}));
   FailureOr<CompiledLibrary> compiled =
-      compileLibrary(*copy, {options.libraryName, levels, {}, false, options.caches});
+      compileLibrary(*copy, {options.libraryName, levels, options.caches});
   if (failed(compiled))
     return createStringError("a kernel that does not compile cannot be tuned");
   PackageOptions package{(folder + "/" + kernel.getSymName() + "_" + print(tile)).str(),

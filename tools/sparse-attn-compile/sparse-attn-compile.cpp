@@ -145,8 +145,8 @@ static LogicalResult printExplanation(ModuleOp module, const Options &options,
   if (!archive)
     return report(archive.takeError());
   request.runtimeArchive = *archive;
-  FailureOr<CompiledLibrary> library = compileLibrary(
-      module, {options.libraryName, options.levels, {}, false, options.caches});
+  FailureOr<CompiledLibrary> library =
+      compileLibrary(module, {options.libraryName, options.levels, options.caches});
   if (failed(library))
     return failure();
   timer.finish("compile");
@@ -177,8 +177,10 @@ static LogicalResult writeLibrary(ModuleOp module, const Options &options,
     timer.finish("tune");
   }
   FailureOr<CompiledLibrary> library =
-      compileLibrary(module, {options.libraryName, options.levels, options.gpus,
-                              options.emulation, options.caches});
+      compileLibrary(module, {options.libraryName,
+                              options.levels,
+                              options.caches,
+                              {options.gpus, options.emulation, options.ptxas}});
   if (failed(library))
     return failure();
   for (CompiledKernel &kernel : library->kernels)

@@ -120,7 +120,7 @@ struct GPUKernelDesc {
   std::string run, combine;    ///< names in the module; combine may be empty
   int32_t threads = 0, sharedBytes = 0;
   int32_t tileRows = 0, tileKeys = 0;
-  bool findsTiles = false;
+  bool findsTiles = false, hasMaps = false;
 };
 
 /// sa_gpu_module.

@@ -87,18 +87,21 @@ mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const GPUTarge
 mlir::LogicalResult emitStage(mlir::ModuleOp module, Stage stage, const CPULevel &level,
                               const CacheSizes &caches, llvm::raw_ostream &os);
 
+struct GPUOptions {
+  llvm::SmallVector<const GPUTarget *> targets; ///< to compile for too, ascending
+  bool keepCode = false; ///< keep the kernels' LLVM IR in the library, for the emulator
+  std::string ptxas;     ///< the program that makes machine code; empty: PTX alone
+};
+
 struct CompileOptions {
   /// The library's name, a C identifier.
   std::string name;
   /// Levels of one architecture to compile for, ascending; at least one. A kernel is
   /// compiled once for levels that would give the same code.
   llvm::SmallVector<const CPULevel *> levels;
-  /// GPUs to compile for too, ascending, and whether the LLVM IR of their kernels is kept
-  /// in the library, for the emulator.
-  llvm::SmallVector<const GPUTarget *> gpus;
-  bool keepGPUCode = false;
   /// Of the machine that tiles are chosen for, with the registers of the best level.
   CacheSizes caches;
+  GPUOptions gpu = {};
 };
 
 /// What the tile of an attention depends on where it runs at `level`.

@@ -43,6 +43,10 @@ std::string listGPUTargets();
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 createMachine(const GPUTarget &target);
 
+/// The machine code of `ptx` by the program `ptxas`, a cubin; what that says on failure.
+llvm::Expected<std::string> assemble(llvm::StringRef ptx, const GPUTarget &target,
+                                     llvm::StringRef ptxas);
+
 } // namespace sparse_attn
 
 #endif // SPARSE_ATTN_TARGET_GPUTARGET_H

@@ -12,6 +12,7 @@ extern const GPUTarget SM90A = {
     .name = "sm_90a",
     .features = "+ptx80",
     .capability = 90,
+    .exact = true,
     .sharedBytes = 227 * 1024,
     .warpgroups = true,
 };

@@ -15,6 +15,8 @@
 
 #include "sparse_attn/gpu_abi.h"
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -33,9 +35,19 @@ typedef struct sparse_attn_gpu_launch {
   int64_t blocks;
   int32_t threads, shared_bytes; /* of a block */
   void *stream;
-  void *arguments; /* the kernel's only parameter, by value */
-  size_t argument_bytes;
+  void **parameters; /* pointers to their values */
+  int32_t parameter_count;
 } sparse_attn_gpu_launch;
+
+/* A CUtensorMap. */
+typedef struct sparse_attn_gpu_map {
+#ifdef __cplusplus
+  alignas(64)
+#else
+  _Alignas(64)
+#endif
+      unsigned char bytes[128];
+} sparse_attn_gpu_map;
 
 /* Functions may be called from several threads at once. Those that can fail return NULL,
  * or a sentence without a full stop that stays valid until the thread's next call. All
@@ -64,6 +76,10 @@ struct sparse_attn_gpu_driver {
                         size_t bytes);
   const char *(*download)(void *context, int device, void *to, const void *from,
                           size_t bytes);
+
+  /* Makes the map of K or V for a kernel that has maps: see SA_GPU_MAPPED. */
+  const char *(*map)(void *context, int device, const sa_view *view, bool is_bf16,
+                     int32_t tile_keys, sparse_attn_gpu_map *map);
 
   /* Waits until the device has done all that it was told. */
   const char *(*wait)(void *context, int device);

@@ -41,7 +41,7 @@ struct sa_gpu_kernel {
   int32_t threads, shared_bytes; /* of a block; combine needs no shared memory */
   int32_t tile_rows, tile_keys;
   int32_t finds_tiles; /* 1: items name key tiles; 0: runs */
-  int32_t reserved;
+  int32_t has_maps;    /* 1: see SA_GPU_MAPPED */
 };
 
 /* What thread block number i of a launch works at: a tile of query rows and the tiles of

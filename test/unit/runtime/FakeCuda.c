@@ -7,7 +7,7 @@
 
 #include "FakeCuda.h"
 
-#include <stdint.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,6 +153,24 @@ EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y,
   launch->stream = stream;
   launch->context = cuda.depth ? stack[cuda.depth - 1] == &contexts[1] : -1;
   memcpy(launch->arguments, parameters[0], sizeof(launch->arguments));
+  return need_context();
+}
+EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *address,
+                                  const uint64_t *sizes, const uint64_t *strides,
+                                  const uint32_t *box, const uint32_t *element_strides,
+                                  int interleave, int swizzle, int promotion, int fill) {
+  bool right = (uintptr_t)map % 64 == 0 && type == 6 && rank == 4 && !interleave &&
+               swizzle == 3 && promotion == 3 && !fill;
+  for (int axis = 0; axis < 4; ++axis)
+    right = right && element_strides[axis] == 1;
+  for (int axis = 0; axis < 3; ++axis)
+    right = right && strides[axis] % 16 == 0;
+  if (!right || (uintptr_t)address % 16)
+    return kInvalidValue;
+  memcpy(cuda.map_sizes, sizes, sizeof(cuda.map_sizes));
+  memcpy(cuda.map_strides, strides, sizeof(cuda.map_strides));
+  memcpy(cuda.map_box, box, sizeof(cuda.map_box));
+  ++cuda.maps;
   return need_context();
 }
 EXPORT int cuGetErrorString(int result, const char **text) {

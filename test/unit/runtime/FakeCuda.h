@@ -13,6 +13,7 @@
 #define SPARSE_ATTN_TEST_UNIT_RUNTIME_FAKECUDA_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct fake_launch {
   int is_combine;
@@ -32,6 +33,9 @@ typedef struct fake_cuda {
   int waits;                                /* and copies, so far */
   int shared_bytes;                         /* asked for the kernel */
   char image[32];                           /* that was loaded last */
+  int maps;                                 /* made so far, and the last one */
+  uint64_t map_sizes[4], map_strides[3];
+  uint32_t map_box[4];
   int launch_count;
   fake_launch launches[64];
 } fake_cuda;

@@ -14,6 +14,13 @@ np.save("q_len.npy", np.array([150, 33], np.int32))
 np.save("no_q_len.npy", np.array([0, 150], np.int32))
 np.save("offsets.npy", np.array([[0, 40, 41, 170, 300], [0, 100, 100, 130, 171]], np.int32))
 
+# A path of five nodes, in chunks of different lengths.
+np.save("chunks.npy", np.array([[0, 30, 100, 101, 220, 300]], np.int32))
+np.save("chunk_node.npy", np.array([[2, 0, 4, 1, 3]], np.int32))
+np.save("edges.npy", np.array([0, 1, 3, 5, 7, 8], np.int32))
+np.save("neighbours.npy", np.array([1, 0, 2, 1, 3, 2, 4, 3], np.int32))
+np.save("length.npy", np.array([25, 0], np.int32))
+
 # Blocks of 16 queries x 16 keys, a third of them, with bits in half of those.
 rows, columns = 10, 19
 kept = rng.random((rows, columns)) < 1 / 3
