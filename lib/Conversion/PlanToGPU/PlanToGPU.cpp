@@ -45,10 +45,10 @@ static Parameters getParameters(const KernelValues &ids) {
 }
 
 /// A kernel; `body` gets pointers to its parameters, which are structures of so many
-/// bytes and such alignments.
-static void buildKernel(ModuleOp module, Location loc, StringRef symbol,
-                        const GPUShape &shape,
-                        ArrayRef<std::pair<int64_t, int64_t>> parameters,
+/// bytes and such alignments. Registers are to do for so many blocks of a multiprocessor,
+/// where that is not 0.
+static void buildKernel(ModuleOp module, Location loc, StringRef symbol, int64_t threads,
+                        int64_t blocks, ArrayRef<std::pair<int64_t, int64_t>> parameters,
                         function_ref<void(GPUBuilder &, ValueRange)> body) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   MLIRContext *context = module.getContext();
@@ -58,10 +58,10 @@ static void buildKernel(ModuleOp module, Location loc, StringRef symbol,
   auto kernel = LLVM::LLVMFuncOp::create(builder, loc, symbol, type);
   kernel->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
   kernel->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
-                  builder.getDenseI32ArrayAttr({static_cast<int32_t>(shape.threads)}));
-  if (shape.blocks)
+                  builder.getDenseI32ArrayAttr({static_cast<int32_t>(threads)}));
+  if (blocks)
     kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                    builder.getI32IntegerAttr(shape.blocks));
+                    builder.getI32IntegerAttr(blocks));
   // By value: words, so that the structure is aligned as C aligns it.
   for (auto [i, parameter] : llvm::enumerate(parameters)) {
     Type words = LLVM::LLVMArrayType::get(builder.getI64Type(), parameter.first / 8);
@@ -151,7 +151,8 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
     auto build = [&](StringRef what,
                      function_ref<void(GPUBuilder &, ValueRange, Value shared)> body) {
       buildKernel(getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
-                  context.shape, parameters, [&](GPUBuilder &b, ValueRange parameters) {
+                  context.shape.threads, context.shape.blocks, parameters,
+                  [&](GPUBuilder &b, ValueRange parameters) {
                     Value base = LLVM::AddressOfOp::create(
                         b.builder, b.loc, getSharedPointer(&getContext()),
                         shared.getSymName());
@@ -193,7 +194,7 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
       index = 0;
       for (auto merge : kernel.getBody().getOps<MergeOp>())
         buildKernel(getOperation(), merge.getLoc(),
-                    getGPUSymbol(kernel, index++, "merge"), kMergeThreads,
+                    getGPUSymbol(kernel, index++, "merge"), kMergeThreads, 0,
                     getParameters(ids), [&](GPUBuilder &b, ValueRange parameters) {
                       buildMerge(b, merge, ids, parameters[0]);
                     });
