@@ -40,7 +40,14 @@ class ShapeStruct(ctypes.Structure):
 
 
 class Options(ctypes.Structure):
-    _fields_ = [("threads", ctypes.c_int), ("executor", ctypes.c_void_p)]
+    _fields_ = [
+        ("threads", ctypes.c_int),
+        ("executor", ctypes.c_void_p),
+        ("states", ctypes.c_void_p),
+        ("device", ctypes.c_int32 * 2),
+        ("stream", ctypes.c_void_p),
+        ("driver", ctypes.c_void_p),
+    ]
 
 
 TYPE_CODES = {"i": 0, "u": 1, "f": 2}

@@ -42,7 +42,6 @@ struct GPURow {
   mlir::Value head;     ///< query head
   mlir::Value index;    ///< of Q, O and LSE
   mlir::Value position; ///< p
-  mlir::Value isPadding; ///< i1: past the rows of the batch entry
 };
 
 /// What a block works at, read from sa_gpu_args and its sa_gpu_item, and where it keeps
@@ -55,13 +54,16 @@ struct GPUFrame {
   mlir::Value args, values; ///< pointers
   mlir::Value shared;       ///< pointer to shared memory
   mlir::Value batch, head, kvHead, firstRow, rowCount, first, end, slot;
-  mlir::Value rows, keys, tokens, firstPosition; ///< of the batch entry
+  mlir::Value keys, tokens, firstPosition; ///< of the batch entry
   mlir::Value heads, group, stack, step, classTiles, aligned, bitRows;
   mlir::Value thread, lane, warp;
   mlir::Value quad, member; ///< lane / 4 and lane % 4
   bool hasSteps;            ///< whether rows and keys may be more than 1 apart
 
   GPURow rowOf(GPUBuilder &b, mlir::Value number) const;
+  /// Rows of the batch entry; those from there on are padding. Loaded where it is asked
+  /// for: it is needed at the end alone.
+  mlir::Value loadRows(GPUBuilder &b) const;
   /// Of row half `half` (0 or 1) of row tile `tile` of the warp: found here, or before.
   GPURow fragmentRow(GPUBuilder &b, const GPUShape &shape, int64_t tile,
                      int64_t half) const;

@@ -44,7 +44,6 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   slot = item(offsetof(sa_gpu_item, slot));
   kvHead = b.builder.createOrFold<arith::DivUIOp>(b.loc, head, group);
   auto entry = element(offsetof(sa_gpu_args, entries), batch, sizeof(sa_gpu_entry));
-  rows = entry(offsetof(sa_gpu_entry, rows));
   keys = entry(offsetof(sa_gpu_entry, keys));
   tokens = entry(offsetof(sa_gpu_entry, tokens));
   firstPosition = entry(offsetof(sa_gpu_entry, first_position));
@@ -54,6 +53,12 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   warp = b.divU(thread, kWarp);
   quad = b.divU(lane, 4);
   member = b.remU(lane, 4);
+}
+
+Value GPUFrame::loadRows(GPUBuilder &b) const {
+  Value entries = b.toGlobal(b.pointerField(args, offsetof(sa_gpu_args, entries)));
+  Value entry = b.element(entries, batch, sizeof(sa_gpu_entry));
+  return b.loadAt(b.builder.getI32Type(), entry, b.i32(offsetof(sa_gpu_entry, rows)), 4);
 }
 
 GPURow GPUFrame::rowOf(GPUBuilder &b, Value number) const {
@@ -66,7 +71,6 @@ GPURow GPUFrame::rowOf(GPUBuilder &b, Value number) const {
   row.head = b.add(head, other);
   row.index = b.add(firstRow, b.mul(row.query, step));
   row.position = b.add(firstPosition, row.index);
-  row.isPadding = b.ge(row.index, rows);
   return row;
 }
 

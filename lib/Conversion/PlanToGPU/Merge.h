@@ -12,8 +12,8 @@
 
 namespace sparse_attn {
 
-/// The body of a kernel, of kMergeThreads threads, that computes `op`: a warp for each row
-/// of O. `args` points to an sa_gpu_args, of which only the values are read.
+/// The body of a kernel, of kMergeThreads threads, that computes `op`: a warp for each
+/// row of O. `args` points to an sa_gpu_args, of which only the values are read.
 void buildMerge(GPUBuilder &b, MergeOp op, const KernelValues &ids, mlir::Value args);
 
 } // namespace sparse_attn

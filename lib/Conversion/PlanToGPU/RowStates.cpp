@@ -180,8 +180,9 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
   Value inverse = arith::DivFOp::create(b.builder, b.loc, b.f32(1), result.sum);
   inverse = b.select(empty, b.f32(0), inverse);
   Type element = cast<RankedTensorType>(plan.getOut().getType()).getElementType();
+  Value isPadding = b.ge(result.row.index, frame.loadRows(b));
   for (Value &output : result.outputs)
-    output = b.select(result.row.isPadding, b.f32(0), b.mulF(output, inverse));
+    output = b.select(isPadding, b.f32(0), b.mulF(output, inverse));
   GPUTensor out(b, frame, context.ids.id(plan.getOut()),
                 element.getIntOrFloatBitWidth() / 8);
   Value row = out.row(b, frame.batch, result.row.head, result.row.index);
@@ -193,7 +194,7 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
     // A score of inf has no weight that is a number.
     Value isInfinite = b.eqF(result.maximum, b.f32(kInfinity));
     value = b.select(isInfinite, b.f32(kInfinity), value);
-    value = b.select(b.lor(empty, result.row.isPadding), b.f32(-kInfinity), value);
+    value = b.select(b.lor(empty, isPadding), b.f32(-kInfinity), value);
     b.store(value, lse,
             {b.index(0), b.toIndex(frame.batch), b.toIndex(result.row.head),
              b.toIndex(result.row.index)});
