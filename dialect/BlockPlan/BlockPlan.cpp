@@ -78,8 +78,7 @@ static RankedTensorType getTensor(Type type) {
 RankedTensorType AttentionOp::getKeyTensorType() { return getTensor(getK().getType()); }
 RankedTensorType AttentionOp::getValueTensorType() { return getTensor(getV().getType()); }
 bool AttentionOp::isSampled() {
-  return getChoice() &&
-         cast<sparse_attn::MaskType>(getChoice().getType()).getSampled();
+  return getChoice() && cast<sparse_attn::MaskType>(getChoice().getType()).getSampled();
 }
 
 /// Whether `region` has one block with arguments of these types that yields these.

@@ -399,8 +399,8 @@ struct sparse_attn_plan {
   sa_plan_encoding *encodings; /* [kernel->encoding_count] */
   uint64_t encodings_print;    /* sa_fingerprint */
   size_t centers_bytes, encoded_bytes;
-  size_t encoder_bytes; /* scratch of a worker that encodes */
-  bool empty;           /* no output has an element */
+  size_t encoder_bytes;    /* scratch of a worker that encodes */
+  bool empty;              /* no output has an element */
   struct sa_gpu_plan *gpu; /* NULL: runs compute here */
 };
 

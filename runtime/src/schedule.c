@@ -18,8 +18,8 @@
  * are worth a part: its state is written and read again. */
 enum { kCallsWanted = 64, kPartTiles = 4 };
 
-/* Fewer calls than this decide before others attend: a call that does both finds its list,
- * and what it has read for it, in its caches. */
+/* Fewer calls than this decide before others attend: a call that does both finds its
+ * list, and what it has read for it, in its caches. */
 enum { kFewDeciding = 8 };
 
 sa_schedule sa_make_schedule(const sparse_attn_plan *plan,

@@ -116,8 +116,8 @@ struct LevelDesc {
 
 /// sa_gpu_kernel.
 struct GPUKernelDesc {
-  unsigned module = 0;         ///< among those of the library
-  std::string run, combine;    ///< names in the module; combine may be empty
+  unsigned module = 0;      ///< among those of the library
+  std::string run, combine; ///< names in the module; combine may be empty
   int32_t threads = 0, sharedBytes = 0;
   int32_t tileRows = 0, tileKeys = 0;
   bool findsTiles = false, hasMaps = false;
@@ -148,9 +148,9 @@ struct AttentionDesc {
   std::vector<ScoreDesc> scores;
   std::vector<TableDesc> tables;
   std::vector<CheckDesc> checks;
-  std::string classifySymbol;      ///< an sa_classify_fn
-  std::string extentSymbol;        ///< an sa_extent_fn, or empty
-  std::vector<LevelDesc> levels;   ///< ascending, best last
+  std::string classifySymbol;    ///< an sa_classify_fn
+  std::string extentSymbol;      ///< an sa_extent_fn, or empty
+  std::vector<LevelDesc> levels; ///< ascending, best last
 };
 
 /// sa_step.

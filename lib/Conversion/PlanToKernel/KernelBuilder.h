@@ -131,8 +131,8 @@ public:
   /// The words of `words.size` vectors of elements, one of each in every word.
   mlir::Value interleave(llvm::ArrayRef<mlir::Value> vectors, const Words &words);
   /// The same of two vectors of elements as wide as a vector of words: two vectors, in
-  /// an order that one instruction each makes. `orderTwo` undoes it: it takes what belongs
-  /// to the words of both to the order of their elements.
+  /// an order that one instruction each makes. `orderTwo` undoes it: it takes what
+  /// belongs to the words of both to the order of their elements.
   llvm::SmallVector<mlir::Value> interleaveTwo(llvm::ArrayRef<mlir::Value> vectors,
                                                const Words &words);
   std::pair<mlir::Value, mlir::Value> orderTwo(mlir::Value first, mlir::Value second);

@@ -73,18 +73,18 @@ enum {
 };
 
 /* A kernel that `has_maps` takes two parameters after its sa_gpu_args: the tensor maps
- * (CUtensorMap, 128 bytes each, by value) of K and V. They are read where SA_GPU_MAPPED is
- * set, which asks that K and V both be aligned, and that they have the batch entries of
- * the launch and heads / group heads. As cuTensorMapEncodeTiled takes them, of a view v:
+ * (CUtensorMap, 128 bytes each, by value) of K and V. They are read where SA_GPU_MAPPED
+ * is set, which asks that K and V both be aligned, and that they have the batch entries
+ * of the launch and heads / group heads. As cuTensorMapEncodeTiled takes them, of a view
+ * v:
  *
  *   data type             BFLOAT16 or FLOAT16     rank                 4
  *   globalAddress         v.data
  *   globalDim             v.size[3], v.size[2], v.size[1], v.size[0]
- *   globalStrides         v.stride[2], v.stride[1], v.stride[0], in bytes; where v.size[i]
- *                         is 1, any multiple of 16 (the tensor's row, say)
- *   boxDim                64, tile_keys, 1, 1     elementStrides       1, 1, 1, 1
- *   interleave            NONE                    swizzle              128B
- *   l2Promotion           L2_256B                 oobFill              NONE
+ *   globalStrides         v.stride[2], v.stride[1], v.stride[0], in bytes; where
+ * v.size[i] is 1, any multiple of 16 (the tensor's row, say) boxDim                64,
+ * tile_keys, 1, 1     elementStrides       1, 1, 1, 1 interleave            NONE swizzle
+ * 128B l2Promotion           L2_256B                 oobFill              NONE
  *
  * Such a kernel goes on with item i + blocks of the launch (alternating with the mirrored
  * order, so that blocks get long and short items alike), so that no more blocks need be

@@ -51,7 +51,7 @@ typedef enum sparse_attn_status {
   SPARSE_ATTN_OUT_OF_MEMORY = 5,   /* an allocation for a plan failed */
   SPARSE_ATTN_OVERFLOW = 6, /* sizes whose product does not fit the address space */
   SPARSE_ATTN_WORKSPACE_TOO_SMALL = 7,
-  SPARSE_ATTN_NOT_FOUND = 8,  /* no kernel or tensor of that name */
+  SPARSE_ATTN_NOT_FOUND = 8,   /* no kernel or tensor of that name */
   SPARSE_ATTN_SAVE_FAILED = 9, /* a file could not be written */
   SPARSE_ATTN_NO_GPU = 10,     /* no driver, no such device, or no kernel for it */
   SPARSE_ATTN_GPU_FAILED = 11  /* the driver of a GPU reports an error */
@@ -181,7 +181,8 @@ SPARSE_ATTN_API void sparse_attn_plan_destroy(sparse_attn_plan *plan);
 SPARSE_ATTN_API size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan);
 
 /* Bytes of workspace that a run with `options` needs (may depend on the number
- * of threads; on a GPU, memory of that GPU). SPARSE_ATTN_OVERFLOW where it does not fit size_t. */
+ * of threads; on a GPU, memory of that GPU). SPARSE_ATTN_OVERFLOW where it does not fit
+ * size_t. */
 SPARSE_ATTN_API sparse_attn_status sparse_attn_workspace_size(
     const sparse_attn_plan *plan, const sparse_attn_options *options, size_t *bytes);
 
