@@ -87,7 +87,8 @@ def make_peers(pattern, mask, shape, q, k, v):
         block_mask = None
         if mask.keep is not None:
             offset = shape.keys - shape.queries
-            keep = mask.keep(torch)
+            with torch.device("cuda"):
+                keep = mask.keep(torch)
             block_mask = create_block_mask(
                 lambda b, h, i, j: keep(b, h, i + offset, j),
                 None, shape.heads if mask.per_head else None, shape.queries, shape.keys,

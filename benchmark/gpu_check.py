@@ -88,7 +88,8 @@ def check_case(kernel, dtype, pattern, shape, device, seed):
     for memory in (out_memory, lse_memory):
         if not bool((memory[-GUARD:] == 7).all()):
             raise AssertionError("wrote past the end of an output")
-    keep = mask.keep and mask.keep(torch)
+    with torch.device(device):
+        keep = mask.keep and mask.keep(torch)
     wanted_out, wanted_lse = reference(q, k, v, keep, shape)
     empty = torch.isneginf(wanted_lse)
     if not torch.equal(torch.isneginf(lse), empty) or bool((out[empty] != 0).any()):

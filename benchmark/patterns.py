@@ -9,7 +9,7 @@
 Each function here takes the pattern's parameters and a Shape, and returns a Mask:
 the layout operands that our kernel takes, and the same mask as a predicate
 `keep(torch) -> (b, h, p, j) -> bool` for FlexAttention and for dense boolean
-masks. Positions are tokens; rows are aligned to the end of the keys.
+masks; its tables are on torch's default device. Positions are tokens; rows are aligned to the end of the keys.
 """
 import json
 import os
@@ -125,7 +125,7 @@ def documents(shape, seed):
     owner = owner_of(offsets)
 
     def keep(torch):
-        table = torch.from_numpy(owner)
+        table = torch.as_tensor(owner)
         return lambda b, h, p, j: (j <= p) & (table[p] == table[j])
 
     return Mask(keep, {"offsets": offsets[None]})
@@ -169,7 +169,7 @@ def source_graph(shape, hops):
     reach, owner = reach_hops(edges, hops), owner_of(offsets)
 
     def keep(torch):
-        near, table = torch.from_numpy(reach), torch.from_numpy(owner)
+        near, table = torch.as_tensor(reach), torch.as_tensor(owner)
         return lambda b, h, p, j: near[table[p], table[j]]
 
     return Mask(keep, graph_operands(offsets, edges))
@@ -193,7 +193,7 @@ def text_tree(shape, low, high, seed):
     owner = owner_of(offsets)
 
     def keep(torch):
-        near, table = torch.from_numpy(ancestors), torch.from_numpy(owner)
+        near, table = torch.as_tensor(ancestors), torch.as_tensor(owner)
         return lambda b, h, p, j: (j <= p) & near[table[p], table[j]]
 
     return Mask(keep, graph_operands(offsets, edges))
@@ -207,7 +207,7 @@ def token_tree(shape, seed):
     offsets = (context + np.arange(shape.queries + 1)).astype(np.int32)
 
     def keep(torch):
-        near = torch.from_numpy(ancestors)
+        near = torch.as_tensor(ancestors)
         node = torch.arange(shape.keys).sub(context).clamp(min=0)
         return lambda b, h, p, j: (j < context) | ((j <= p) & near[node[p], node[j]])
 
@@ -229,7 +229,7 @@ def bigbird(shape, reach, tokens, block, count, seed):
             drawn[plane, row, list(drawn_blocks(total, count, seed, plane, row))] = True
 
     def keep(torch):
-        table = torch.from_numpy(drawn)
+        table = torch.as_tensor(drawn)
 
         def kept(b, h, p, j):
             near = (p - j <= reach) & (j - p <= reach)
@@ -249,7 +249,7 @@ def block_mask(shape, block, density, seed):
     indptr, indices = to_csr([np.flatnonzero(row) for row in kept_blocks])
 
     def keep(torch):
-        table = torch.from_numpy(kept_blocks)
+        table = torch.as_tensor(kept_blocks)
         return lambda b, h, p, j: table[p // block, j // block]
 
     return Mask(keep, {"indptr": indptr[None, None], "blocks": indices[None, None]})
