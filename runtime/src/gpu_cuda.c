@@ -216,11 +216,9 @@ static const char *leave(const char *error) {
   return error;
 }
 
-/* A cubin runs on devices of its major capability that are not older. */
+/* A cubin runs on devices of its major capability; that they are not older is known. */
 static bool fits_cubin(const sa_gpu_module *module, int number) {
-  int major = module->capability / 10, minor = module->capability % 10;
-  return module->cubin && devices[number].major == major &&
-         devices[number].minor >= minor;
+  return module->cubin && devices[number].major == module->capability / 10;
 }
 
 static const char *cuda_load(void *unused, int number, const sa_gpu_module *module,

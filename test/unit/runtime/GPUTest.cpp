@@ -16,8 +16,10 @@
 #include "gtest/gtest.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <dlfcn.h>
+#include <map>
 
 extern "C" {
 #include "gpu.h"
@@ -275,6 +277,8 @@ TEST_F(GPU, TensorsElsewhere) {
   EXPECT_STREQ(sparse_attn_last_error(),
                "kernel 'mock': 'k' is on device 0 of DLPack type 1, but the plan is for "
                "device 1 of type 2; copy it there first");
+  tensors.all[1]->dl.device = {kDLCUDA, 0};
+  EXPECT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_INVALID_ARGUMENT);
   tensors.all[1]->dl.device = {kDLCUDAManaged, 0};
   EXPECT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK);
   EXPECT_EQ(fake().launch_count, 1) << "nothing was started by the run that failed";
@@ -342,11 +346,16 @@ void checkItems(const sparse_attn_shape &shape, int64_t stack, bool split) {
   ASSERT_EQ(args.stack, stack);
   std::vector<int> visits(shape.batch * shape.heads * shape.queries * shape.keys);
   std::vector<int> slots;
+  // Of each tile: how many shares there are, and how many leave their state in a slot.
+  std::map<std::array<int, 3>, std::pair<int, int>> shares;
   int64_t last = INT64_MAX;
   for (unsigned i = 0; i < fake().launches[0].blocks; ++i) {
     const sa_gpu_item &item = args.items[i];
     EXPECT_LE(item.end - item.first, last) << "longest first";
     last = item.end - item.first;
+    auto &[all, kept] = shares[{item.b, item.h, item.first_row}];
+    ++all;
+    kept += item.slot >= 0;
     if (item.slot >= 0)
       slots.push_back(item.slot);
     for (int r = 0; r < item.rows; ++r) {
@@ -357,6 +366,8 @@ void checkItems(const sparse_attn_shape &shape, int64_t stack, bool split) {
         ++visits[first + key];
     }
   }
+  for (const auto &[tile, counts] : shares)
+    EXPECT_EQ(counts.second, counts.first > 1 ? counts.first : 0);
   for (int64_t plane = 0; plane < shape.batch * shape.heads; ++plane)
     for (int64_t row = 0; row < shape.queries; ++row)
       for (int64_t key = 0; key <= row + shape.keys - shape.queries; ++key)
