@@ -198,20 +198,10 @@ def main():
         print("gpu_bench: error: PyTorch finds no GPU", file=sys.stderr)
         return 1
     config, rows = gpu_kernels.configuration(), []
-    for group in config["bench"]:
-        for pattern in group["patterns"]:
-            for dtype in group["dtypes"]:
-                for head_dim in group["head_dims"]:
-                    for sizes in group["shapes"].values():
-                        kernel = {"pattern": pattern, "dtype": dtype, "head_dim": head_dim}
-                        name = gpu_kernels.library_name(kernel)
-                        if arguments.select not in name:
-                            continue
-                        print(f"{group['name']} {name} {sizes}", flush=True)
-                        shape = patterns.Shape(*sizes)
-                        rows.append(
-                            run_case(group, kernel, shape, arguments, config["patterns"][pattern])
-                        )
+    for group, kernel, sizes in gpu_kernels.list_cases(config["bench"], arguments.select):
+        print(f"{group['name']} {gpu_kernels.library_name(kernel)} {sizes}", flush=True)
+        pattern = config["patterns"][kernel["pattern"]]
+        rows.append(run_case(group, kernel, patterns.Shape(*sizes), arguments, pattern))
     facts = facts_of_run()
     print_table(rows, facts, sys.stdout)
     os.makedirs(arguments.out, exist_ok=True)

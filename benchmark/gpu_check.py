@@ -99,26 +99,12 @@ def check_case(kernel, dtype, pattern, shape, device, seed):
     return difference.item(), distance.max().item() if distance.numel() else 0.0
 
 
-def list_cases(config):
-    for group in config["check"]:
-        for pattern in group["patterns"]:
-            for dtype in group["dtypes"]:
-                for head_dim in group["head_dims"]:
-                    for sizes in group["shapes"]:
-                        kernel = {"pattern": pattern, "dtype": dtype, "head_dim": head_dim}
-                        yield kernel, patterns.Shape(*sizes)
-
-
 def check_all(arguments):
     config = gpu_kernels.configuration()
-    cases = [
-        (kernel, shape)
-        for kernel, shape in list_cases(config)
-        if arguments.select in gpu_kernels.library_name(kernel)
-    ]
+    cases = list(gpu_kernels.list_cases(config["check"], arguments.select))
     failed = 0
-    for number, (kernel, shape) in enumerate(cases, 1):
-        name = gpu_kernels.library_name(kernel)
+    for number, (_, kernel, sizes) in enumerate(cases, 1):
+        name, shape = gpu_kernels.library_name(kernel), patterns.Shape(*sizes)
         line = f"[{number}/{len(cases)}] {name} {list(shape)}"
         try:
             library = sparse_attn.load(os.path.join(arguments.libraries, f"lib{name}.so"))

@@ -12,6 +12,7 @@ The folder is what a machine with a GPU needs, beside this checkout, Python and 
 nothing of the compiler.
 """
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -19,6 +20,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import patterns  # noqa: E402
 
 
 def read(name):
@@ -27,44 +30,42 @@ def read(name):
 
 
 def configuration():
-    """gpu.json, with the patterns of peers.json that it names."""
-    config = read("gpu.json")
-    known = read("peers.json")["patterns"]
-    config["patterns"] = {
-        name: known[name] if own is None else own for name, own in config["patterns"].items()
-    }
-    return config
+    """gpu.json, whose patterns are those of peers.json."""
+    return {**read("gpu.json"), "patterns": read("peers.json")["patterns"]}
 
 
 def library_name(kernel):
     return "{pattern}_{dtype}_{head_dim}".format(**kernel)
 
 
+def list_cases(groups, select=""):
+    """(group, kernel, sizes) of every case whose library's name contains `select`."""
+    for group in groups:
+        for pattern, dtype, head_dim in itertools.product(
+            group["patterns"], group["dtypes"], group["head_dims"]
+        ):
+            kernel = {"pattern": pattern, "dtype": dtype, "head_dim": head_dim}
+            if select in library_name(kernel):
+                for sizes in group["shapes"]:
+                    yield group, kernel, sizes
+
+
 def list_kernels(config):
-    """Every kernel that a check or a figure names, once."""
-    kernels = {}
-    for group in config["check"] + config["bench"]:
-        for pattern in group["patterns"]:
-            for dtype in group["dtypes"]:
-                for head_dim in group["head_dims"]:
-                    kernel = {"pattern": pattern, "dtype": dtype, "head_dim": head_dim}
-                    kernels[library_name(kernel)] = kernel
-    return kernels
+    """Every kernel that a check or a figure names, once, by the name of its library."""
+    cases = list_cases(config["check"] + config["bench"])
+    return {library_name(kernel): kernel for _, kernel, _ in cases}
 
 
 def command_of(tool, kernel, config, out, targets):
-    pattern = config["patterns"][kernel["pattern"]]
-    expression = pattern["expression"].format(**pattern.get("parameters", {}))
     return [
         tool,
-        f"--pattern={expression}",
+        f"--pattern={patterns.make_expression(config['patterns'][kernel['pattern']])}",
         f"--head-dim={kernel['head_dim']}",
         f"--dtype={kernel['dtype']}",
         f"--target={targets}",
         "--unions=whole",
         f"--name={library_name(kernel)}",
         f"-o={out}",
-        *pattern.get("flags", []),
     ]
 
 
