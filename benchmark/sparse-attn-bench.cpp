@@ -125,7 +125,8 @@ struct Tensor {
 /// What a case keeps between its iterations.
 class Problem {
 public:
-  explicit Problem(const Case &c) : options{c.threads, nullptr, nullptr} {
+  explicit Problem(const Case &c) {
+    options.threads = c.threads;
     check(sparse_attn_library_open(c.library.c_str(), &library));
     kernel = sparse_attn_kernel_at(library, 0);
     auto start = std::chrono::steady_clock::now();
@@ -238,7 +239,7 @@ private:
     return std::min(grid.tile_rows, rows - tile % grid.class_row_tiles * grid.tile_rows);
   }
 
-  sparse_attn_options options;
+  sparse_attn_options options = {};
   const sparse_attn_library *library = nullptr;
   const sparse_attn_kernel *kernel = nullptr;
   std::vector<std::unique_ptr<Tensor>> tensors;

@@ -8,6 +8,7 @@
 #include "Link.h"
 #include "SystemLibraries.h"
 #include "sparse_attn/Package/Package.h"
+#include "sparse_attn/Support/Program.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/Archive.h"
@@ -100,56 +101,6 @@ Error sparse_attn::writeArchive(llvm::ArrayRef<const ObjectFile *> objects,
 // Shared
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// Files that exist while the linker runs.
-class TemporaryFiles {
-public:
-  ~TemporaryFiles() {
-    for (const std::string &path : paths)
-      llvm::sys::fs::remove(path);
-  }
-  Expected<std::string> add(StringRef suffix, StringRef contents) {
-    llvm::SmallString<128> path;
-    int file;
-    if (std::error_code code =
-            llvm::sys::fs::createTemporaryFile("sparse-attn", suffix, file, path))
-      return llvm::createStringError(code,
-                                     "cannot make a temporary file: " + code.message());
-    paths.push_back(std::string(path));
-    llvm::raw_fd_ostream stream(file, /*shouldClose=*/true);
-    stream << contents;
-    stream.flush();
-    std::error_code code = stream.error();
-    stream.clear_error();
-    if (code)
-      return llvm::createStringError(code,
-                                     "cannot write '" + path + "': " + code.message());
-    return paths.back();
-  }
-
-private:
-  std::vector<std::string> paths;
-};
-} // namespace
-
-static Error runLinker(const Linker &linker, const std::vector<std::string> &options,
-                       TemporaryFiles &files) {
-  std::vector<StringRef> command{linker.path};
-  command.insert(command.end(), options.begin(), options.end());
-  Expected<std::string> log = files.add("log", "");
-  if (!log)
-    return log.takeError();
-  std::optional<StringRef> redirects[] = {std::nullopt, StringRef(*log), StringRef(*log)};
-  std::string reason;
-  int status = llvm::sys::ExecuteAndWait(linker.path, command, std::nullopt, redirects,
-                                         /*SecondsToWait=*/0, /*MemoryLimit=*/0, &reason);
-  if (status == 0)
-    return Error::success();
-  if (auto text = llvm::MemoryBuffer::getFile(*log))
-    reason += (*text)->getBuffer().trim().str();
-  return llvm::createStringError("the linker '" + linker.path + "' failed: " + reason);
-}
-
 /// Everything but the C interface stays inside.
 static std::string makeVersionScript(const CompiledLibrary &library) {
   return "{\n  global: sparse_attn_*; " + library.name + "_library; " + library.name +
@@ -202,5 +153,8 @@ Error sparse_attn::linkShared(const CompiledLibrary &library,
   addFlag("--no-whole-archive");
   addFlag("--as-needed");
   command.insert(command.end(), libraries->begin(), libraries->end());
-  return runLinker(*linker, command, files);
+  if (Error error = runProgram(linker->path, command))
+    return llvm::createStringError("the linker '" + linker->path +
+                                   "' failed: " + llvm::toString(std::move(error)));
+  return Error::success();
 }

@@ -68,7 +68,7 @@ static GPUKernelDesc describeMerge(func::FuncOp kernel, unsigned index) {
   GPUKernelDesc desc;
   desc.run = getGPUSymbol(kernel, index, "merge");
   desc.threads = kMergeThreads;
-  desc.tileRows = kMergeThreads / 32;
+  desc.tileRows = kMergeRows;
   return desc;
 }
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparse_attn/Session/EmulatedDriver.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -118,18 +119,16 @@ EmulatedDriver::EmulatedDriver(int32_t capability, uint64_t seed)
     std::memcpy(to, from, bytes);
     return nullptr;
   };
-  functions.map = [](void *, int, const sa_view *view, bool isBF16, int32_t tileKeys,
+  functions.map = [](void *, int, const sparse_attn_gpu_tensor *tensor,
                      sparse_attn_gpu_map *map) -> const char * {
     emulator::TensorMapInfo info;
-    info.element = isBF16 ? emulator::TensorElement::BF16 : emulator::TensorElement::F16;
-    info.rank = 4;
-    info.base = view->data;
-    for (unsigned axis = 0; axis < 4; ++axis)
-      info.sizes[axis] = view->size[3 - axis];
-    for (unsigned axis = 0; axis < 3; ++axis)
-      info.strides[axis] = info.sizes[axis + 1] == 1 ? 16 : 2 * view->stride[2 - axis];
-    info.box[0] = 64;
-    info.box[1] = tileKeys;
+    info.element =
+        tensor->is_bf16 ? emulator::TensorElement::BF16 : emulator::TensorElement::F16;
+    info.rank = std::size(tensor->sizes);
+    info.base = tensor->data;
+    llvm::copy(tensor->sizes, info.sizes);
+    llvm::copy(tensor->strides, info.strides);
+    llvm::copy(tensor->box, info.box);
     info.swizzle = emulator::TensorSwizzle::B128;
     auto encoded = emulator::encodeTensorMap(info);
     if (!encoded)

@@ -55,11 +55,7 @@ typedef struct room_list {
 static bool append_run(void *context, int32_t first, int32_t tiles,
                        sparse_attn_tile_class kind) {
   room_list *list = context;
-  sa_run *run = &list->runs[list->count++];
-  run->first_tile = first;
-  run->tiles = tiles;
-  run->mask = kind == SPARSE_ATTN_TILE_FULL ? SA_RUN_FULL : SA_RUN_PREDICATE;
-  run->hops = -1;
+  list->runs[list->count++] = sa_run_of(first, tiles, kind);
   return true;
 }
 

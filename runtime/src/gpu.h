@@ -20,6 +20,9 @@
 #include "internal.h"
 #include "sparse_attn/gpu.h"
 
+/* Of what lies in the device's memory, in bytes. */
+enum { SA_GPU_ALIGNMENT = 256 };
+
 /*===--- gpu_device.c -----------------------------------------------------===*/
 
 typedef struct sa_gpu_device {
@@ -128,13 +131,13 @@ enum {
 
 sparse_attn_status sa_gpu_workspace_size(const sparse_attn_plan *plan, size_t *bytes);
 
-/* The aligned start of a workspace. */
-char *sa_gpu_align(char *workspace);
-/* Makes the views of temporaries in an aligned workspace. */
-void sa_gpu_place_values(const sparse_attn_plan *plan, char *workspace, sa_view *values);
+/* Makes the views of temporaries in a workspace, and returns where the states of shares
+ * are. */
+char *sa_gpu_open_workspace(const sparse_attn_plan *plan, char *workspace,
+                            sa_view *values);
 
 /* Starts the kernels of a plan. */
 sparse_attn_status sa_gpu_run(const sparse_attn_plan *plan, const sa_view *values,
-                              char *workspace, void *stream);
+                              char *states, void *stream);
 
 #endif /* SPARSE_ATTN_RUNTIME_GPU_H */

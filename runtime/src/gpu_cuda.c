@@ -321,23 +321,19 @@ static const char *cuda_launch(void *unused, int number,
             "cuLaunchKernel"));
 }
 
-static const char *cuda_map(void *unused, int number, const sa_view *view, bool is_bf16,
-                            int32_t tile_keys, sparse_attn_gpu_map *map) {
+static const char *cuda_map(void *unused, int number,
+                            const sparse_attn_gpu_tensor *tensor,
+                            sparse_attn_gpu_map *map) {
   (void)unused;
   if (!encode)
     return say("the CUDA driver has no %s: it is too old", "cuTensorMapEncodeTiled");
-  uint64_t sizes[4], strides[3];
-  const uint32_t box[4] = {64, (uint32_t)tile_keys, 1, 1}, ones[4] = {1, 1, 1, 1};
-  for (int axis = 0; axis < 4; ++axis)
-    sizes[axis] = (uint64_t)view->size[3 - axis];
-  /* Of an axis of size 1 any multiple of 16 will do. */
-  for (int axis = 0; axis < 3; ++axis)
-    strides[axis] = sizes[axis + 1] == 1 ? 16 : 2 * (uint64_t)view->stride[2 - axis];
+  const uint32_t ones[4] = {1, 1, 1, 1};
   const char *error = enter(number);
   if (error)
     return error;
-  return leave(check(encode(map, is_bf16 ? CU_MAP_BF16 : CU_MAP_F16, 4, view->data, sizes,
-                            strides, box, ones, 0, CU_SWIZZLE_128, CU_PROMOTE_256, 0),
+  return leave(check(encode(map, tensor->is_bf16 ? CU_MAP_BF16 : CU_MAP_F16, 4,
+                            tensor->data, tensor->sizes, tensor->strides, tensor->box,
+                            ones, 0, CU_SWIZZLE_128, CU_PROMOTE_256, 0),
                      "cuTensorMapEncodeTiled"));
 }
 

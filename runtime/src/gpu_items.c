@@ -42,8 +42,8 @@ typedef struct listing {
   int64_t *piece_bits;    /* of a table: the first bit tile of each piece, in the image */
   int64_t *share_begin;   /* [tiles + 1] into shares */
   sa_buffer shares;       /* share */
-  sa_buffer visited,
-      runs; /* sa_run: of one query tile, and those that go to the device */
+  sa_buffer visited;      /* sa_run: of one query tile */
+  sa_buffer runs;         /* sa_run: those that go to the device */
 } listing;
 
 static int64_t count_tiles(const listing *list) {
@@ -62,8 +62,7 @@ static bool append_run(void *context, int32_t first, int32_t tiles,
   sa_run *run = sa_buffer_extend(context, sizeof(*run));
   if (!run)
     return false;
-  *run = (sa_run){first, tiles,
-                  kind == SPARSE_ATTN_TILE_FULL ? SA_RUN_FULL : SA_RUN_PREDICATE, -1};
+  *run = sa_run_of(first, tiles, kind);
   return true;
 }
 

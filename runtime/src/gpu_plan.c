@@ -166,8 +166,8 @@ sparse_attn_status sa_gpu_open(sparse_attn_plan *plan,
 /*===--- The device's memory ----------------------------------------------===*/
 
 void *sa_gpu_place(sa_gpu_image *image, size_t bytes, size_t *at) {
-  enum { kAlignment = 256 };
-  size_t gap = (kAlignment - image->bytes.size % kAlignment) % kAlignment;
+  size_t gap =
+      (SA_GPU_ALIGNMENT - image->bytes.size % SA_GPU_ALIGNMENT) % SA_GPU_ALIGNMENT;
   char *room =
       bytes <= PTRDIFF_MAX - gap ? sa_buffer_extend(&image->bytes, gap + bytes) : NULL;
   if (!room)
@@ -177,13 +177,6 @@ void *sa_gpu_place(sa_gpu_image *image, size_t bytes, size_t *at) {
   return room + gap;
 }
 
-static size_t count_elements(const sa_view *view) {
-  size_t elements = 1;
-  for (int axis = 0; axis < 4; ++axis)
-    elements *= (size_t)view->size[axis];
-  return elements;
-}
-
 /* Copies of the layout operands; their data are offsets until the image has a place. */
 static bool place_operands(const sparse_attn_plan *plan, sa_gpu_image *image) {
   for (int32_t i = 0; i < plan->kernel->input_count; ++i) {
@@ -191,7 +184,7 @@ static bool place_operands(const sparse_attn_plan *plan, sa_gpu_image *image) {
     if (!spec->layout)
       continue;
     const sa_view *view = &plan->views[i];
-    size_t bytes = count_elements(view) * ((size_t)spec->type_bits / 8), at;
+    size_t bytes = sa_view_elements(view) * ((size_t)spec->type_bits / 8), at;
     void *room = sa_gpu_place(image, bytes, &at);
     if (!room)
       return false;

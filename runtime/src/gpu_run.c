@@ -15,8 +15,6 @@
 
 #include <string.h>
 
-static const size_t kAlignment = 256;
-
 /*===--- Workspace --------------------------------------------------------===*/
 
 /* Bytes of the states of an attention's shares. */
@@ -32,16 +30,17 @@ static bool lay_out(const sparse_attn_plan *plan, char *base, sa_view *values,
                     size_t *states, size_t *bytes) {
   size_t end = 0, most = 0;
   if (!sa_place_temporaries(plan, base, values, &end) ||
-      !sa_add(end, kAlignment - 1, &end))
+      !sa_add(end, SA_GPU_ALIGNMENT - 1, &end))
     return false;
-  *states = end = end / kAlignment * kAlignment;
+  *states = end = end / SA_GPU_ALIGNMENT * SA_GPU_ALIGNMENT;
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     size_t own;
     if (!state_bytes(&plan->gpu->attentions[i], &own))
       return false;
     most = own > most ? own : most;
   }
-  return sa_add(end, most, bytes) && (!*bytes || sa_add(*bytes, kAlignment - 1, bytes));
+  return sa_add(end, most, bytes) &&
+         (!*bytes || sa_add(*bytes, SA_GPU_ALIGNMENT - 1, bytes));
 }
 
 sparse_attn_status sa_gpu_workspace_size(const sparse_attn_plan *plan, size_t *bytes) {
@@ -142,9 +141,10 @@ static sparse_attn_status make_maps(const running *run, const sa_attention *code
     return SPARSE_ATTN_OK;
   bool is_bf16 = run->plan->kernel->inputs[code->k].type_code == kDLBfloat;
   for (int i = 0; i < 2; ++i) {
-    const char *error =
-        device->driver->map(device->driver->context, device->number, views[i], is_bf16,
-                            kernel->tile_keys, &own->maps[i]);
+    sparse_attn_gpu_tensor tensor =
+        sparse_attn_gpu_describe(views[i], is_bf16, kernel->tile_keys);
+    const char *error = device->driver->map(device->driver->context, device->number,
+                                            &tensor, &own->maps[i]);
     if (error)
       return sa_gpu_check(run->plan->kernel, device, error);
   }
@@ -205,21 +205,17 @@ static sparse_attn_status run_merge(const running *run, const sa_gpu_step *step)
 
 /*===--- Runs -------------------------------------------------------------===*/
 
-char *sa_gpu_align(char *workspace) {
-  size_t gap = (kAlignment - (uintptr_t)workspace % kAlignment) % kAlignment;
-  return workspace ? workspace + gap : NULL;
-}
-
-void sa_gpu_place_values(const sparse_attn_plan *plan, char *workspace, sa_view *values) {
-  size_t states, bytes;
-  lay_out(plan, workspace, values, &states, &bytes); /* was checked for the size */
+char *sa_gpu_open_workspace(const sparse_attn_plan *plan, char *workspace,
+                            sa_view *values) {
+  size_t gap = (0 - (size_t)workspace) % SA_GPU_ALIGNMENT, states, bytes;
+  char *base = workspace ? workspace + gap : NULL;
+  lay_out(plan, base, values, &states, &bytes); /* was checked for the size */
+  return base ? base + states : NULL;
 }
 
 sparse_attn_status sa_gpu_run(const sparse_attn_plan *plan, const sa_view *values,
-                              char *workspace, void *stream) {
-  size_t states, bytes;
-  lay_out(plan, workspace, NULL, &states, &bytes);
-  running run = {plan, values, workspace + states, stream};
+                              char *states, void *stream) {
+  running run = {plan, values, states, stream};
   int32_t attention = 0;
   sparse_attn_status status = SPARSE_ATTN_OK;
   for (int32_t i = 0; !status && i < plan->kernel->step_count; ++i) {

@@ -107,8 +107,7 @@ size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
   for (int32_t i = 0; i < kernel->input_count; ++i) {
     const sa_view *view = &plan->views[i];
     if (view->data)
-      bytes += (size_t)(view->size[0] * view->size[1] * view->size[2] * view->size[3]) *
-               (size_t)plan->values[i].element_bytes;
+      bytes += sa_view_elements(view) * (size_t)plan->values[i].element_bytes;
   }
   bytes += plan->gpu ? plan->gpu->bytes : 0;
   /* Directions are shared with all plans and states that draw the same. */

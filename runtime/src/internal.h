@@ -119,6 +119,7 @@ sparse_attn_status sa_bind_tensor(const sparse_attn_kernel *kernel, const sa_ten
 
 /* A contiguous view of `data`. */
 sa_view sa_contiguous_view(void *data, const int64_t size[4]);
+size_t sa_view_elements(const sa_view *view);
 
 /* Checks that `count` tensors were given for the inputs with this `layout`. */
 sparse_attn_status sa_check_input_count(const sparse_attn_kernel *kernel, int32_t layout,
@@ -243,6 +244,14 @@ static inline int32_t sa_classify_box(const sa_tile_query *query, int32_t p, int
 /* Takes one run of tiles of one kind; returns false to stop. */
 typedef bool (*sa_tile_sink)(void *context, int32_t first, int32_t tiles,
                              sparse_attn_tile_class kind);
+
+/* What a sink gets as a run, whose pairs the kernel decides. */
+static inline sa_run sa_run_of(int32_t first, int32_t tiles,
+                               sparse_attn_tile_class kind) {
+  int32_t mask = kind == SPARSE_ATTN_TILE_FULL ? SA_RUN_FULL : SA_RUN_PREDICATE;
+  sa_run run = {first, tiles, mask, -1};
+  return run;
+}
 
 /* A sink that gets neighbours of one kind as one run: the run that may still grow;
  * `tiles` is 0 where there is none. */

@@ -137,10 +137,9 @@ static sparse_attn_status run_on_gpu(sa_run_state *state, const DLTensor *const 
                                      DLTensor *const *outputs, void *workspace) {
   sa_view values[SA_GPU_MOST_VALUES] = {{0}};
   state->values = values;
-  char *base = sa_gpu_align(workspace);
-  sa_gpu_place_values(state->plan, base, values);
+  char *states = sa_gpu_open_workspace(state->plan, workspace, values);
   bind_all(state, inputs, outputs);
-  return sa_gpu_run(state->plan, values, base,
+  return sa_gpu_run(state->plan, values, states,
                     state->options ? state->options->stream : NULL);
 }
 

@@ -222,6 +222,13 @@ sa_view sa_contiguous_view(void *data, const int64_t size[4]) {
   return view;
 }
 
+size_t sa_view_elements(const sa_view *view) {
+  size_t elements = 1;
+  for (int axis = 0; axis < 4; ++axis)
+    elements *= (size_t)view->size[axis];
+  return elements;
+}
+
 sparse_attn_status sa_check_input_count(const sparse_attn_kernel *kernel, int32_t layout,
                                         const void *list, size_t count) {
   char names[256] = "";

@@ -63,7 +63,7 @@ private:
 };
 
 /// Threads of a block that merges states, a warp for each row.
-inline constexpr int64_t kMergeThreads = 128;
+inline constexpr int64_t kMergeRows = 4, kMergeThreads = 32 * kMergeRows;
 
 /// Why `plan` has no GPU kernel; empty where it has one.
 std::string getGPUObstacle(block_plan::AttentionOp plan, const GPUTarget &target);

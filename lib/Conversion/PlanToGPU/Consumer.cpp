@@ -282,13 +282,7 @@ Values Consumer::run(Value round, Value keyUse, Value valueUse) {
 }
 
 void sparse_attn::buildConsumer(GPUBuilder &b, WarpgroupContext &context) {
-  Value zero = b.i32(0);
-  b.repeat(
-      {zero, zero, zero},
-      [&](ValueRange values) { return context.hasItem(b, values[0]); },
-      [&](ValueRange values) {
-        Consumer consumer(b, context, context.itemOf(b, values[0]));
-        Values uses = consumer.run(values[0], values[1], values[2]);
-        return Values{b.add(values[0], 1), uses[0], uses[1]};
-      });
+  context.forEachItem(b, [&](Value item, Value round, Value keyUse, Value valueUse) {
+    return Consumer(b, context, item).run(round, keyUse, valueUse);
+  });
 }

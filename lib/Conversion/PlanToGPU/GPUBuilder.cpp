@@ -17,11 +17,11 @@ using Values = GPUBuilder::Values;
 // Integers
 //===----------------------------------------------------------------------===//
 
-Value GPUBuilder::divU(Value a, int64_t b) {
-  return builder.createOrFold<arith::DivUIOp>(loc, a, i32(b));
+Value GPUBuilder::divU(Value a, Value b) {
+  return builder.createOrFold<arith::DivUIOp>(loc, a, b);
 }
-Value GPUBuilder::remU(Value a, int64_t b) {
-  return builder.createOrFold<arith::RemUIOp>(loc, a, i32(b));
+Value GPUBuilder::remU(Value a, Value b) {
+  return builder.createOrFold<arith::RemUIOp>(loc, a, b);
 }
 Value GPUBuilder::shl(Value a, Value bits) {
   return builder.createOrFold<arith::ShLIOp>(loc, a, bits);

@@ -28,8 +28,10 @@ public:
 
   //===--- Integers --------------------------------------------------------===//
   mlir::Value mul(mlir::Value a, int64_t b) { return ArithBuilder::mul(a, b); }
-  mlir::Value divU(mlir::Value a, int64_t b);
-  mlir::Value remU(mlir::Value a, int64_t b);
+  mlir::Value divU(mlir::Value a, mlir::Value b);
+  mlir::Value divU(mlir::Value a, int64_t b) { return divU(a, i32(b)); }
+  mlir::Value remU(mlir::Value a, mlir::Value b);
+  mlir::Value remU(mlir::Value a, int64_t b) { return remU(a, i32(b)); }
   mlir::Value shl(mlir::Value a, mlir::Value bits);
   mlir::Value shr(mlir::Value a, mlir::Value bits); ///< unsigned
   mlir::Value band(mlir::Value a, mlir::Value b);

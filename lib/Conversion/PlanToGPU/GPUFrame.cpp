@@ -42,7 +42,7 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   first = item(offsetof(sa_gpu_item, first));
   end = item(offsetof(sa_gpu_item, end));
   slot = item(offsetof(sa_gpu_item, slot));
-  kvHead = b.builder.createOrFold<arith::DivUIOp>(b.loc, head, group);
+  kvHead = b.divU(head, group);
   auto entry = element(offsetof(sa_gpu_args, entries), batch, sizeof(sa_gpu_entry));
   keys = entry(offsetof(sa_gpu_entry, keys));
   tokens = entry(offsetof(sa_gpu_entry, tokens));
@@ -66,8 +66,8 @@ GPURow GPUFrame::rowOf(GPUBuilder &b, Value number) const {
   row.number = number;
   row.inTile = b.lt(number, rowCount);
   Value existing = b.min(number, b.sub(rowCount, b.i32(1)));
-  row.query = b.builder.createOrFold<arith::DivUIOp>(b.loc, existing, stack);
-  Value other = b.builder.createOrFold<arith::RemUIOp>(b.loc, existing, stack);
+  row.query = b.divU(existing, stack);
+  Value other = b.remU(existing, stack);
   row.head = b.add(head, other);
   row.index = b.add(firstRow, b.mul(row.query, step));
   row.position = b.add(firstPosition, row.index);
@@ -90,14 +90,13 @@ void GPUFrame::findRows(GPUBuilder &b, const GPUShape &shape) {
 }
 
 Value GPUFrame::residueOf(GPUBuilder &b, Value tile) const {
-  return hasSteps ? b.builder.createOrFold<arith::DivUIOp>(b.loc, tile, classTiles)
-                  : b.i32(0);
+  return hasSteps ? b.divU(tile, classTiles) : b.i32(0);
 }
 
 Value GPUFrame::firstKeyOf(GPUBuilder &b, const GPUShape &shape, Value tile) const {
   if (!hasSteps)
     return b.mul(tile, shape.keys);
   Value residue = residueOf(b, tile);
-  Value number = b.builder.createOrFold<arith::RemUIOp>(b.loc, tile, classTiles);
+  Value number = b.remU(tile, classTiles);
   return b.add(residue, b.mul(b.mul(number, shape.keys), step));
 }

@@ -21,8 +21,6 @@
 using namespace mlir;
 using namespace sparse_attn;
 
-static constexpr int64_t kWarps = kMergeThreads / kWarp;
-
 namespace {
 /// A row of one head; all of index type.
 struct MergeRow {
@@ -106,7 +104,7 @@ void Merger::build() {
   };
   Value heads = size(1), queries = size(2);
   Value perBatch = b.mul(heads, queries);
-  Value warp = b.add(b.mul(b.block(), kWarps), b.divU(b.thread(), kWarp));
+  Value warp = b.add(b.mul(b.block(), kMergeRows), b.divU(b.thread(), kWarp));
   Value number = b.toIndex(warp);
   b.branch(b.lt(number, b.mul(size(0), perBatch)), [&] {
     MergeRow row;

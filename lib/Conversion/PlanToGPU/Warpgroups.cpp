@@ -31,9 +31,20 @@ Value WarpgroupContext::itemOf(GPUBuilder &b, Value round) const {
                b.select(odd, mirrored, block));
 }
 
-Value WarpgroupContext::hasItem(GPUBuilder &b, Value round) const {
-  Value count = b.field(args, offsetof(sa_gpu_args, item_count), b.builder.getI32Type());
-  return b.lt(itemOf(b, round), count);
+void WarpgroupContext::forEachItem(GPUBuilder &b, Body body) const {
+  Value zero = b.i32(0);
+  b.repeat(
+      {zero, zero, zero},
+      [&](ValueRange values) {
+        Value count =
+            b.field(args, offsetof(sa_gpu_args, item_count), b.builder.getI32Type());
+        return b.lt(itemOf(b, values[0]), count);
+      },
+      [&](ValueRange values) {
+        Value round = values[0];
+        Values uses = body(itemOf(b, round), round, values[1], values[2]);
+        return Values{b.add(round, 1), uses[0], uses[1]};
+      });
 }
 
 Value WarpgroupContext::tileOf(GPUBuilder &b, Value keyUse) {

@@ -103,11 +103,17 @@ struct WarpgroupContext {
   mlir::Value keyMap, valueMap; ///< pointers to tensor maps
   RingBuilder queries, keys, values;
 
-  /// The item of a round of the block.
-  mlir::Value itemOf(GPUBuilder &b, mlir::Value round) const;
-  mlir::Value hasItem(GPUBuilder &b, mlir::Value round) const;
+  /// Calls `body` for every item of the block, with the uses of the rings of K and V
+  /// before it; it returns those after it.
+  using Body = llvm::function_ref<Values(mlir::Value item, mlir::Value round,
+                                         mlir::Value keyUse, mlir::Value valueUse)>;
+  void forEachItem(GPUBuilder &b, Body body) const;
   /// Pointer to what tile a buffer of keys is.
   mlir::Value tileOf(GPUBuilder &b, mlir::Value keyUse);
+
+private:
+  /// The item of a round of the block.
+  mlir::Value itemOf(GPUBuilder &b, mlir::Value round) const;
 };
 
 void buildProducer(GPUBuilder &b, WarpgroupContext &context);

@@ -49,6 +49,30 @@ typedef struct sparse_attn_gpu_map {
       unsigned char bytes[128];
 } sparse_attn_gpu_map;
 
+/* A tensor of 16-bit elements as cuTensorMapEncodeTiled takes it, the innermost axis
+ * first: see SA_GPU_MAPPED. */
+typedef struct sparse_attn_gpu_tensor {
+  void *data;
+  bool is_bf16;
+  uint64_t sizes[4];
+  uint64_t strides[3]; /* in bytes, of axes 1, 2 and 3 */
+  uint32_t box[4];
+} sparse_attn_gpu_tensor;
+
+/* K or V of a kernel with tiles of `tile_keys`. */
+static inline sparse_attn_gpu_tensor
+sparse_attn_gpu_describe(const sa_view *view, bool is_bf16, int32_t tile_keys) {
+  sparse_attn_gpu_tensor tensor = {
+      view->data, is_bf16, {0}, {0}, {64, (uint32_t)tile_keys, 1, 1}};
+  for (int axis = 0; axis < 4; ++axis)
+    tensor.sizes[axis] = (uint64_t)view->size[3 - axis];
+  /* Of an axis of size 1 any multiple of 16 will do. */
+  for (int axis = 0; axis < 3; ++axis)
+    tensor.strides[axis] =
+        tensor.sizes[axis + 1] == 1 ? 16 : 2 * (uint64_t)view->stride[2 - axis];
+  return tensor;
+}
+
 /* Functions may be called from several threads at once. Those that can fail return NULL,
  * or a sentence without a full stop that stays valid until the thread's next call. All
  * get `context`, and the number of a device that is open. */
@@ -77,9 +101,9 @@ struct sparse_attn_gpu_driver {
   const char *(*download)(void *context, int device, void *to, const void *from,
                           size_t bytes);
 
-  /* Makes the map of K or V for a kernel that has maps: see SA_GPU_MAPPED. */
-  const char *(*map)(void *context, int device, const sa_view *view, bool is_bf16,
-                     int32_t tile_keys, sparse_attn_gpu_map *map);
+  /* Makes the map of K or V for a kernel that has maps. */
+  const char *(*map)(void *context, int device, const sparse_attn_gpu_tensor *tensor,
+                     sparse_attn_gpu_map *map);
 
   /* Waits until the device has done all that it was told. */
   const char *(*wait)(void *context, int device);

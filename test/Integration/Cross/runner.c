@@ -129,7 +129,7 @@ static sparse_attn_status compute(const sparse_attn_kernel *kernel,
   DLTensor *layout[kMostTensors], *inputs[kMostTensors], *outputs[kMostTensors];
   size_t layouts = 0, ins = 0, outs = 0, bytes = 0;
   bind(kernel, tensors, count, layout, &layouts, inputs, &ins, outputs, &outs);
-  sparse_attn_options options = {threads, NULL, NULL};
+  sparse_attn_options options = {.threads = threads};
   sparse_attn_plan *plan = NULL;
   sparse_attn_status status = sparse_attn_plan_create(
       kernel, shape, (const DLTensor *const *)layout, layouts, &options, &plan);

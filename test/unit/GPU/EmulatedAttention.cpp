@@ -10,10 +10,11 @@
 #include "sparse_attn/Conversion/KernelValues.h"
 #include "sparse_attn/Pipelines/Pipelines.h"
 #include "sparse_attn/Reference/Reference.h"
-#include "sparse_attn/gpu_abi.h"
+#include "sparse_attn/Session/EmulatedDriver.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
 #include <cstring>
+#include <gtest/gtest.h>
 #include <random>
 
 using namespace mlir;
@@ -40,7 +41,7 @@ private:
   void makeItems();
   int32_t makeRuns(int64_t b, int64_t h, int64_t firstRow, int64_t rows, int64_t first,
                    int64_t end);
-  emulator::TensorMap makeMap(StringRef name);
+  sparse_attn_gpu_map makeMap(StringRef name);
   Error launchKernel(StringRef name, std::vector<sa_gpu_item> &items,
                      EmulatedResult &result);
   Error compare(EmulatedResult &result);
@@ -232,26 +233,17 @@ void EmulatedRun::makeItems() {
   states.assign(slots * shape->rows * (shape->valueDim + 2), NAN);
 }
 
-/// As gpu_abi.h asks for it.
-emulator::TensorMap EmulatedRun::makeMap(StringRef name) {
+sparse_attn_gpu_map EmulatedRun::makeMap(StringRef name) {
   unsigned id = 0;
   while (kernel.getArgAttrOfType<StringAttr>(id, kNameAttr).getValue() != name)
     ++id;
-  const sa_view &view = views[id];
-  emulator::TensorMapInfo info;
-  info.element = shape->element.isBF16() ? emulator::TensorElement::BF16
-                                         : emulator::TensorElement::F16;
-  info.rank = 4;
-  info.base = view.data;
-  for (unsigned axis = 0; axis < 4; ++axis)
-    info.sizes[axis] = view.size[3 - axis];
-  for (unsigned axis = 0; axis < 3; ++axis)
-    info.strides[axis] =
-        info.sizes[axis + 1] == 1 ? 16 : view.stride[2 - axis] * shape->elementBytes;
-  info.box[0] = 64;
-  info.box[1] = shape->keys;
-  info.swizzle = emulator::TensorSwizzle::B128;
-  return cantFail(emulator::encodeTensorMap(info));
+  run::EmulatedDriver driver(findGPUTarget(test.target)->capability);
+  sparse_attn_gpu_tensor tensor =
+      sparse_attn_gpu_describe(&views[id], shape->element.isBF16(), shape->keys);
+  sparse_attn_gpu_map map;
+  const char *error = driver.table()->map(driver.table()->context, 0, &tensor, &map);
+  cantFail(error ? llvm::createStringError(StringRef(error)) : Error::success());
+  return map;
 }
 
 Error EmulatedRun::launchKernel(StringRef name, std::vector<sa_gpu_item> &items,
@@ -299,7 +291,7 @@ Error EmulatedRun::launchKernel(StringRef name, std::vector<sa_gpu_item> &items,
   bool isAttend = name == "kernel_0_attend";
   std::vector<const void *> params = {args};
   unsigned blocks = items.size();
-  emulator::TensorMap maps[2] = {};
+  sparse_attn_gpu_map maps[2] = {};
   if (shape->warpgroups && isAttend) {
     params.insert(params.end(), {&maps[0], &maps[1]});
     args->item_count = items.size();
@@ -383,4 +375,59 @@ Expected<EmulatedResult> EmulatedRun::run() {
 
 Expected<EmulatedResult> sparse_attn::runEmulated(EmulatedCase test) {
   return EmulatedRun(test).run();
+}
+
+//===----------------------------------------------------------------------===//
+// Cases
+//===----------------------------------------------------------------------===//
+
+EmulatedCase sparse_attn::makeCase(const char *pattern, int64_t dim, ElementType type,
+                                   int64_t queries, int64_t keys, const char *target) {
+  EmulatedCase test;
+  test.target = target;
+  test.spec.pattern = pattern;
+  test.spec.headDim = dim;
+  test.spec.elementType = type;
+  test.queries = queries, test.keys = keys;
+  return test;
+}
+
+void sparse_attn::addModifiersAndSinks(EmulatedCase &test) {
+  test.spec.modifiers = "softcap(5.0), alibi(slopes)";
+  test.spec.sinks = true;
+  test.heads = 2;
+  for (const char *name : {"slopes", "sinks"}) {
+    Array array = cantFail(Array::create(ElementKind::F32, {2}));
+    array.as<float>()[0] = 0.25f, array.as<float>()[1] = 1.5f;
+    test.operands[name] = std::move(array);
+  }
+}
+
+void sparse_attn::addOffsets(EmulatedCase &test, ArrayRef<int32_t> starts) {
+  Array offsets = cantFail(Array::create(ElementKind::I32, {1, int64_t(starts.size())}));
+  llvm::copy(starts, offsets.as<int32_t>());
+  test.operands["offsets"] = std::move(offsets);
+}
+
+/// The bounds of docs/semantics.md, section 9. Of f32 on a GPU: products of tf32, three
+/// for one, leave out 2^-22 of each, and 2^x is off by 2^-22 of it.
+static double getBound(ElementType type) {
+  switch (type) {
+  case ElementType::F32:
+    return 5e-6;
+  case ElementType::BF16:
+    return 4e-3;
+  case ElementType::F16:
+    return 1e-3;
+  }
+  llvm_unreachable("every type has a bound");
+}
+
+void sparse_attn::checkEmulated(EmulatedCase test) {
+  double bound = getBound(test.spec.elementType);
+  SCOPED_TRACE(test.spec.pattern);
+  auto result = runEmulated(std::move(test));
+  ASSERT_TRUE(bool(result)) << llvm::toString(result.takeError());
+  EXPECT_LE(result->outError, bound);
+  EXPECT_LE(result->lseError, 2e-5);
 }

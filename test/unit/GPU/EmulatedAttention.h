@@ -42,6 +42,18 @@ struct EmulatedResult {
 /// outputs, and compares with the reference: rows without keys exactly, and NaN with NaN.
 llvm::Expected<EmulatedResult> runEmulated(EmulatedCase test);
 
+/// Fails the test that calls it where the result is not within the bounds of its type;
+/// infs and NaNs are compared one by one.
+void checkEmulated(EmulatedCase test);
+
+/// One head.
+EmulatedCase makeCase(const char *pattern, int64_t dim, ElementType type, int64_t queries,
+                      int64_t keys, const char *target = "sm_80");
+/// Two heads, softcap, slopes and sinks.
+void addModifiersAndSinks(EmulatedCase &test);
+/// The operand of segments(offsets).
+void addOffsets(EmulatedCase &test, llvm::ArrayRef<int32_t> starts);
+
 } // namespace sparse_attn
 
 #endif // SPARSE_ATTN_TEST_UNIT_GPU_EMULATEDATTENTION_H

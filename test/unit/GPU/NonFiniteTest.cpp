@@ -29,31 +29,15 @@ struct Spot {
 };
 } // namespace
 
-static EmulatedCase makeCase(const char *pattern, int64_t dim, ElementType type,
-                             int64_t queries, int64_t keys, std::vector<Spot> spots) {
-  EmulatedCase test;
-  test.spec.pattern = pattern;
-  test.spec.headDim = dim;
-  test.spec.elementType = type;
-  test.queries = queries, test.keys = keys;
+static EmulatedCase makeSpottedCase(const char *pattern, int64_t dim, ElementType type,
+                                    int64_t queries, int64_t keys,
+                                    std::vector<Spot> spots) {
+  EmulatedCase test = makeCase(pattern, dim, type, queries, keys);
   test.change = [spots = std::move(spots)](Array &, Array &, Array &v) {
     for (const Spot &spot : spots)
       v.as<float>()[v.position({0, spot.head, spot.key, spot.column})] = spot.value;
   };
   return test;
-}
-
-/// The finite part within the bound of the type; infs and NaNs are compared with the
-/// reference one by one.
-static void check(EmulatedCase test) {
-  SCOPED_TRACE(test.spec.pattern);
-  double bound = test.spec.elementType == ElementType::F32    ? 5e-6
-                 : test.spec.elementType == ElementType::BF16 ? 4e-3
-                                                              : 1e-3;
-  auto result = runEmulated(std::move(test));
-  ASSERT_TRUE(bool(result)) << llvm::toString(result.takeError());
-  EXPECT_LE(result->outError, bound);
-  EXPECT_LE(result->lseError, 2e-5);
 }
 
 /// A NaN, infs, both infs in one column and several columns, some keys apart.
@@ -78,8 +62,8 @@ TEST(GPUNonFinite, everyTypeAndShape) {
   // Two row tiles of a warp and one, one and many chunks of columns, padded ones.
   for (ElementType type : kTypes)
     for (int64_t dim : {24, 64, 128})
-      check(makeCase("causal & window(40, 0)", dim, type, 140, 150,
-                     makeSpots(0, 45, 11, dim - 1)));
+      checkEmulated(makeSpottedCase("causal & window(40, 0)", dim, type, 140, 150,
+                                    makeSpots(0, 45, 11, dim - 1)));
 }
 
 TEST(GPUNonFinite, wholeRowsOfV) {
@@ -87,7 +71,7 @@ TEST(GPUNonFinite, wholeRowsOfV) {
     std::vector<Spot> spots;
     for (int64_t column = 0; column < 40; ++column)
       spots.push_back({0, 77, column, column % 3 == 0 ? kNaN : kInf});
-    check(makeCase("causal", 40, type, 100, 100, spots));
+    checkEmulated(makeSpottedCase("causal", 40, type, 100, 100, spots));
   }
 }
 
@@ -96,37 +80,35 @@ TEST(GPUNonFinite, patterns) {
   for (const char *pattern :
        {"all", "window(20, 33)", "block_diagonal(48)", "global(stride=32) | window(3, 3)",
         "~window(40, 40)", "strided(7) & causal"})
-    check(makeCase(pattern, 32, ElementType::BF16, 130, 170, makeSpots(0, 6, 23, 31)));
+    checkEmulated(makeSpottedCase(pattern, 32, ElementType::BF16, 130, 170,
+                                  makeSpots(0, 6, 23, 31)));
 }
 
 TEST(GPUNonFinite, masksOfAPlan) {
   for (ElementType type : kTypes) {
-    EmulatedCase test = makeCase("causal & segments(offsets)", 64, type, 200, 200,
-                                 makeSpots(0, 60, 9, 63));
-    Array offsets = llvm::cantFail(Array::create(ElementKind::I32, {1, 4}));
-    const int32_t starts[] = {0, 90, 95, 200};
-    std::copy(std::begin(starts), std::end(starts), offsets.as<int32_t>());
-    test.operands["offsets"] = std::move(offsets);
-    check(std::move(test));
+    EmulatedCase test = makeSpottedCase("causal & segments(offsets)", 64, type, 200, 200,
+                                        makeSpots(0, 60, 9, 63));
+    addOffsets(test, {0, 90, 95, 200});
+    checkEmulated(std::move(test));
   }
 }
 
 TEST(GPUNonFinite, otherHeadsAndStacks) {
   for (int64_t stack : {1, 3}) {
-    EmulatedCase test =
-        makeCase("causal", 64, ElementType::BF16, 40, 130, makeSpots(1, 20, 16, 63));
+    EmulatedCase test = makeSpottedCase("causal", 64, ElementType::BF16, 40, 130,
+                                        makeSpots(1, 20, 16, 63));
     test.heads = 6, test.kvHeads = 2, test.stack = stack;
-    check(std::move(test));
+    checkEmulated(std::move(test));
   }
 }
 
 // What one part has of a row must not reach the rows that attend to nothing in it.
 TEST(GPUNonFinite, partsOfTheKeys) {
   for (ElementType type : kTypes) {
-    EmulatedCase test =
-        makeCase("causal & window(150, 0)", 64, type, 33, 700, makeSpots(0, 480, 30, 63));
+    EmulatedCase test = makeSpottedCase("causal & window(150, 0)", 64, type, 33, 700,
+                                        makeSpots(0, 480, 30, 63));
     test.parts = 5;
-    check(std::move(test));
+    checkEmulated(std::move(test));
   }
 }
 
@@ -135,7 +117,7 @@ TEST(GPUNonFinite, partsOfTheKeys) {
 TEST(GPUNonFinite, weightsThatVanish) {
   for (ElementType type : kTypes)
     for (int64_t parts : {1, 3}) {
-      EmulatedCase test = makeCase("causal", 16, type, 4, 300, {});
+      EmulatedCase test = makeCase("causal", 16, type, 4, 300);
       test.parts = parts;
       test.change = [](Array &q, Array &k, Array &v) {
         for (int64_t i = 0; i < q.elements(); ++i)
@@ -145,45 +127,39 @@ TEST(GPUNonFinite, weightsThatVanish) {
         v.as<float>()[20 * 16 + 3] = kInf, v.as<float>()[21 * 16 + 4] = -kInf;
         v.as<float>()[22 * 16 + 5] = kNaN;
       };
-      check(std::move(test));
+      checkEmulated(std::move(test));
     }
 }
 
 TEST(GPUNonFinite, stepsModifiersAndSinks) {
-  EmulatedCase steps = makeCase("dilated(255, 0, 4)", 32, ElementType::F16, 150, 330,
-                                makeSpots(0, 200, 10, 31));
+  EmulatedCase steps = makeSpottedCase("dilated(255, 0, 4)", 32, ElementType::F16, 150,
+                                       330, makeSpots(0, 200, 10, 31));
   steps.step = 4;
-  check(std::move(steps));
+  checkEmulated(std::move(steps));
   EmulatedCase test =
-      makeCase("causal", 64, ElementType::F32, 70, 90, makeSpots(1, 40, 7, 63));
-  test.spec.modifiers = "softcap(5.0), alibi(slopes)";
-  test.spec.sinks = true;
-  test.heads = test.kvHeads = 2;
-  for (const char *name : {"slopes", "sinks"}) {
-    Array array = llvm::cantFail(Array::create(ElementKind::F32, {2}));
-    array.as<float>()[0] = 0.25f, array.as<float>()[1] = 1.5f;
-    test.operands[name] = std::move(array);
-  }
-  check(std::move(test));
+      makeSpottedCase("causal", 64, ElementType::F32, 70, 90, makeSpots(1, 40, 7, 63));
+  addModifiersAndSinks(test);
+  test.kvHeads = 2;
+  checkEmulated(std::move(test));
 }
 
 // A NaN score makes its rows NaN and no others; V is finite.
 TEST(GPUNonFinite, keysAndQueries) {
   for (ElementType type : kTypes) {
-    EmulatedCase test = makeCase("causal & window(40, 0)", 32, type, 130, 150, {});
+    EmulatedCase test = makeCase("causal & window(40, 0)", 32, type, 130, 150);
     test.change = [](Array &q, Array &k, Array &) {
       k.as<float>()[140 * 32] = kNaN;
       k.as<float>()[60 * 32] = kInf;
       q.as<float>()[10 * 32] = kNaN;
     };
-    check(std::move(test));
+    checkEmulated(std::move(test));
   }
 }
 
 // Rows past the end of the sequence, in a batch entry whose tensors are longer.
 TEST(GPUNonFinite, keysThatDoNotExist) {
   for (ElementType type : kTypes) {
-    EmulatedCase test = makeCase("all", 40, type, 50, 150, {});
+    EmulatedCase test = makeCase("all", 40, type, 50, 150);
     test.spec.valueDim = 19;
     test.strideSlack = 3;
     test.spec.kvLen = true;
@@ -197,6 +173,6 @@ TEST(GPUNonFinite, keysThatDoNotExist) {
       }
       v.as<float>()[70 * 19 + 18] = kNaN;
     };
-    check(std::move(test));
+    checkEmulated(std::move(test));
   }
 }

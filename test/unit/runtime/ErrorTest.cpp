@@ -178,7 +178,8 @@ TEST_F(BadTensor, counts) {
 }
 
 TEST_F(BadTensor, workspace) {
-  sparse_attn_options options = {3, nullptr, nullptr};
+  sparse_attn_options options = {};
+  options.threads = 3;
   size_t bytes;
   ASSERT_EQ(sparse_attn_workspace_size(plan.get(), &options, &bytes), SPARSE_ATTN_OK);
   const DLTensor *inputs[] = {&q->dl, &k->dl, &v->dl, &bias->dl, &odd->dl};
@@ -200,12 +201,14 @@ TEST_F(BadTensor, workspace) {
 }
 
 TEST_F(BadTensor, options) {
-  sparse_attn_options options = {-1, nullptr, nullptr};
+  sparse_attn_options options = {};
+  options.threads = -1;
   EXPECT_ERROR(createPlan(&kernel.kernel, kShape, {}, &options),
                SPARSE_ATTN_INVALID_ARGUMENT,
                "options: threads is -1, expected 1 to 65536, or 0 for OpenMP's default");
   sparse_attn_executor executor = {};
-  options = {0, &executor, nullptr};
+  options.threads = 0;
+  options.executor = &executor;
   EXPECT_ERROR(
       createPlan(&kernel.kernel, kShape, {}, &options), SPARSE_ATTN_INVALID_ARGUMENT,
       "options: executor has no `parallel` function; pass a NULL executor to use "
@@ -239,7 +242,8 @@ TEST_F(BadTensor, workspaceOverflow) {
   // Two query tiles: their keys are packed.
   sparse_attn_shape shape = {1 << 16, 1 << 14, 1 << 14, 5, (1 << 30) - 1};
   Plan huge = makePlan(&kernel.kernel, shape);
-  sparse_attn_options options = {2, nullptr, nullptr};
+  sparse_attn_options options = {};
+  options.threads = 2;
   size_t bytes;
   EXPECT_ERROR(
       sparse_attn_workspace_size(huge.get(), &options, &bytes), SPARSE_ATTN_OVERFLOW,

@@ -46,7 +46,8 @@ namespace {
 /// are.
 long failInTurn(const sparse_attn_kernel *kernel, sparse_attn_shape shape,
                 const std::vector<const DLTensor *> &layout, int threads) {
-  sparse_attn_options options = {threads, nullptr, nullptr};
+  sparse_attn_options options = {};
+  options.threads = threads;
   for (long n = 0; n < 10000; ++n) {
     sparse_attn_plan *plan = nullptr;
     untilFailure = n;
@@ -128,7 +129,8 @@ TEST(Memory, runsAllocateNothing) {
   Plan plan = makePlan(kernel.get(), {1, 2, 1, 9, 30});
   auto q = Tensor::random({1, 2, 9, 8}, 1), kv = Tensor::random({1, 1, 30, 8}, 2),
        o = Tensor::filled({1, 2, 9, 8}, 0), lse = Tensor::filled({1, 2, 9}, 0);
-  sparse_attn_options options = {1, nullptr, nullptr};
+  sparse_attn_options options = {};
+  options.threads = 1;
   size_t bytes;
   ASSERT_EQ(sparse_attn_workspace_size(plan.get(), &options, &bytes), SPARSE_ATTN_OK);
   std::vector<char> memory(bytes);
@@ -151,7 +153,8 @@ TEST(Memory, statesBesideTheKeys) {
   std::vector<const DLTensor *> inputs;
   for (Tensor *tensor : kernel.inputs())
     inputs.push_back(&tensor->dl);
-  sparse_attn_options options = {2, nullptr, nullptr};
+  sparse_attn_options options = {};
+  options.threads = 2;
   int64_t lengths[] = {40, 3};
   std::string path = testing::TempDir() + "/sparse-attn-memory";
   sparse_attn_states *states = nullptr;

@@ -456,19 +456,24 @@ TEST(Run, bitIdenticalForEveryThreadCountAndExecutor) {
     attention.code.per_batch = attention.code.per_head = 1;
     kernel.outputState(kDv);
     const sparse_attn_kernel *code = kernel.get();
-    sparse_attn_options one = {1, nullptr, nullptr};
+    sparse_attn_options one = {};
+    one.threads = 1;
     std::vector<float> expected = result(code, shape, &one);
     for (int threads : {2, 7, 300}) {
-      sparse_attn_options options = {threads, nullptr, nullptr};
+      sparse_attn_options options = {};
+      options.threads = threads;
       EXPECT_TRUE(areSameBits(result(code, shape, &options), expected)) << threads;
     }
     int calls = 0;
     sparse_attn_executor backwards = {callBackwards, &calls};
-    sparse_attn_options options = {3, &backwards, nullptr};
+    sparse_attn_options options = {};
+    options.threads = 3;
+    options.executor = &backwards;
     EXPECT_TRUE(areSameBits(result(code, shape, &options), expected));
     EXPECT_EQ(calls, binding == SA_BINDING_PLAN ? 3 : 2); // plan, pack, attend
     sparse_attn_executor onThreads = {callOnThreads, nullptr};
-    options = {5, &onThreads, nullptr};
+    options.threads = 5;
+    options.executor = &onThreads;
     EXPECT_TRUE(areSameBits(result(code, shape, &options), expected));
   }
 }
@@ -481,7 +486,9 @@ TEST(Run, onePlanFromManyThreads) {
       SA_BINDING_PLAN;
   kernel.outputState(kDv);
   sparse_attn_executor onThreads = {callOnThreads, nullptr};
-  sparse_attn_options options = {2, &onThreads, nullptr};
+  sparse_attn_options options = {};
+  options.threads = 2;
+  options.executor = &onThreads;
   Plan plan = makePlan(kernel.get(), shape, {}, &options);
   std::vector<std::thread> threads;
   std::atomic<int> failures{0};
