@@ -48,7 +48,7 @@ __attribute__((target("avx512f"))) static void runBf16Dot(long steps) {
       asm volatile("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 }
 
-static bool hasBf16Dot() {
+bool sparse_attn_bench::hasBf16Dot() {
   unsigned a, b, c, d;
   return __builtin_cpu_supports("avx512f") && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
          a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);

@@ -13,8 +13,10 @@ namespace sparse_attn_bench {
 /// each lane), over about `seconds`.
 double measureFma(int threads, double seconds);
 
-/// The same of vdpbf16ps, dot products of pairs of bf16 (four for each lane); 0 where
-/// the processor has none.
+/// Whether the processor has vdpbf16ps, dot products of pairs of bf16.
+bool hasBf16Dot();
+
+/// The same of vdpbf16ps (four for each lane); 0 where the processor has none.
 double measureBf16Dot(int threads, double seconds);
 
 /// Streaming read of all of `threads` cores at once, in bytes/s.

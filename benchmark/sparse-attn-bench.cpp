@@ -12,10 +12,14 @@
 //
 // Each case is one Google Benchmark on random inputs. Its counters:
 //   flops     2 (D + Dv) for each pair of a visited tile, a second
-//   of_fma    flops over the FMA ceiling of the same threads, measured just before
 //   read      bytes of the keys and values that the query keeps, a second; with one
 //             query alone
-//   tiles     visited tiles, of_tiles their share of all
+//   of_read, of_bf16_dot or of_fma
+//             that over the ceiling that bounds the case, measured for the same threads
+//             right before and after: of both the higher one, since what disturbs the
+//             machine lowers them
+//   ceiling   that ceiling
+//   tiles     visited tiles, share_of_tiles their share of all
 //   plan_s, plan_bytes, workspace_bytes
 // and its label the instruction level. With few queries several copies of K and V take
 // turns, so that they come from memory, as they do when other layers run in between.
@@ -122,6 +126,13 @@ struct Tensor {
   DLTensor view;
 };
 
+/// The ceiling that bounds a case, and how much of it one run takes.
+struct Bound {
+  const char *counter;
+  double (*measure)(int threads, double seconds);
+  double amount;
+};
+
 /// What a case keeps between its iterations.
 class Problem {
 public:
@@ -174,6 +185,14 @@ public:
   const char *level() const { return sparse_attn_kernel_level(kernel); }
 
   double flops() const { return 2.0 * pairs * (q->shape.back() + out->shape.back()); }
+
+  Bound bound() const {
+    if (readBytes)
+      return {"of_read", measureRead, readBytes};
+    if (q->view.dtype.code == kDLBfloat && hasBf16Dot())
+      return {"of_bf16_dot", measureBf16Dot, flops()};
+    return {"of_fma", measureFma, flops()};
+  }
 
   double planSeconds, pairs = 0, tiles = 0, allTiles = 0, readBytes = 0;
   sparse_attn_plan *plan = nullptr;
@@ -250,22 +269,25 @@ private:
 } // namespace
 
 static void runCase(benchmark::State &state, const Case &c) {
-  double ceiling = measureFma(c.threads, 0.2);
+  constexpr double kSeconds = 0.2;
   Problem problem(c);
+  Bound bound = problem.bound();
   problem.run(); // pages in memory
   state.SetLabel(problem.level());
+  double ceiling = bound.measure(c.threads, kSeconds);
   for (auto _ : state)
     problem.run();
+  ceiling = std::max(ceiling, bound.measure(c.threads, kSeconds));
   using benchmark::Counter;
   state.counters["flops"] = Counter(problem.flops(), Counter::kIsIterationInvariantRate);
-  state.counters["of_fma"] =
-      Counter(problem.flops() / ceiling, Counter::kIsIterationInvariantRate);
-  state.counters["ceiling"] = ceiling;
   if (problem.readBytes)
     state.counters["read"] =
         Counter(problem.readBytes, Counter::kIsIterationInvariantRate);
+  state.counters[bound.counter] =
+      Counter(bound.amount / ceiling, Counter::kIsIterationInvariantRate);
+  state.counters["ceiling"] = ceiling;
   state.counters["tiles"] = problem.tiles;
-  state.counters["of_tiles"] = problem.tiles / problem.allTiles;
+  state.counters["share_of_tiles"] = problem.tiles / problem.allTiles;
   state.counters["plan_s"] = problem.planSeconds;
   state.counters["plan_bytes"] = sparse_attn_plan_bytes(problem.plan);
   state.counters["workspace_bytes"] = problem.workspace.size();
