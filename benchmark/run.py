@@ -9,8 +9,8 @@
 
 Every figure is a ratio inside one run: to the ceiling of the machine that bounds a
 case, measured before and after each repetition (the higher one counts), and of sparse to
-dense time for each visited tile, each by its ceiling. A configuration is a JSON file in benchmark/configs. The last table
-says which targets are reached.
+dense time for each visited tile, each by its ceiling. A configuration is a JSON file in
+benchmark/configs. The last table says which targets are reached.
 """
 import argparse
 import json
