@@ -52,6 +52,11 @@ struct Free {
 struct DestroyPlan {
   void operator()(sparse_attn_plan *plan) const { sparse_attn_plan_destroy(plan); }
 };
+struct DestroyStates {
+  void operator()(sparse_attn_states *states) const {
+    sparse_attn_states_destroy(states);
+  }
+};
 
 } // namespace
 
@@ -64,12 +69,15 @@ struct PreparedRun::State {
   std::vector<Array> outputs;
   sparse_attn_options options{};
   std::unique_ptr<sparse_attn_plan, DestroyPlan> plan;
+  std::unique_ptr<sparse_attn_states, DestroyStates> states;
   std::unique_ptr<void, Free> hostWorkspace;
   void *workspace = nullptr;
   size_t workspaceBytes = 0;
   double planSeconds = 0;
 
   Error moveToGPU(DLTensor &tensor, bool copy);
+  Error makeStates(const sparse_attn_kernel &kernel, const sparse_attn_shape &shape,
+                   ArrayRef<int64_t> lengths);
   Error poisonOutputs();
   Error takeFromGPU();
 };
@@ -93,6 +101,20 @@ Error PreparedRun::State::moveToGPU(DLTensor &tensor, bool copy) {
   tensor.data = own->get();
   tensor.device = gpu->getDevice();
   memory.push_back(std::move(*own));
+  return Error::success();
+}
+
+Error PreparedRun::State::makeStates(const sparse_attn_kernel &kernel,
+                                     const sparse_attn_shape &shape,
+                                     ArrayRef<int64_t> lengths) {
+  sparse_attn_states *created = nullptr;
+  if (sparse_attn_states_create(&kernel, &shape, &created))
+    return runtimeError();
+  states.reset(created);
+  if (sparse_attn_states_extend(created, inputs.data(), inputs.size(), lengths.data(),
+                                &options))
+    return runtimeError();
+  options.states = created;
   return Error::success();
 }
 
@@ -127,6 +149,29 @@ static Expected<Array> makeOutput(const sa_tensor &tensor,
   return Array::create(*kind, sizes);
 }
 
+/// The keys of each batch entry.
+static Expected<SmallVector<int64_t>> getLengths(const sparse_attn_kernel &kernel,
+                                                 const sparse_attn_shape &shape,
+                                                 const StringMap<Array> &arrays) {
+  std::optional<int32_t> operand;
+  for (const sa_step &step : ArrayRef(kernel.steps, kernel.step_count)) {
+    if (step.kind != SA_STEP_ATTENTION)
+      continue;
+    if (operand.value_or(step.attention->kv_len) != step.attention->kv_len)
+      return createStringError("kernel '" + Twine(kernel.name) +
+                               "' has attentions of different kv_len, whose keys have no "
+                               "states of one length");
+    operand = step.attention->kv_len;
+  }
+  SmallVector<int64_t> lengths(shape.batch, shape.keys);
+  if (operand.value_or(-1) < 0)
+    return lengths;
+  const Array &given = arrays.find(kernel.inputs[*operand].name)->second;
+  for (auto [b, length] : enumerate(lengths))
+    length = static_cast<int64_t>(given.get(b));
+  return lengths;
+}
+
 static Expected<TileCounts> countTiles(const sparse_attn_plan *plan) {
   TileCounts counts;
   for (size_t a = 0; a < sparse_attn_plan_attention_count(plan); ++a) {
@@ -153,14 +198,17 @@ PreparedRun &PreparedRun::operator=(PreparedRun &&) = default;
 PreparedRun::~PreparedRun() = default;
 
 const sparse_attn_plan *PreparedRun::plan() const { return state->plan.get(); }
+const sparse_attn_states *PreparedRun::states() const { return state->states.get(); }
 std::vector<Array> PreparedRun::takeOutputs() { return std::move(state->outputs); }
 double PreparedRun::planSeconds() const { return state->planSeconds; }
 size_t PreparedRun::workspaceBytes() const { return state->workspaceBytes; }
 
 Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
                                           const sparse_attn_shape &shape,
-                                          StringMap<Array> &arrays, int threads,
-                                          GPU *gpu) {
+                                          StringMap<Array> &arrays, int threads, GPU *gpu,
+                                          bool withStates) {
+  if (gpu && withStates)
+    return createStringError("states are read by runs on the processor alone");
   auto state = std::make_unique<State>();
   state->gpu = gpu;
   state->views.reserve(kernel.input_count + kernel.output_count);
@@ -198,6 +246,13 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
     return runtimeError();
   state->planSeconds = planning.seconds();
   state->plan.reset(created);
+  if (withStates) {
+    auto lengths = getLengths(kernel, shape, arrays);
+    if (!lengths)
+      return lengths.takeError();
+    if (Error error = state->makeStates(kernel, shape, *lengths))
+      return error;
+  }
   if (sparse_attn_workspace_size(created, &state->options, &state->workspaceBytes))
     return runtimeError();
   if (gpu) {
@@ -244,13 +299,16 @@ Expected<RunResult> run::runKernel(const sparse_attn_kernel &kernel,
   if (!level)
     return runtimeError();
   result.level = request.gpu ? request.gpu->getFacts().name : level;
-  Expected<PreparedRun> prepared =
-      PreparedRun::create(kernel, shape, arrays, request.threads, request.gpu);
+  Expected<PreparedRun> prepared = PreparedRun::create(
+      kernel, shape, arrays, request.threads, request.gpu, request.withStates);
   if (!prepared)
     return prepared.takeError();
   result.planSeconds = prepared->planSeconds();
   result.planBytes = sparse_attn_plan_bytes(prepared->plan());
   result.workspaceBytes = prepared->workspaceBytes();
+  if (const sparse_attn_states *states = prepared->states())
+    result.states = {sparse_attn_states_bytes(states),
+                     sparse_attn_states_bytes_per_key(states)};
 
   int warmups = request.repeat > 1 ? 1 : 0;
   for (int run = 0; run < warmups + request.repeat; ++run) {

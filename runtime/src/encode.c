@@ -111,30 +111,6 @@ sparse_attn_status sa_check_matrices(const sparse_attn_kernel *kernel,
       (long long)view->size[3]);
 }
 
-/* In words, so that it is the same on every machine. */
-uint64_t sa_fingerprint(const sparse_attn_kernel *kernel) {
-  uint64_t sum = (uint64_t)kernel->encoding_count;
-  for (int32_t e = 0; e < kernel->encoding_count; ++e) {
-    const sa_encoding *code = &kernel->encodings[e];
-    const int32_t facts[] = {code->kind, code->head_dim, code->value_dim,
-                             code->state_count, code->parameter_count};
-    for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); ++i)
-      sum = sa_add_word(sum, (uint64_t)facts[i]);
-    for (int32_t i = 0; i < code->parameter_count; ++i)
-      sum = sa_add_word(sum, (uint64_t)code->parameters[i]);
-    for (int32_t i = 0; i < code->input_count; ++i)
-      sum = sa_add_word(sum, code->inputs[i] >= 0);
-    for (int32_t i = 0; i < code->state_count; ++i) {
-      const sa_key_state *state = &code->states[i];
-      const int32_t sizes[] = {state->word, state->width, state->block,
-                               state->per_query_head};
-      for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); ++s)
-        sum = sa_add_word(sum, (uint64_t)sizes[s]);
-    }
-  }
-  return sum;
-}
-
 /*===--- Encoding ---------------------------------------------------------===*/
 
 bool sa_state_plane_bytes(const sa_key_state *state, int64_t keys, size_t *bytes) {

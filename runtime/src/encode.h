@@ -86,10 +86,6 @@ void sa_encode_query(const sa_encoder *encoder, int64_t b, int64_t h, int64_t i0
 /* sa_project_fn in plain C. */
 void sa_project(const float *x, const float *w, float *out, int64_t ins, int64_t outs);
 
-/* A number of all that the meaning of states depends on: kinds, sizes and parameters of
- * the encodings. */
-uint64_t sa_fingerprint(const sparse_attn_kernel *kernel);
-
 /* Mixes a word into a checksum; the next step of `sum`. */
 static inline uint64_t sa_add_word(uint64_t sum, uint64_t word) {
   sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);

@@ -90,9 +90,7 @@ static bool lay_out(sparse_attn_plan *plan, sa_plan_encoding *encoding,
 
 sparse_attn_status sa_plan_encodings(sparse_attn_plan *plan) {
   const sparse_attn_kernel *kernel = plan->kernel;
-  sparse_attn_status status = SPARSE_ATTN_OK;
-  for (int32_t i = 0; !status && i < kernel->encoding_count; ++i)
-    status = sa_check_encoding(kernel, &kernel->encodings[i]);
+  sparse_attn_status status = sa_check_kept(kernel);
   if (!status)
     status = find_users(plan);
   if (!status)

@@ -8,6 +8,7 @@
 #define SPARSE_ATTN_RUNTIME_ENCODED_H
 
 #include "encode.h"
+#include "means.h"
 
 /*===--- encoded.c: the states of a run -----------------------------------===*/
 
@@ -42,9 +43,6 @@ sparse_attn_status sa_encode_run_keys(const sa_run_state *state,
 /* Keys to encode: for every batch entry those of `range`. The states of (b, head) are
  * at planes[i] + (b * heads + head) * plane_bytes[i], where heads are those that have
  * states of their own. */
-typedef struct sa_key_range {
-  int64_t first, end;
-} sa_key_range;
 typedef struct sa_encode_job {
   const sa_encoder *encoder;
   int64_t batch;
@@ -66,6 +64,19 @@ sa_encoder sa_run_encoder(const sa_run_state *state, const sa_plan_attention *at
 const void *sa_run_plane(const sa_run_state *state, int32_t encoding, int32_t number,
                          int64_t b, int64_t h);
 
+/*===--- kept.c: what of a kernel can be kept beside K ---------------------===*/
+
+/* Whether step number `step` makes pooled keys or values that states hold: those that are
+ * an output have to be written anyway. */
+bool sa_is_kept_pool(const sparse_attn_kernel *kernel, int32_t step);
+
+/* Checks the encodings and the kept pools of the kernel. */
+sparse_attn_status sa_check_kept(const sparse_attn_kernel *kernel);
+
+/* A number of all that the meaning of states depends on: kinds, sizes and parameters of
+ * the encodings, blocks and types of the pools. sa_check_kept was asked before. */
+uint64_t sa_fingerprint(const sparse_attn_kernel *kernel);
+
 /*===--- states.c, states_extend.c, states_file.c: those of a caller --------===*/
 
 /* The states of one encoding, as in sa_encode_job. */
@@ -79,12 +90,23 @@ typedef struct sa_kept_encoding {
   size_t index_bytes;
 } sa_kept_encoding;
 
+/* The block means that one pool makes. */
+typedef struct sa_kept_pool {
+  const sa_step *step;
+  int64_t dim;
+  sa_real type;
+  char *means;  /* [B][Hkv][blocks of the capacity][dim] */
+  double *sums; /* [B][Hkv][dim] of the last block, where it is not full */
+} sa_kept_pool;
+
 struct sparse_attn_states {
   const sparse_attn_kernel *kernel;
   sparse_attn_shape shape; /* keys: the capacity */
   uint64_t print;
   sa_kept_encoding *encodings;
-  char *memory;     /* of all planes */
+  sa_kept_pool *pools; /* in the order of the steps */
+  int32_t pool_count;
+  char *memory;     /* of all planes and means */
   size_t bytes;     /* of it */
   int64_t *lengths; /* [B] */
   bool *begun;      /* [B]: blocks that the length cuts hold keys past it */
@@ -97,6 +119,44 @@ struct sparse_attn_states {
 void sa_index_states(sparse_attn_states *states, const int64_t *first,
                      const int64_t *lengths, const sparse_attn_options *options,
                      int workers);
+
+/*===--- kept_pools.c: pooled keys and values as states --------------------===*/
+
+int32_t sa_count_kept_pools(const sparse_attn_kernel *kernel);
+
+/* Fills states->pools but for the places. */
+void sa_describe_kept_pools(sparse_attn_states *states);
+
+/* Takes room `*end` bytes into the memory; places it there if `base` is not NULL. False
+ * on overflow. */
+bool sa_place_kept_pool(const sparse_attn_states *states, sa_kept_pool *pool, char *base,
+                        size_t *end);
+double sa_kept_pool_bytes_per_key(const sparse_attn_states *states,
+                                  const sa_kept_pool *pool);
+
+/* Whether the states of a run hold value `value`, so that no step makes it. */
+bool sa_is_given(const sparse_attn_plan *plan, const sparse_attn_options *options,
+                 int32_t value);
+
+/* workspace.c: takes room for temporaries from `*end` on, but for those that the states
+ * of `options` hold; fills their views if `views` is not NULL. False on overflow. */
+bool sa_place_temporaries(const sparse_attn_plan *plan,
+                          const sparse_attn_options *options, char *base, sa_view *views,
+                          size_t *end);
+
+/* Fills the views of the values that are given. */
+void sa_view_kept_pools(const sa_run_state *state);
+
+/* Adds the tokens of states->views that `range` names. A range that begins within a block
+ * goes on with the sums. */
+void sa_extend_pool(const sparse_attn_states *states, const sa_kept_pool *pool,
+                    sa_key_range (*range)(const void *context, int64_t b),
+                    const void *context, const sparse_attn_options *options, int workers);
+
+/* Calls visit(context, part, bytes) for all that is in use. */
+void sa_visit_kept_pool(const sparse_attn_states *states, const sa_kept_pool *pool,
+                        void (*visit)(void *context, void *part, size_t bytes),
+                        void *context);
 
 /*===--- hash_index.c: buckets of hash tables -----------------------------===*/
 

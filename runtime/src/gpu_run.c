@@ -11,6 +11,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
+#include "encoded.h"
 #include "gpu.h"
 
 #include <string.h>
@@ -29,7 +30,7 @@ static bool state_bytes(const sa_gpu_attention *gpu, size_t *bytes) {
 static bool lay_out(const sparse_attn_plan *plan, char *base, sa_view *values,
                     size_t *states, size_t *bytes) {
   size_t end = 0, most = 0;
-  if (!sa_place_temporaries(plan, base, values, &end) ||
+  if (!sa_place_temporaries(plan, NULL, base, values, &end) ||
       !sa_add(end, SA_GPU_ALIGNMENT - 1, &end))
     return false;
   *states = end = end / SA_GPU_ALIGNMENT * SA_GPU_ALIGNMENT;

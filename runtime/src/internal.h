@@ -13,13 +13,14 @@
  *   choose_keys, choose_mass                    which units a selection takes
  *   numbering, draw, sample                     which keys are drawn
  *   tensor, program, operands, checks           what a caller or library gave
+ *   means                                       block means of keys or values
  *   classify, extent, random_blocks, reach      answers for generated classifiers
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
  *   directions, encode, encode_*, lsh_center    keys as states, queries as words
  *   cost, choose, plan, columns, inspect        the plan
- *   states, states_extend, states_file,
- *   hash_index                                  states that a caller keeps
+ *   kept, kept_pools, hash_index, states,
+ *   states_extend, states_file                  states that a caller keeps
  *   encoded, schedule, workspace, pack          a run
  *   choice_room, sets, scored, selections,
  *   drawn, listed, decide                       what a run decides (sets.h)
@@ -542,11 +543,6 @@ typedef struct sa_workspace {
 sparse_attn_status sa_plan_workspace(const sparse_attn_plan *plan,
                                      const sparse_attn_options *options, int workers,
                                      char *base, sa_view *views, sa_workspace *workspace);
-
-/* Takes room for temporaries from `*end` on; fills their views if `views` is not NULL.
- * False on overflow. */
-bool sa_place_temporaries(const sparse_attn_plan *plan, char *base, sa_view *views,
-                          size_t *end);
 
 /* Bytes between the packed tiles of two (b, kv_head). */
 size_t sa_packed_plane_bytes(const sa_plan_attention *attention);

@@ -5,7 +5,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "means.h"
 
 #include <string.h>
 
@@ -171,17 +171,12 @@ static sparse_attn_status check_attention(sparse_attn_plan *plan, const sa_step 
   return SPARSE_ATTN_OK;
 }
 
-static sparse_attn_status check_pool(sparse_attn_plan *plan, const sa_step *step,
-                                     int32_t index) {
-  const sparse_attn_kernel *kernel = plan->kernel;
-  const sparse_attn_shape *shape = &plan->shape;
+sparse_attn_status sa_check_pool(const sparse_attn_kernel *kernel, const sa_step *step) {
   if (step->input_count != 1 || step->block <= 0 || step->inputs[0] < 0 ||
       step->inputs[0] >= kernel->input_count ||
       kernel->inputs[step->inputs[0]].rank != 4 ||
       kernel->inputs[step->inputs[0]].dims[3] <= 0)
     return malformed(kernel, "a pool must have one input of the kernel");
-  if (!are_fresh(plan, step->first_result, 1))
-    return malformed(kernel, "a pool's result is misnumbered");
   const sa_tensor *tokens = &kernel->inputs[step->inputs[0]];
   sa_real type;
   sparse_attn_status status = read_type(kernel, step, &type);
@@ -189,6 +184,22 @@ static sparse_attn_status check_pool(sparse_attn_plan *plan, const sa_step *step
     return status;
   if (step->type_code != tokens->type_code || step->type_bits != tokens->type_bits)
     return malformed(kernel, "a pool's means have another type than its tokens");
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status make_means(sparse_attn_plan *plan, const sa_step *step,
+                                     int32_t index) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  const sparse_attn_shape *shape = &plan->shape;
+  sa_real type;
+  sparse_attn_status status = sa_check_pool(kernel, step);
+  if (!status)
+    status = read_type(kernel, step, &type);
+  if (status)
+    return status;
+  if (!are_fresh(plan, step->first_result, 1))
+    return malformed(kernel, "a pool's result is misnumbered");
+  const sa_tensor *tokens = &kernel->inputs[step->inputs[0]];
   sa_value *result = &plan->values[step->first_result];
   make_value(result, type, shape->batch, shape->kv_heads,
              sa_ceil_div(shape->keys, step->block), tokens->dims[3]);
@@ -330,7 +341,7 @@ sparse_attn_status sa_check_program(sparse_attn_plan *plan) {
     if (step->kind == SA_STEP_ATTENTION)
       status = check_attention(plan, step, attention++);
     else if (step->kind == SA_STEP_POOL)
-      status = check_pool(plan, step, i);
+      status = make_means(plan, step, i);
     else if (step->kind == SA_STEP_MERGE)
       status = check_states(plan, step);
     else if (step->kind == SA_STEP_CHOOSE)

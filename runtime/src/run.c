@@ -112,6 +112,7 @@ static sparse_attn_status run_here(sa_run_state *state, const DLTensor *const *i
   if (status)
     return status;
   bind_all(state, inputs, outputs);
+  sa_view_kept_pools(state);
   const sa_plan_attention *attention = plan->attentions;
   for (int32_t i = 0; !status && i < plan->kernel->step_count; ++i) {
     const sa_step *step = &plan->kernel->steps[i];
@@ -125,7 +126,8 @@ static sparse_attn_status run_here(sa_run_state *state, const DLTensor *const *i
     } else if (!needed) {
       continue;
     } else if (step->kind == SA_STEP_POOL) {
-      sa_run_pool(state, step);
+      if (!sa_is_given(plan, state->options, step->first_result))
+        sa_run_pool(state, step);
     } else {
       sa_run_merge(state, step);
     }

@@ -13,12 +13,12 @@
 
 /* Whether states can be kept at all: what a key becomes must not change when others
  * follow, but for those of its block. */
-static sparse_attn_status check_kept(const sparse_attn_kernel *kernel,
-                                     const sa_encoding *code) {
+static sparse_attn_status check_encoding(const sparse_attn_kernel *kernel,
+                                         const sa_encoding *code) {
   if (code->k >= kernel->input_count || code->v >= kernel->input_count)
     return sa_fail(
         SPARSE_ATTN_INVALID_ARGUMENT,
-        "kernel '%s': states of pooled keys cannot be kept, since the last one "
+        "kernel '%s': scores of pooled keys cannot be kept, since the last one "
         "changes with every token; run without states",
         kernel->name);
   if (code->kind != SA_ENCODE_LSH || !sa_lsh_reads_all_keys(code))
@@ -32,12 +32,11 @@ static sparse_attn_status check_kept(const sparse_attn_kernel *kernel,
 }
 
 static sparse_attn_status check_kernel(const sparse_attn_kernel *kernel) {
-  sparse_attn_status status = SPARSE_ATTN_OK;
-  int32_t states = 0;
+  sparse_attn_status status = sa_check_kept(kernel);
+  int32_t states = status ? 0 : sa_count_kept_pools(kernel);
   for (int32_t i = 0; !status && i < kernel->encoding_count; ++i) {
-    status = sa_check_encoding(kernel, &kernel->encodings[i]);
-    if (!status && kernel->encodings[i].state_count)
-      status = check_kept(kernel, &kernel->encodings[i]);
+    if (kernel->encodings[i].state_count)
+      status = check_encoding(kernel, &kernel->encodings[i]);
     states += kernel->encodings[i].state_count;
   }
   if (!status && !states)
@@ -100,6 +99,9 @@ static bool allocate_planes(sparse_attn_states *states, bool *overflow) {
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     if (!place_planes(states, i, &bytes, offsets))
       return false;
+  for (int32_t i = 0; i < states->pool_count; ++i)
+    if (!sa_place_kept_pool(states, &states->pools[i], NULL, &bytes))
+      return false;
   *overflow = false;
   states->bytes = bytes;
   states->memory = sa_allocate_zeroed(bytes + SA_ALIGNMENT, 1);
@@ -115,6 +117,8 @@ static bool allocate_planes(sparse_attn_states *states, bool *overflow) {
     if (states->encodings[i].index_bytes)
       states->encodings[i].index = base + offsets[SA_MOST_STATES];
   }
+  for (int32_t i = 0; i < states->pool_count; ++i)
+    sa_place_kept_pool(states, &states->pools[i], base, &bytes);
   return true;
 }
 
@@ -135,12 +139,17 @@ static sparse_attn_status allocate(sparse_attn_states *states) {
   size_t batch = (size_t)states->shape.batch;
   states->encodings =
       sa_allocate_zeroed((size_t)kernel->encoding_count, sizeof(*states->encodings));
+  states->pool_count = sa_count_kept_pools(kernel);
+  states->pools = sa_allocate_zeroed((size_t)states->pool_count, sizeof(*states->pools));
   states->lengths = sa_allocate_zeroed(batch, sizeof(*states->lengths));
   states->begun = sa_allocate_zeroed(batch, sizeof(*states->begun));
   states->views = sa_allocate_zeroed((size_t)kernel->value_count, sizeof(sa_view));
   bool overflow = false;
-  bool done = states->encodings && states->lengths && states->begun && states->views &&
-              allocate_planes(states, &overflow);
+  bool done = states->encodings && states->pools && states->lengths && states->begun &&
+              states->views;
+  if (done)
+    sa_describe_kept_pools(states);
+  done = done && allocate_planes(states, &overflow);
   for (int32_t i = 0; done && i < kernel->encoding_count; ++i)
     done = allocate_centers(states, i);
   if (done)
@@ -193,6 +202,7 @@ void sparse_attn_states_destroy(sparse_attn_states *states) {
     free(states->encodings[i].centers);
   }
   free(states->encodings);
+  free(states->pools);
   free(states->memory);
   free(states->lengths);
   free(states->begun);
@@ -206,7 +216,8 @@ void sparse_attn_states_destroy(sparse_attn_states *states) {
 size_t sparse_attn_states_bytes(const sparse_attn_states *states) {
   if (!states)
     return 0;
-  size_t bytes = sizeof(*states) + states->bytes + states->scratch_bytes;
+  size_t bytes = sizeof(*states) + states->bytes + states->scratch_bytes +
+                 (size_t)states->pool_count * sizeof(*states->pools);
   const sparse_attn_kernel *kernel = states->kernel;
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     bytes += sizeof(*states->encodings) + sa_directions_bytes(&kernel->encodings[i]);
@@ -224,6 +235,8 @@ double sparse_attn_states_bytes_per_key(const sparse_attn_states *states) {
     bytes += (double)heads * (double)states->encodings[i].index_bytes /
              (double)sa_max(states->shape.keys, 1);
   }
+  for (int32_t i = 0; states && i < states->pool_count; ++i)
+    bytes += sa_kept_pool_bytes_per_key(states, &states->pools[i]);
   return bytes;
 }
 
@@ -236,7 +249,7 @@ int64_t sparse_attn_states_length(const sparse_attn_states *states, int64_t b) {
 static sparse_attn_status check_entry(const sparse_attn_states *states,
                                       const sparse_attn_plan *plan,
                                       const sa_plan_attention *attention, int64_t b) {
-  int64_t keys = sa_plan_entry(attention, b).keys, length = states->lengths[b];
+  int64_t keys = sa_plan_entry(attention, b).tokens, length = states->lengths[b];
   if (keys == length && !states->begun[b])
     return SPARSE_ATTN_OK;
   return sa_fail(
@@ -245,6 +258,18 @@ static sparse_attn_status check_entry(const sparse_attn_states *states,
       "bring them there with sparse_attn_states_extend",
       plan->kernel->name, (long long)b, (long long)keys, (long long)length,
       states->begun[b] ? " of a block that was rolled back" : "");
+}
+
+static bool reads_states(const sparse_attn_plan *plan, const sparse_attn_options *options,
+                         const sa_plan_attention *attention) {
+  if (!sa_is_attention_needed(plan, attention))
+    return false;
+  bool reads = sa_is_given(plan, options, attention->code->k) ||
+               sa_is_given(plan, options, attention->code->v);
+  for (int32_t i = 0; i < plan->kernel->encoding_count; ++i)
+    reads = reads || (plan->encodings[i].attention == attention &&
+                      plan->kernel->encodings[i].state_count);
+  return reads;
 }
 
 sparse_attn_status sa_check_run_states(const sparse_attn_plan *plan,
@@ -256,7 +281,7 @@ sparse_attn_status sa_check_run_states(const sparse_attn_plan *plan,
   if (states->print != plan->encodings_print)
     return sa_fail(
         SPARSE_ATTN_INVALID_ARGUMENT,
-        "kernel '%s' has other scores than kernel '%s', of which the states are",
+        "kernel '%s' has other scores or pools than kernel '%s', of which the states are",
         plan->kernel->name, states->kernel->name);
   if (states->shape.batch != shape->batch || states->shape.heads != shape->heads ||
       states->shape.kv_heads != shape->kv_heads)
@@ -268,11 +293,10 @@ sparse_attn_status sa_check_run_states(const sparse_attn_plan *plan,
         (long long)states->shape.heads, (long long)states->shape.kv_heads,
         (long long)shape->batch, (long long)shape->heads, (long long)shape->kv_heads);
   sparse_attn_status status = SPARSE_ATTN_OK;
-  for (int32_t i = 0; i < plan->kernel->encoding_count; ++i) {
-    const sa_plan_attention *attention = plan->encodings[i].attention;
-    bool reads = attention && plan->kernel->encodings[i].state_count > 0;
+  for (int32_t i = 0; !status && i < plan->attention_count; ++i) {
+    bool reads = reads_states(plan, options, &plan->attentions[i]);
     for (int64_t b = 0; reads && !status && b < shape->batch; ++b)
-      status = check_entry(states, plan, attention, b);
+      status = check_entry(states, plan, &plan->attentions[i], b);
   }
   return status;
 }

@@ -11,15 +11,26 @@
 
 /*===--- Inputs -----------------------------------------------------------===*/
 
-/* Whether some encoding makes states, or checks weights, of input `id`. */
-static bool is_read(const sparse_attn_kernel *kernel, int32_t id) {
+/* Whether states are made of the keys, or values, that input `id` holds. */
+static bool holds_keys(const sparse_attn_states *states, int32_t id) {
+  const sparse_attn_kernel *kernel = states->kernel;
   for (int32_t i = 0; i < kernel->encoding_count; ++i) {
     const sa_encoding *code = &kernel->encodings[i];
-    if (code->state_count == 0)
-      continue;
-    if (id == code->k || (id == code->v && code->kind == SA_ENCODE_SOFT_HASH))
+    if (code->state_count &&
+        (id == code->k || (id == code->v && code->kind == SA_ENCODE_SOFT_HASH)))
       return true;
-    for (int32_t w = 0; w < code->input_count; ++w)
+  }
+  for (int32_t i = 0; i < states->pool_count; ++i)
+    if (states->pools[i].step->inputs[0] == id)
+      return true;
+  return false;
+}
+
+/* Whether some encoding that makes states has input `id` among its weights. */
+static bool is_weight(const sparse_attn_kernel *kernel, int32_t id) {
+  for (int32_t i = 0; i < kernel->encoding_count; ++i) {
+    const sa_encoding *code = &kernel->encodings[i];
+    for (int32_t w = 0; code->state_count && w < code->input_count; ++w)
       if (code->inputs[w] == id)
         return true;
   }
@@ -47,7 +58,7 @@ static sparse_attn_status bind_inputs(sparse_attn_states *states,
   for (int32_t i = 0; !status && i < kernel->input_count; ++i) {
     if (kernel->inputs[i].layout)
       continue;
-    if (is_read(kernel, i))
+    if (holds_keys(states, i) || is_weight(kernel, i))
       status = bind_input(states, i, inputs[next]);
     ++next;
   }
@@ -71,19 +82,12 @@ static sparse_attn_status check_length(const sparse_attn_states *states, int64_t
         "kernel '%s': batch entry %lld is to have the states of %lld keys, but "
         "was created for at most %lld",
         kernel->name, (long long)b, (long long)length, (long long)states->shape.keys);
-  for (int32_t i = 0; i < kernel->encoding_count; ++i) {
-    const sa_encoding *code = &kernel->encodings[i];
-    for (int32_t id = 0; id < kernel->input_count; ++id) {
-      bool holds_keys = id == code->k || id == code->v;
-      if (code->state_count && holds_keys && is_read(kernel, id) &&
-          states->views[id].size[2] < length)
-        return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
-                       "kernel '%s': '%s' has %lld keys, but states are to be made of "
-                       "%lld",
-                       kernel->name, kernel->inputs[id].name,
-                       (long long)states->views[id].size[2], (long long)length);
-    }
-  }
+  for (int32_t id = 0; id < kernel->input_count; ++id)
+    if (holds_keys(states, id) && states->views[id].size[2] < length)
+      return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                     "kernel '%s': '%s' has %lld keys, but states are to be made of %lld",
+                     kernel->name, kernel->inputs[id].name,
+                     (long long)states->views[id].size[2], (long long)length);
   return SPARSE_ATTN_OK;
 }
 
@@ -105,6 +109,8 @@ sparse_attn_status sparse_attn_states_rollback(sparse_attn_states *states, int64
   bool cuts = false;
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     cuts = cuts || length % sa_encoding_block(&kernel->encodings[i]) != 0;
+  for (int32_t i = 0; i < states->pool_count; ++i)
+    cuts = cuts || length % states->pools[i].step->block != 0;
   states->begun[b] = cuts && (states->begun[b] || length < states->lengths[b]);
   states->lengths[b] = length;
   return SPARSE_ATTN_OK;
@@ -112,7 +118,7 @@ sparse_attn_status sparse_attn_states_rollback(sparse_attn_states *states, int64
 
 /*===--- Extending --------------------------------------------------------===*/
 
-/* What is encoded of one encoding. */
+/* What is made of one encoding or pool. */
 typedef struct extension {
   const sparse_attn_states *states;
   const int64_t *lengths;
@@ -237,9 +243,10 @@ sparse_attn_status sparse_attn_states_extend(sparse_attn_states *states,
   for (int64_t b = 0; !status && b < states->shape.batch; ++b)
     status = check_length(states, b, lengths[b]);
   for (int32_t i = 0; !status && i < kernel->encoding_count; ++i) {
+    if (kernel->encodings[i].state_count == 0)
+      continue;
     sa_encoder encoder = make_encoder(states, i);
-    if (encoder.code->state_count)
-      status = sa_check_weights(kernel, &encoder);
+    status = sa_check_weights(kernel, &encoder);
   }
   if (!status && !reserve_scratch(states, workers, &stride))
     status = sa_fail(SPARSE_ATTN_OUT_OF_MEMORY,
@@ -250,6 +257,11 @@ sparse_attn_status sparse_attn_states_extend(sparse_attn_states *states,
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     if (kernel->encodings[i].state_count)
       extend_encoding(states, i, lengths, options, workers, stride);
+  for (int32_t i = 0; i < states->pool_count; ++i) {
+    const sa_kept_pool *pool = &states->pools[i];
+    extension extension = {states, lengths, pool->step->block};
+    sa_extend_pool(states, pool, range_of, &extension, options, workers);
+  }
   sa_index_states(states, states->lengths, lengths, options, workers);
   for (int64_t b = 0; b < states->shape.batch; ++b) {
     states->lengths[b] = lengths[b];

@@ -6,9 +6,11 @@
  *===----------------------------------------------------------------------===*
  *
  *   header | length and mark of every batch entry | checksum of what is before |
- *   planes of every state, as far as there are keys | checksum of the planes
+ *   planes of every state, and means and sums of every pool, as far as there are keys |
+ *   checksum of the states
  *
- * All of it in words of 64 bits, in the byte order of the machine that wrote it.
+ * All of it in words of 64 bits, in the byte order of the machine that wrote it, but for
+ * the means, which are of the type of the tokens.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -36,20 +38,24 @@ typedef struct file {
   bool fine;
 } file;
 
+/* What is left of `data` after whole words counts with zeros after it. */
 static void add_to_sum(file *file, const void *data, size_t bytes) {
   for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
-    uint64_t word;
-    memcpy(&word, (const char *)data + at, sizeof(word));
+    uint64_t word = 0;
+    size_t rest = bytes - at;
+    memcpy(&word, (const char *)data + at, rest < sizeof(word) ? rest : sizeof(word));
     file->sum = sa_add_word(file->sum, word);
   }
 }
 
-static void write_words(file *file, const void *data, size_t bytes) {
+static void write_words(void *context, void *data, size_t bytes) {
+  file *file = context;
   file->fine = file->fine && fwrite(data, 1, bytes, file->stream) == bytes;
   add_to_sum(file, data, bytes);
 }
 
-static void read_words(file *file, void *data, size_t bytes) {
+static void read_words(void *context, void *data, size_t bytes) {
+  file *file = context;
   file->fine = file->fine && fread(data, 1, bytes, file->stream) == bytes;
   if (file->fine)
     add_to_sum(file, data, bytes);
@@ -77,9 +83,9 @@ static size_t used_bytes(const sparse_attn_states *states, const sa_key_state *s
   return (size_t)sa_ceil_div(states->lengths[b], keys) * group;
 }
 
-/* Calls visit(file, plane, bytes) for the part of every plane that is in use. */
-static void visit_planes(file *file, const sparse_attn_states *states,
-                         void (*visit)(struct file *file, char *plane, size_t bytes)) {
+/* Calls visit(file, part, bytes) for all parts of the states that are in use. */
+static void visit_states(file *file, const sparse_attn_states *states,
+                         void (*visit)(void *file, void *part, size_t bytes)) {
   const sparse_attn_kernel *kernel = states->kernel;
   for (int32_t e = 0; e < kernel->encoding_count; ++e) {
     const sa_encoding *code = &kernel->encodings[e];
@@ -90,13 +96,11 @@ static void visit_planes(file *file, const sparse_attn_states *states,
         visit(file, kept->planes[s] + (size_t)plane * kept->plane_bytes[s],
               used_bytes(states, &code->states[s], plane / heads));
   }
+  for (int32_t i = 0; i < states->pool_count; ++i)
+    sa_visit_kept_pool(states, &states->pools[i], visit, file);
 }
 
 /*===--- Saving -----------------------------------------------------------===*/
-
-static void write_plane(file *file, char *plane, size_t bytes) {
-  write_words(file, plane, bytes);
-}
 
 sparse_attn_status sparse_attn_states_save(const sparse_attn_states *states,
                                            const char *path) {
@@ -117,7 +121,7 @@ sparse_attn_status sparse_attn_states_save(const sparse_attn_states *states,
     write_words(&file, entry, sizeof(entry));
   }
   write_sum(&file);
-  visit_planes(&file, states, write_plane);
+  visit_states(&file, states, write_words);
   write_sum(&file);
   int reason = errno;
   bool closed = fclose(file.stream) == 0;
@@ -130,10 +134,6 @@ sparse_attn_status sparse_attn_states_save(const sparse_attn_states *states,
 }
 
 /*===--- Loading ----------------------------------------------------------===*/
-
-static void read_plane(file *file, char *plane, size_t bytes) {
-  read_words(file, plane, bytes);
-}
 
 #define REFUSE(path, format, ...)                                                        \
   sa_fail(SPARSE_ATTN_LOAD_FAILED, "'%s' " format, path, __VA_ARGS__)
@@ -152,7 +152,7 @@ static sparse_attn_status read_header(file *file, const sparse_attn_kernel *kern
     return REFUSE(path, "has version %llu of the format, expected %d; make it anew",
                   (unsigned long long)header->version, (int)kVersion);
   if (header->print != sa_fingerprint(kernel))
-    return REFUSE(path, "holds states of other scores than those of kernel '%s'",
+    return REFUSE(path, "holds states of other scores or pools than those of kernel '%s'",
                   kernel->name);
   return SPARSE_ATTN_OK;
 }
@@ -217,7 +217,7 @@ static sparse_attn_status load(file *file, const sparse_attn_kernel *kernel,
     return status;
   if (!known)
     return REFUSE(path, "is corrupt: it has more keys than room%s", "");
-  visit_planes(file, *states, read_plane);
+  visit_states(file, *states, read_words);
   bool right = is_sum_right(file);
   if (!file->fine)
     return truncated(path);
@@ -246,7 +246,9 @@ sparse_attn_status sparse_attn_states_load(const sparse_attn_kernel *kernel,
     return sa_fail(SPARSE_ATTN_LOAD_FAILED, "'%s' cannot be read: %s", path,
                    strerror(errno));
   sparse_attn_states *states = NULL;
-  sparse_attn_status status = load(&file, kernel, path, &states);
+  sparse_attn_status status = sa_check_kept(kernel);
+  if (!status)
+    status = load(&file, kernel, path, &states);
   fclose(file.stream);
   if (status) {
     sparse_attn_states_destroy(states);

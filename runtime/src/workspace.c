@@ -24,11 +24,13 @@ static bool place(size_t bytes, size_t *end, size_t *offset) {
   return sa_add(*end, bytes, end) && sa_align(*end, end);
 }
 
-bool sa_place_temporaries(const sparse_attn_plan *plan, char *base, sa_view *views,
+bool sa_place_temporaries(const sparse_attn_plan *plan,
+                          const sparse_attn_options *options, char *base, sa_view *views,
                           size_t *end) {
   for (int32_t i = plan->kernel->input_count; i < plan->kernel->value_count; ++i) {
     const sa_value *value = &plan->values[i];
-    if (!value->needed || value->output >= 0 || value->place >= 0)
+    if (!value->needed || value->output >= 0 || value->place >= 0 ||
+        sa_is_given(plan, options, i))
       continue;
     size_t bytes = (size_t)value->element_bytes, offset;
     for (int axis = 0; axis < 4; ++axis)
@@ -116,7 +118,7 @@ static bool lay_out(const sparse_attn_plan *plan, const sparse_attn_options *opt
                     int workers, char *base, sa_view *views, sa_workspace *workspace) {
   size_t end = 0, packed = 0, states = 0, scratch = 0, lists = 0, kept = 0;
   if (!sa_multiply((size_t)plan->kernel->value_count, sizeof(sa_view), &end) ||
-      !sa_align(end, &end) || !sa_place_temporaries(plan, base, views, &end))
+      !sa_align(end, &end) || !sa_place_temporaries(plan, options, base, views, &end))
     return false;
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];

@@ -9,9 +9,9 @@ import os
 import unittest
 
 import numpy as np
-from support import SCRATCH, TestCase, compile_kernel, draw, draw_qkv
+from support import ROOT, SCRATCH, TestCase, compile_kernel, draw, draw_qkv
 
-from sparse_attn import Error, Status
+from sparse_attn import Error, Status, compile
 
 LAYERS = "layers = [16, 32]"
 PARAMETERS = 32 * 16 + 16 + 16 * 32 + 32
@@ -31,6 +31,9 @@ class Decoding(TestCase):
     def each(self):
         for pattern, weights in KERNELS.items():
             yield compile_kernel(pattern), weights, draw_qkv(2, 4, 2, 1, 300)
+        # Means of blocks of K and V, merged with the tokens of a window.
+        pools = compile(os.path.join(ROOT, "examples/recipes/hierarchical.mlir"), cache=SCRATCH)
+        yield pools["hierarchical"], {}, draw_qkv(2, 4, 2, 1, 300, dim=64)
 
     def decode(self, kernel, weights, tensors, length, states=None):
         q, k, v = tensors

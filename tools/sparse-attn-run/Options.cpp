@@ -106,6 +106,11 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
       cl::location(options.device), cl::cat(category));
   cl::opt<bool, true> tiles("tiles", cl::desc("Count full, partial and skipped tiles"),
                             cl::location(options.tiles), cl::cat(category));
+  cl::opt<bool, true> states(
+      "states",
+      cl::desc("Make the states of the keys before, as a decode loop keeps them: runs "
+               "read them in place of making them"),
+      cl::location(options.states), cl::cat(category));
   cl::opt<bool, true> list("list",
                            cl::desc("List the library's kernels and their tensors"),
                            cl::location(options.list), cl::cat(category));

@@ -96,6 +96,9 @@ static void printLines(const Report &report, const Options &options) {
   outs() << "plan   " << formatTime(report.run.planSeconds) << ", "
          << report.run.planBytes << " bytes; workspace " << report.run.workspaceBytes
          << " bytes\n";
+  if (const std::optional<StateSizes> &states = report.run.states)
+    outs() << "states " << states->bytes << " bytes, " << format("%g", states->perKey)
+           << " a key\n";
   if (const std::optional<TileCounts> &tiles = report.run.tiles)
     outs() << "tiles  " << tiles->full << " full, " << tiles->partial << " partial, "
            << tiles->skipped() << " skipped\n";
@@ -176,6 +179,9 @@ static void printJson(const Report &report, const Options &options) {
     result["tiles"] = json::Object{{"full", tiles->full},
                                    {"partial", tiles->partial},
                                    {"skipped", tiles->skipped()}};
+  if (const std::optional<StateSizes> &states = report.run.states)
+    result["states"] = json::Object{{"bytes", static_cast<int64_t>(states->bytes)},
+                                    {"bytes_per_key", states->perKey}};
   if (const std::optional<CheckResult> &check = report.check)
     result["check"] = json::Object{
         {"passed", check->passed()},    {"rows", check->rows},

@@ -211,9 +211,10 @@ static Expected<bool> runTool(const Options &options) {
   report.shape = *shape;
   {
     Progress progress("running", options);
-    Expected<RunResult> result = runKernel(
-        **kernel, *shape, *arrays,
-        {options.threads, options.repeat, gpu.get(), options.tiles, std::ref(progress)});
+    Expected<RunResult> result =
+        runKernel(**kernel, *shape, *arrays,
+                  {options.threads, options.repeat, gpu.get(), options.tiles,
+                   options.states, std::ref(progress)});
     if (!result)
       return result.takeError();
     report.run = std::move(*result);

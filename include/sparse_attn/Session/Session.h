@@ -76,6 +76,12 @@ struct TileCounts {
   int64_t skipped() const { return all - full - partial; }
 };
 
+/// What states hold for the whole capacity, and of one key of one batch entry.
+struct StateSizes {
+  size_t bytes = 0;
+  double perKey = 0;
+};
+
 /// Outputs and figures of a run.
 struct RunResult {
   std::vector<Array> outputs; ///< in the kernel's order
@@ -84,16 +90,18 @@ struct RunResult {
   size_t planBytes = 0, workspaceBytes = 0;
   std::vector<double> seconds; ///< one for each timed run
   std::optional<TileCounts> tiles;
+  std::optional<StateSizes> states;
 };
 
 /// A kernel with a plan, outputs and a workspace: ready to run on `arrays`, which must
 /// stay where they are; on a GPU, copies of them are used.
 class PreparedRun {
 public:
+  /// `withStates`: runs read states of the keys, made here (docs/states.md).
   static llvm::Expected<PreparedRun> create(const sparse_attn_kernel &kernel,
                                             const sparse_attn_shape &shape,
                                             llvm::StringMap<Array> &arrays, int threads,
-                                            GPU *gpu = nullptr);
+                                            GPU *gpu = nullptr, bool withStates = false);
   PreparedRun(PreparedRun &&);
   PreparedRun &operator=(PreparedRun &&);
   ~PreparedRun();
@@ -103,6 +111,7 @@ public:
   llvm::Expected<double> run();
 
   const sparse_attn_plan *plan() const;
+  const sparse_attn_states *states() const; ///< null without
   std::vector<Array> takeOutputs();
   double planSeconds() const;
   size_t workspaceBytes() const;
@@ -118,6 +127,7 @@ struct RunRequest {
   int repeat = 1;
   GPU *gpu = nullptr; ///< null: the processor
   bool countTiles = false;
+  bool withStates = false; ///< runs read states of the keys, made before
   std::function<void(int64_t done, int64_t total)> progress;
 };
 

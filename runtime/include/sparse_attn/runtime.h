@@ -37,7 +37,7 @@ extern "C" {
 
 /* Version of this interface and of the structures in abi.h. A library compiled
  * for another version is refused with SPARSE_ATTN_ABI_MISMATCH. */
-#define SPARSE_ATTN_ABI_VERSION 7
+#define SPARSE_ATTN_ABI_VERSION 8
 
 /*===--- Status -----------------------------------------------------------===*/
 
@@ -139,7 +139,7 @@ typedef struct sparse_attn_executor {
   void *context;
 } sparse_attn_executor;
 
-/* What a mask that the keys decide keeps beside K; see below. */
+/* What a kernel keeps beside K and V; see below. */
 typedef struct sparse_attn_states sparse_attn_states;
 
 /* How a GPU is reached; see gpu.h. */
@@ -211,13 +211,15 @@ SPARSE_ATTN_API const char *sparse_attn_kernel_level(const sparse_attn_kernel *k
 /*===--- States beside the keys -------------------------------------------===*/
 
 /* Scores and hashes of keys (sparse_attn.score.*, cluster, sample.lsh) read a digest of
- * K: signatures, page bounds, codes, ... In a decode loop they are kept like K itself:
+ * K: signatures, page bounds, codes, ... And attention to pooled keys (pool) reads the
+ * means of blocks of K and V. In a decode loop they are kept like K itself:
  *
  *   keys appended to K --> sparse_attn_states_extend --> options.states of a run
  *
- * One object holds the states of all scores of a kernel, for `capacity` keys of every
- * batch entry. Any number of runs may read it at once, but not while it is changed. Other
- * kernels whose scores are the same may read it, too. docs/states.md has their sizes. */
+ * One object holds the states of all scores and pools of a kernel, for `capacity` keys of
+ * every batch entry. Any number of runs may read it at once, but not while it is changed.
+ * Other kernels whose scores and pools are the same may read it, too. Means that a kernel
+ * returns are no states: every run makes them. docs/states.md has the sizes. */
 
 /* States of no keys yet. Of `shape`, keys is the capacity and queries is not read. Where
  * a state of one key would depend on all others, this fails and says what to do. */
@@ -255,7 +257,7 @@ SPARSE_ATTN_API sparse_attn_status sparse_attn_states_rollback(sparse_attn_state
                                                                int64_t b, int64_t length);
 
 /* Writes the states to a file, and makes states of one: for the same scores on any
- * processor of this byte order. A file of other scores or of another version, and one
+ * processor of this byte order. A file of other states or of another version, and one
  * that was cut or changed, is refused with SPARSE_ATTN_LOAD_FAILED. Weights are not in
  * the file: load it for those that the states were made with. */
 SPARSE_ATTN_API sparse_attn_status

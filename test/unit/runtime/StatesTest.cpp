@@ -250,8 +250,8 @@ TEST(States, ofAnotherKernelOrShape) {
   sparse_attn_options options{};
   options.states = states.get();
   expectRefused(kernel.run(plan.get(), &options),
-                "kernel 'mock' has other scores than kernel 'mock', of which the states "
-                "are");
+                "kernel 'mock' has other scores or pools than kernel 'mock', of which "
+                "the states are");
   states = makeStates(kernel, {2, 2, 2, 0, 70});
   options.states = states.get();
   expectRefused(kernel.run(plan.get(), &options),
@@ -341,7 +341,7 @@ TEST(States, creationErrors) {
   kernel.get();
   kernel.encodings[0].k = 7; // a step's result
   expectRefused(sparse_attn_states_create(&kernel.kernel.kernel, &kShape, &states),
-                "kernel 'mock': states of pooled keys cannot be kept, since the last one "
+                "kernel 'mock': scores of pooled keys cannot be kept, since the last one "
                 "changes with every token; run without states");
   EXPECT_EQ(states, nullptr);
   sparse_attn_states_destroy(nullptr);
@@ -508,7 +508,8 @@ TEST(StatesFile, otherFilesAndVersions) {
   saved.expectLoadFails(file, "has version 7 of the format, expected 1; make it anew");
   saved.kernel.pageStates[0].block = saved.kernel.pageStates[1].block = 32;
   saved.expectLoadFails(saved.bytes,
-                        "holds states of other scores than those of kernel 'mock'");
+                        "holds states of other scores or pools than those of kernel "
+                        "'mock'");
 }
 
 TEST(StatesFile, pathsThatFail) {
