@@ -106,9 +106,54 @@ class Library:
     def plan(self, name, inputs, threads=0):
         return Plan(self, name, inputs, threads)
 
-    def run(self, name, inputs, value_dim, threads=0, out_dtype="f32"):
+    def states(self, name, inputs):
+        """States of no keys yet, None where the kernel keeps none."""
+        try:
+            return States(self, name, inputs)
+        except RuntimeError as error:
+            if "without states" not in str(error):
+                raise
+            return None
+
+    def run(self, name, inputs, value_dim, threads=0, out_dtype="f32", states=None):
         """(O, LSE) of the kernel called `name`."""
-        return self.plan(name, inputs, threads).run(inputs, value_dim, threads, out_dtype)
+        return self.plan(name, inputs, threads).run(inputs, value_dim, threads, out_dtype,
+                                                    states)
+
+
+def get_shape(inputs):
+    batch, heads, queries, _ = inputs["q"].shape
+    _, kv_heads, keys, _ = inputs["k"].shape
+    return ShapeStruct(batch, heads, kv_heads, queries, keys)
+
+
+def make_inputs(infos, inputs):
+    """The tensors that a run takes."""
+    return [make_tensor(inputs[name], dtype) for name, is_layout, dtype in infos
+            if not is_layout]
+
+
+class States:
+    """Room for the states of as many keys as `inputs` has."""
+
+    def __init__(self, library, name, inputs):
+        self.library, self.handle = library, ctypes.c_void_p()
+        kernel, shape = library.kernel(name), get_shape(inputs)
+        self.infos = library.input_infos(kernel)
+        library.call("states_create", kernel, ctypes.byref(shape), ctypes.byref(self.handle))
+
+    def __del__(self):
+        self.library.handle.sparse_attn_states_destroy(self.handle)
+
+    def extend(self, inputs, lengths):
+        tensors = make_inputs(self.infos, inputs)
+        self.library.call("states_extend", self.handle, pointers(tensors),
+                          ctypes.c_size_t(len(tensors)),
+                          (ctypes.c_int64 * len(lengths))(*map(int, lengths)), None)
+
+    def rollback(self, b, length):
+        self.library.call("states_rollback", self.handle, ctypes.c_int64(b),
+                          ctypes.c_int64(int(length)))
 
 
 class Plan:
@@ -118,9 +163,7 @@ class Plan:
         self.library, self.plan = library, ctypes.c_void_p()
         kernel = library.kernel(name)
         self.infos = library.input_infos(kernel)
-        batch, heads, queries, _ = inputs["q"].shape
-        _, kv_heads, keys, _ = inputs["k"].shape
-        shape = ShapeStruct(batch, heads, kv_heads, queries, keys)
+        shape = get_shape(inputs)
         layout = [make_tensor(inputs[n]) for n, is_layout, _ in self.infos if is_layout]
         library.call("plan_create", kernel, ctypes.byref(shape), pointers(layout),
                      ctypes.c_size_t(len(layout)), ctypes.byref(Options(threads, None)),
@@ -129,8 +172,8 @@ class Plan:
     def __del__(self):
         self.library.handle.sparse_attn_plan_destroy(self.plan)
 
-    def run(self, inputs, value_dim, threads=0, out_dtype="f32"):
-        options = Options(threads, None)
+    def run(self, inputs, value_dim, threads=0, out_dtype="f32", states=None):
+        options = Options(threads, None, states and states.handle)
         size = ctypes.c_size_t()
         self.library.call("workspace_size", self.plan, ctypes.byref(options),
                           ctypes.byref(size))
@@ -139,8 +182,7 @@ class Plan:
         # What a kernel does not write stays NaN.
         out = encode(np.full(inputs["q"].shape[:3] + (value_dim,), np.nan, np.float32), out_dtype)
         lse = np.full(inputs["q"].shape[:3], np.nan, np.float32)
-        tensors = [make_tensor(inputs[n], dtype) for n, is_layout, dtype in self.infos
-                   if not is_layout]
+        tensors = make_inputs(self.infos, inputs)
         outputs = [make_tensor(out), make_tensor(lse)]
         outputs[0].dtype = DataType(*CODES[out_dtype], 1)
         self.library.call("run", self.plan, pointers(tensors), ctypes.c_size_t(len(tensors)),

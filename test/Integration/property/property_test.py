@@ -14,28 +14,21 @@ Shard I compiles K random kernels, several to a library, and runs each on C rand
 inputs. V is the identity where N <= Dv, so that a row of O is the row of attention
 weights: a pair that is kept has a weight, one that is not has exactly none. O and
 LSE are compared within the bounds of docs/semantics.md, section 9. Some cases run
-again with one thread (equal bits), at a lower instruction level, with strides, or
-with a NaN or inf in one key or value, which only rows that attend to it may notice.
+again with one thread and with states (equal bits), at a lower instruction level, with
+strides, or with a NaN or inf in one key or value, which only rows that attend to it may
+notice.
 With --target, kernels are compiled for another architecture and run under COMMAND.
 
 A failure prints the kernel, the inputs that are small, and the command to repeat it.
 """
 
-import argparse
 import os
-import pathlib
-import shlex
-import subprocess
 import sys
-import tempfile
-import time
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "reference"))
-
+from random_kernels import parse_options, run_shard
 from emulated import EmulatedLibrary
-from library import Library
 from masks import Shape
 from random_expressions import Generator
 from reals import DTYPES
@@ -43,7 +36,6 @@ from reals import DTYPES
 LSE_BOUND = 2e-5
 #: What rounds to 0.
 SMALLEST = {"f32": 0, "f16": 2.0**-24, "bf16": 0}
-KERNELS_PER_LIBRARY = 16
 LEVELS = [name for name, flag in (("avx2", " avx2 "), ("avx512", " avx512f "),
                                   ("avx512_bf16", " avx512_bf16 "))
           if flag in open("/proc/cpuinfo", encoding="ascii", errors="replace").read()]
@@ -163,6 +155,35 @@ def run_at_lower_level(run, kernel, inputs, rng):
         del os.environ["SPARSE_ATTN_LEVEL"]
 
 
+def are_same_bits(got, wanted):
+    return all(a.tobytes() == b.tobytes() for a, b in zip(got, wanted))
+
+
+def check_states(library, kernel, inputs, rng, wanted):
+    """Runs with states that grew in steps, and were rolled back over keys that are others
+    now; kernels that keep none are left out."""
+    states = library.states(kernel.name, inputs)
+    if states is None:
+        return None
+    batch, _, keys, _ = inputs["k"].shape
+    lengths = inputs.get("kv_len", np.full(batch, keys))
+    accepted = rng.integers(0, lengths + 1)
+    longest = rng.integers(accepted, keys + 1)
+    drafted = dict(inputs)
+    for name in "kv":
+        drafted[name] = inputs[name].copy()
+        for b in range(batch):
+            drafted[name][b, :, accepted[b]:] += 1
+    states.extend(drafted, rng.integers(0, longest + 1))
+    states.extend(drafted, longest)
+    for b in range(batch):
+        states.rollback(b, accepted[b])
+    states.extend(inputs, rng.integers(accepted, lengths + 1))
+    states.extend(inputs, lengths)
+    got = library.run(kernel.name, inputs, kernel.Dv, 0, kernel.out, states)
+    return None if are_same_bits(got, wanted) else "states give other bits"
+
+
 def check_case(library, kernel, inputs, case, rng):
     """Runs one case in two ways."""
     run = lambda values, threads=0: library.run(kernel.name, values, kernel.Dv, threads,
@@ -175,8 +196,10 @@ def check_case(library, kernel, inputs, case, rng):
     kind = case % 4
     if kind == 0:
         alone = run(inputs, threads=1)
-        if any(a.tobytes() != b.tobytes() for a, b in zip(got, alone)):
+        if not are_same_bits(got, alone):
             return "one thread gives other bits"
+        if not isinstance(library, EmulatedLibrary):
+            return check_states(library, kernel, inputs, rng, got)
     elif isinstance(library, EmulatedLibrary) and kind != 3:
         return None
     elif kind == 1 and lower_levels(kernel):
@@ -195,92 +218,15 @@ def check_case(library, kernel, inputs, case, rng):
     return None
 
 
-def compile_library(kernels, folder, name, unions, target="cpu", emulator=None):
-    """Compiles kernels into one library; prints those that do not compile alone.
-    Plans for few tokens never choose to split a union, so `unions` may ask for it."""
-    file = folder / f"{name}.mlir"
-    file.write_text("".join(kernel.mlir() for kernel in kernels))
-    done = subprocess.run(["sparse-attn-compile", file, "-o", folder, "--name", name,
-                           f"--target={target}", f"--unions={unions}"], capture_output=True, text=True)
-    if done.returncode:
-        print(done.stderr)
-        print(file.read_text() if len(kernels) == 1 else "")
-        return None
-    path = folder / f"lib{name}.so"
-    return EmulatedLibrary(path, shlex.split(emulator)) if emulator else Library(path)
-
-
-def describe(kernel, inputs):
-    lines = [kernel.mlir()]
-    for name, array in inputs.items():
-        lines.append(f"{name} {array.shape}" + (f" = {array.tolist()}"
-                                                if array.size <= 64 and name not in "qkv" else ""))
-    return "\n".join(lines)
-
-
-def check_batch(batch, options, make_inputs, check, repeat):
-    """Runs the cases of some kernels; prints the first failure of each. Returns the
-    numbers of cases and of failures."""
-    failures = cases = 0
-    for index, (kernel, generator, longest) in batch.items():
-        for case in range(options.cases):
-            inputs = make_inputs(kernel, generator, longest, options.seed, index, case)
-            cases += 1
-            try:
-                difference = check(kernel, generator, inputs, case)
-            except RuntimeError as error:
-                difference = str(error)
-            if difference:
-                failures += 1
-                print(f"\nkernel {index}, case {case}: {difference}\n"
-                      f"{describe(kernel, inputs)}\nrepeat with: {repeat} "
-                      f"--seed {options.seed} --only {index}", flush=True)
-                break
-    return cases, failures
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--shard", type=int, default=0)
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--kernels", type=int, default=64)
-    parser.add_argument("--cases", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=2024)
-    parser.add_argument("--only", type=int, help="this kernel alone")
-    parser.add_argument("--unions", help="what becomes of unions (default: both)")
-    parser.add_argument("--target", default="cpu", help="compile for this architecture")
-    parser.add_argument("--emulator", help="the command that runs Cross/runner.c")
-    options = parser.parse_args()
-    indices = [options.shard + options.shards * k for k in range(options.kernels)]
-    if options.only is not None:
-        indices = [options.only]
-    print(f"seed {options.seed}, kernels {indices[0]} to {indices[-1]} in steps of "
-          f"{options.shards}, {options.cases} cases each", flush=True)
-
-    failures = cases = 0
-    compiling = 0.0
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        for start in range(0, len(indices), KERNELS_PER_LIBRARY):
-            batch = {i: make_kernel(options.seed, i)
-                     for i in indices[start:start + KERNELS_PER_LIBRARY]}
-            begin = time.monotonic()
-            unions = options.unions or ("split", "choose")[start // KERNELS_PER_LIBRARY % 2]
-            library = compile_library([k for k, _, _ in batch.values()], folder, f"p{start}",
-                                      unions, options.target, options.emulator)
-            compiling += time.monotonic() - begin
-            if not library:
-                sys.exit(1)
-            check = lambda kernel, generator, inputs, case: check_case(library, kernel, inputs,
-                                                                       case, generator.rng)
-            counts = check_batch(batch, options, make_inputs, check,
-                                 f"property_test.py --unions {unions}")
-            cases, failures = cases + counts[0], failures + counts[1]
-            if options.emulator:
-                library.close()
-    print(f"{cases} cases, {failures} kernels failed, {compiling:.1f} s of compilation "
-          f"(seed {options.seed})")
-    sys.exit(failures != 0)
+    options = parse_options(kernels=64)
+    check = lambda library, kernel, generator, inputs, case: check_case(library, kernel, inputs,
+                                                                        case, generator.rng)
+    # Plans for few tokens never choose to split a union, so some libraries ask for it.
+    counts = run_shard(options, make_kernel, make_inputs, check, unions=("split", "choose"))
+    print(f"{counts.cases} cases, {counts.failures} kernels failed, {counts.compiling:.1f} s of "
+          f"compilation (seed {options.seed})")
+    sys.exit(counts.failures != 0)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,17 @@ small multiples of a power of two: ties abound, and every pair has to be right. 
 others have real inputs, where section 9 of docs/semantics.md lets rounding decide:
 the reference says in which rows it may (numpy_selections.py), and these are compared
 for nothing but their number. Sampled kernels are compared with weights 1 / pi of the
-reference. Each case runs twice: with 1, 2 and 7 threads (equal bits), at a lower
-level, with strides, or with a NaN in one key or query.
+reference. Each case runs twice: with 1, 2 and 7 threads and with states (equal bits), at a
+lower level, with strides, or with a NaN in one key or query.
 """
 
-import argparse
 import math
-import pathlib
 import sys
-import tempfile
 
 import numpy as np
 
 import property_test as base
+from random_kernels import parse_options, run_shard
 import numpy_reference as ref
 import selections
 from kernels import HopDecay
@@ -183,8 +181,9 @@ class Checker:
         if kind == 0:
             for threads in (1, 2, 7):
                 other = run(inputs, threads)
-                if any(a.tobytes() != b.tobytes() for a, b in zip(got, other)):
+                if not base.are_same_bits(got, other):
                     return f"{threads} threads give other bits"
+            return base.check_states(library, kernel, inputs, rng, got)
         elif kind == 1 and base.lower_levels(kernel):
             level, low = base.run_at_lower_level(run, kernel, inputs, rng)
             difference = find_difference(kernel, inputs, low, wanted)
@@ -202,36 +201,16 @@ class Checker:
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--shard", type=int, default=0)
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--kernels", type=int, default=16)
-    parser.add_argument("--cases", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=2024)
-    parser.add_argument("--only", type=int, help="this kernel alone")
-    options = parser.parse_args()
+    options = parse_options(kernels=16)
     np.seterr(all="ignore")
-    indices = [options.shard + options.shards * k for k in range(options.kernels)]
-    if options.only is not None:
-        indices = [options.only]
-    checker, failures, cases = Checker(), 0, 0
-    with tempfile.TemporaryDirectory() as name:
-        for start in range(0, len(indices), base.KERNELS_PER_LIBRARY):
-            batch = {i: make_kernel(options.seed, i)
-                     for i in indices[start:start + base.KERNELS_PER_LIBRARY]}
-            library = base.compile_library([k for k, _, _ in batch.values()],
-                                           pathlib.Path(name), f"s{start}", "choose")
-            if not library:
-                sys.exit(1)
-            check = lambda kernel, generator, inputs, case: checker.check_case(
-                library, kernel, inputs, case, generator.rng,
-                isinstance(generator, ExactGenerator))
-            counts = base.check_batch(batch, options, make_inputs, check, "selecting_test.py")
-            cases, failures = cases + counts[0], failures + counts[1]
+    checker = Checker()
+    check = lambda library, kernel, generator, inputs, case: checker.check_case(
+        library, kernel, inputs, case, generator.rng, isinstance(generator, ExactGenerator))
+    counts = run_shard(options, make_kernel, make_inputs, check, unions=("choose",))
     share = checker.doubts / max(checker.rows, 1)
-    print(f"{cases} cases, {failures} kernels failed, {share:.2%} of {checker.rows} rows in "
-          f"doubt (seed {options.seed})")
-    sys.exit(failures != 0 or (share > MOST_DOUBTS and checker.rows >= ENOUGH_ROWS))
+    print(f"{counts.cases} cases, {counts.failures} kernels failed, {share:.2%} of "
+          f"{checker.rows} rows in doubt (seed {options.seed})")
+    sys.exit(counts.failures != 0 or (share > MOST_DOUBTS and checker.rows >= ENOUGH_ROWS))
 
 
 if __name__ == "__main__":
