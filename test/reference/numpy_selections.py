@@ -36,19 +36,29 @@ def units(count, block):
 
 
 class Score:
-    def __init__(self, per, function, share=False):
-        self.per, self.function, self.share = per, function, share
+    """`slack`: how far rounding may move the score of a pair, where it moves by steps."""
+
+    def __init__(self, per, function, share=False, slack=None):
+        self.per, self.function, self.share, self.own_slack = per, function, share, slack
 
     def __call__(self, s, block_q, block_k):
         if min(s.B, s.M, s.N) == 0:
             return np.zeros((s.B, s.H, 0, 0))
         with np.errstate(all="ignore"):
-            values = self.function(s, block_q, block_k)
-            if self.share:
-                group = s.H // s.k.shape[1]
-                sums = values.reshape(s.B, -1, group, *values.shape[2:]).sum(axis=2)
-                values = np.repeat(sums, group, axis=1)
-        return values
+            return self.shared(s, self.function(s, block_q, block_k))
+
+    def shared(self, s, values):
+        if not self.share:
+            return values
+        group = s.H // s.k.shape[1]
+        sums = values.reshape(s.B, -1, group, *values.shape[2:]).sum(axis=2)
+        return np.repeat(sums, group, axis=1)
+
+    def slack(self, s):
+        if s.doubts is None or s.exact or self.own_slack is None or min(s.B, s.M, s.N) == 0:
+            return np.zeros(s.shape)
+        with np.errstate(all="ignore"):
+            return self.shared(s, self.own_slack(s))
 
 
 #: More than f32 rounds a number by, as a share of the largest that it is compared with.
@@ -61,16 +71,16 @@ def near(a, b, size):
     return (gap > 0) & (gap <= NEARLY * size)
 
 
-def doubt_keys(s, keys, pairs=True):
+def doubt_keys(s, keys):
     """Rows that look at a key in doubt, `keys` [B, H or Hkv, N]."""
-    doubtful = keys_of_heads(s, keys)[:, :, None] & pairs & s.key_exists
+    doubtful = keys_of_heads(s, keys)[:, :, None] & s.key_exists
     s.doubts |= doubtful.any(axis=-1) & s.row_exists[..., 0]
 
 
-def near_zero(x, axes):
-    """Where a number of x is nearly 0, for what is typical along `axes`."""
-    size = np.sqrt(np.square(x).mean(axis=axes, keepdims=True)) if x.size else x
-    return near(x, 0, size).any(axis=axes)
+def near_zero(x):
+    """Which numbers of x are nearly 0, for what is typical along the last axis."""
+    size = np.sqrt(np.square(x).mean(axis=-1, keepdims=True)) if x.size else x
+    return near(x, 0, size)
 
 
 def keys_of_heads(s, keys):
@@ -124,16 +134,22 @@ def network(x, weights, layers, activation):
 
 
 def hash_bits(query_weights, key_weights, layers, activation="silu", share=False):
-    def function(s, block_q, block_k):
-        query = network(s.q, query_weights, layers, activation)
-        key = network(keys_of_heads(s, s.k), key_weights, layers, activation)
-        if s.doubts is not None and not s.exact:
-            s.doubts |= near_zero(query, 3)
-            doubt_keys(s, near_zero(key, 3))
-        sign = lambda x: np.where(x < 0, -1, 1)
-        return np.einsum("bhmc,bhnc->bhmn", sign(query), sign(key)).astype(np.float64)
+    def project(s):
+        return (network(s.q, query_weights, layers, activation),
+                network(keys_of_heads(s, s.k), key_weights, layers, activation))
 
-    return Score("key", function, share)
+    def function(s, block_q, block_k):
+        signs = (np.where(x < 0, -1, 1) for x in project(s))
+        return np.einsum("bhmc,bhnc->bhmn", *signs).astype(np.float64)
+
+    def slack(s):
+        # A bit that turns moves the score by 2.
+        query, key = (near_zero(x).astype(np.float64) for x in project(s))
+        either = (query.sum(axis=-1)[..., None] + key.sum(axis=-1)[:, :, None] -
+                  np.einsum("bhmc,bhnc->bhmn", query, key))
+        return 2 * either
+
+    return Score("key", function, share, slack)
 
 
 def channels(table, count, quantized=False, share=False):
@@ -179,7 +195,7 @@ def soft_hash(projections, tables, bits, temperature, share=False):
         for w in np.asarray(projections, np.float64):
             product = s.k @ w
             if s.doubts is not None:
-                doubt_keys(s, near_zero(product, 3))
+                doubt_keys(s, near_zero(product).any(axis=3))
             sign = np.where(product < 0, -1, 1)
             heat = np.tanh(s.q @ w) @ corners.T / np.sqrt(s.q.shape[-1]) / temperature
             heat = np.exp(heat - heat.max(axis=-1, keepdims=True))
@@ -230,13 +246,13 @@ def candidate_pairs(candidates, s):
 
 
 def select(score, candidates, block_q, block_k, pick):
-    """`pick(scores, count)` gives the indices of those taken among the candidate units,
-    which are in ascending order, of `count` units that there are, and whether rounding
-    may change them."""
+    """`pick(scores, slack, count)` gives the indices of those taken among the candidate
+    units, which are in ascending order, of `count` units that there are, and whether
+    rounding, which moves scores by `slack` at most, may change them."""
 
     def mask(s):
         pairs = candidate_pairs(candidates, s)
-        values = score(s, block_q, block_k)
+        values, slack = score(s, block_q, block_k), score.slack(s)
         chosen = np.zeros(s.shape, bool)
         starts = np.arange(0, s.keys, block_k)
         for b in range(s.B):
@@ -257,7 +273,11 @@ def select(score, candidates, block_q, block_k, pick):
                         if score.per == "key":
                             best = np.fmax.reduceat(best, starts)
                     index = np.flatnonzero(per_row.any(axis=0))
-                    picked, unsure = pick(best[index], units(int(s.n[b]), block_k))
+                    # The largest of some numbers moves no further than one of them.
+                    moves = np.where(in_unit, slack[b, h, rows], 0).max(axis=0)
+                    moves = np.maximum.reduceat(moves, starts)
+                    picked, unsure = pick(best[index], moves[index],
+                                          units(int(s.n[b]), block_k))
                     taken = index[picked]
                     chosen[b, h, rows] = np.isin(np.arange(s.keys) // block_k, taken)
                     if s.doubts is not None:
@@ -279,18 +299,25 @@ def largest(scores):
 
 
 def top_k(score, candidates, k=None, fraction=None, block_q=1, block_k=1):
-    def pick(scores, count):
+    def may_pass(low, high):
+        return bool(low.size and high.size and low.min() <= high.max())
+
+    def pick(scores, slack, count):
         order = ranking(scores)
         taken = int(np.floor(fraction * count)) if k is None else k
         ends = scores[order[taken - 1:taken + 1]]
-        return order[:taken], (taken > 0 and len(ends) == 2 and
-                               near(ends[0], ends[1], largest(scores)))
+        moves = slack[order] > 0
+        low, high = (scores - slack)[order], (scores + slack)[order]
+        return order[:taken], (
+            taken > 0 and len(ends) == 2 and near(ends[0], ends[1], largest(scores)) or
+            may_pass(low[:taken][moves[:taken]], high[taken:]) or
+            may_pass(low[:taken], high[taken:][moves[taken:]]))
 
     return select(score, candidates, block_q, block_k, pick)
 
 
 def top_p(score, candidates, p, block_q=1, block_k=1):
-    def pick(scores, count):
+    def pick(scores, slack, count):
         order = ranking(scores)
         ranked = scores[order]
         mass = np.where(ranked == ranked[0], 1, np.exp(ranked - ranked[0]))
@@ -304,15 +331,19 @@ def top_p(score, candidates, p, block_q=1, block_k=1):
         unsure = 0 < p < 1 and (np.abs(before[1:] - p * total) <= NEARLY * total)[
             ranked[1:] != ranked[:-1]].any()
         after = ranked[~kept][:1]
-        return order[kept], unsure or p < 1 and near(after, last, largest(scores)).any()
+        unsure = unsure or p < 1 and (slack.any() or
+                                      near(after, last, largest(scores)).any())
+        return order[kept], unsure
 
     return select(score, candidates, block_q, block_k, pick)
 
 
 def threshold(score, candidates, t, block_q=1, block_k=1):
     return select(score, candidates, block_q, block_k,
-                  lambda scores, count: (np.flatnonzero(scores >= t),
-                                         near(scores, t, largest(scores)).any()))
+                  lambda scores, slack, count: (
+                      np.flatnonzero(scores >= t),
+                      (near(scores, t, largest(scores)) |
+                       (slack > 0) & (np.abs(scores - t) <= slack)).any()))
 
 
 def bucket_of(products):
@@ -467,11 +498,10 @@ def sample_lsh(candidates, seed, tables, bits, min_matches=2, center="keys",
     def mask(s):
         q, k = hashed(s)
         r = directions(seed, tables * bits, q.shape[-1], LSH)
-        if s.doubts is not None:
-            s.doubts |= near_zero(q @ r.T, 3)
-            doubt_keys(s, near_zero(k @ r.T, 3), candidate_pairs(candidates, s))
-        signs = lambda x: (x @ r.T >= 0).reshape(*x.shape[:3], tables, bits)
-        agree = (signs(q)[:, :, :, None] == signs(k)[:, :, None]).all(axis=-1)
+        of_tables = lambda x: x.reshape(*x.shape[:3], tables, bits)
+        signs = lambda x: of_tables(x @ r.T >= 0)
+        bits_agree = signs(q)[:, :, :, None] == signs(k)[:, :, None]
+        agree = bits_agree.all(axis=-1)
         with np.errstate(all="ignore"):
             q_length, k_length = (np.linalg.norm(x, axis=-1) for x in (q, k))
             length = q_length[..., None] * k_length[:, :, None]
@@ -481,6 +511,14 @@ def sample_lsh(candidates, seed, tables, bits, min_matches=2, center="keys",
         probability = match_probability(cosine, bits, tables, min_matches)
         # A NaN says nothing about how often a key is drawn: it is not.
         pairs = candidate_pairs(candidates, s) & (probability > 0)
+        if s.doubts is not None:
+            # A bit that rounding decides matters where the other bits leave open whether
+            # enough tables agree.
+            unsure = lambda x: of_tables(near_zero(x @ r.T))
+            open_bits = unsure(q)[:, :, :, None] | unsure(k)[:, :, None]
+            least = (bits_agree & ~open_bits).all(axis=-1).sum(axis=-1) >= min_matches
+            most = (bits_agree | open_bits).all(axis=-1).sum(axis=-1) >= min_matches
+            s.doubts |= (pairs & (least != most)).any(axis=-1) & s.row_exists[..., 0]
         return Sampled(np.where(pairs, probability, 0),
                        pairs & (agree.sum(axis=-1) >= min_matches))
 
