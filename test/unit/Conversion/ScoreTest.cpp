@@ -79,9 +79,10 @@ ScoreCase products(std::string op, int64_t block, int64_t width) {
 }
 
 /// Sums of which the query's last word tells the first that counts, and -0 does not.
-ScoreCase antidiagonal(int64_t stride, int64_t block, int64_t rows) {
-  int64_t residues = std::min(stride, block), width = residues * kHeadDim;
-  auto first = std::min(std::max<int64_t>(0, stride - rows), residues) * kHeadDim;
+ScoreCase antidiagonal(int64_t stride, int64_t block, int64_t rows,
+                       int64_t headDim = kHeadDim) {
+  int64_t residues = std::min(stride, block), width = residues * headDim;
+  auto first = std::min(std::max<int64_t>(0, stride - rows), residues) * headDim;
   return {"antidiagonal stride = " + std::to_string(stride),
           block,
           {{SA_WORD_F32, width, 0}},
@@ -298,6 +299,23 @@ TEST(Score, everyScoreOfStates) {
       for (int64_t units : {0, 1, 15, 16, 17, 63, 64, 65, 1000})
         check(function, getCases()[n], units, numbers);
     }
+  }
+}
+
+// Words are summed some at a time, and those from the first one that counts need not be a
+// multiple of that.
+TEST(Score, antidiagonalOfAnOddWidth) {
+  constexpr int64_t kOdd = 33;
+  for (const CPULevel *level : getLevelsHere()) {
+    GeneratedCode code(
+        makePlans({"antidiagonal stride = 4"}, {16}, "tensor<?x?x?x33xf32>"), *level);
+    Numbers numbers(3);
+    for (int64_t rows : {1, 2, 3, 4})
+      for (int64_t units : {1, 17, 65}) {
+        SCOPED_TRACE(level->name.str() + ", rows " + std::to_string(rows));
+        check(code.get<sa_score_fn>("score0"), antidiagonal(4, 16, rows, kOdd), units,
+              numbers);
+      }
   }
 }
 
