@@ -12,7 +12,8 @@
  *   shares              [ 2 .. 5 )[ 5 .. 9 )      of key tiles, or of runs of a list
  *   items         one for each share of each (b, heads of a tile), longest first
  *
- * Longest first: blocks start in this order, so that they end together.
+ * Longest first: blocks start in this order, so that they end together. Lists that a run
+ * brings have no known length: their shares are equal parts.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -28,7 +29,7 @@ enum { kFilledPercent = 80, kShareTiles = 4 };
 
 /* What one block visits of a query tile. */
 typedef struct share {
-  int32_t first, end; /* as in sa_gpu_item */
+  int32_t first, end; /* as in sa_gpu_item; of lists a part and how many there are */
   int32_t tiles;
 } share;
 
@@ -147,6 +148,31 @@ static bool choose_share_tiles(listing *list, int64_t *most) {
   visited *= copies / (list->batches * list->heads);
   *most = sa_max(kShareTiles, sa_ceil_div(visited, sa_max(1, wanted)));
   return true;
+}
+
+/* Parts of the lists of a query tile, however long they are. */
+static int64_t choose_parts(const listing *list) {
+  const sa_plan_attention *attention = list->attention;
+  int64_t items = count_copies(list) * attention->row_tiles;
+  int64_t wanted = sa_gpu_resident_blocks(list->plan, list->gpu->kernel);
+  if (items == 0 || items * 100 >= wanted * kFilledPercent)
+    return 1;
+  int64_t tiles = sa_ceil_div(attention->key_capacity, attention->code->tile_keys);
+  return sa_max(1, sa_min(wanted / items, tiles / kShareTiles));
+}
+
+/* Share number i of a query tile is part i of its list. */
+static sparse_attn_status share_lists(listing *list) {
+  int64_t tiles = count_tiles(list), parts = choose_parts(list);
+  for (int64_t number = 0; number <= tiles; ++number)
+    list->share_begin[number] = number * parts;
+  for (int64_t i = 0; i < tiles * parts; ++i) {
+    share *own = sa_buffer_extend(&list->shares, sizeof(*own));
+    if (!own)
+      return SPARSE_ATTN_OUT_OF_MEMORY;
+    *own = (share){(int32_t)(i % parts), (int32_t)parts, 1};
+  }
+  return SPARSE_ATTN_OK;
 }
 
 static sparse_attn_status make_shares(listing *list) {
@@ -333,7 +359,7 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
   if (!status && sa_has_table(attention))
     status = place_bits(&list);
   if (!status)
-    status = make_shares(&list);
+    status = code->set_count ? share_lists(&list) : make_shares(&list);
   if (!status)
     status = list_items(&list);
   if (!status && (!place_runs(&list) || !place_entries(&list)))

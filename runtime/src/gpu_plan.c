@@ -77,16 +77,38 @@ int64_t sa_gpu_resident_blocks(const sparse_attn_plan *plan,
   return facts->multiprocessors * sa_max(1, sa_min(kMost, fit));
 }
 
+/* Rows that share their lists: a tile has no others. */
+static int64_t count_listed_together(const sparse_attn_shape *shape,
+                                     const sa_attention *code) {
+  int64_t rows = 0;
+  for (int32_t i = 0; i < code->set_count; ++i)
+    if (code->sets[i].kind == SA_SET_LIST)
+      rows = code->sets[i].block_q;
+  return rows == 0 || rows > shape->queries ? shape->queries : rows;
+}
+
+/* The largest divisor of `count` up to `most`: parts that do not cross its end. */
+static int64_t largest_divisor(int64_t count, int64_t most) {
+  int64_t divisor = sa_max(1, sa_min(count, most));
+  while (count % divisor)
+    --divisor;
+  return divisor;
+}
+
 /* Heads of a group that share a tile: all rows of as many as fit, in equal stacks. */
 static int64_t choose_stack(const sparse_attn_shape *shape, const sa_attention *code,
                             int64_t tile_rows) {
-  if (code->per_head || shape->kv_heads == 0 || shape->queries == 0)
+  int64_t rows = count_listed_together(shape, code);
+  if (code->per_head || shape->kv_heads == 0 || rows == 0)
     return 1;
-  int64_t group = shape->heads / shape->kv_heads;
-  int64_t stack = sa_max(1, sa_min(group, tile_rows / shape->queries));
-  while (group % stack)
-    --stack;
-  return stack;
+  return largest_divisor(shape->heads / shape->kv_heads, tile_rows / rows);
+}
+
+/* Rows of a head in a tile. */
+static int64_t choose_rows(const sparse_attn_shape *shape, const sa_attention *code,
+                           int64_t most) {
+  int64_t rows = count_listed_together(shape, code);
+  return rows < shape->queries ? largest_divisor(rows, most) : most;
 }
 
 static sparse_attn_status load_step(const sparse_attn_plan *plan, const sa_step *step,
@@ -110,7 +132,8 @@ static void adopt(const sparse_attn_plan *plan, sa_plan_attention *attention,
   gpu->kernel = kernel;
   gpu->stack = choose_stack(&plan->shape, attention->code, kernel->tile_rows);
   gpu->code = *attention->code;
-  gpu->code.tile_rows = (int32_t)(kernel->tile_rows / gpu->stack);
+  gpu->code.tile_rows =
+      (int32_t)choose_rows(&plan->shape, attention->code, kernel->tile_rows / gpu->stack);
   gpu->code.tile_keys = kernel->tile_keys;
   if (!kernel->finds_tiles)
     gpu->code.binding = SA_BINDING_PLAN;

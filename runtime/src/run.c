@@ -135,14 +135,26 @@ static sparse_attn_status run_here(sa_run_state *state, const DLTensor *const *i
   return status;
 }
 
+/* The shapes of lists: what they hold is known to the device alone. */
+static sparse_attn_status check_lists(const sa_run_state *state) {
+  const sparse_attn_plan *plan = state->plan;
+  sparse_attn_status status = SPARSE_ATTN_OK;
+  for (int32_t i = 0; i < plan->attention_count && !status; ++i)
+    if (sa_is_attention_needed(plan, &plan->attentions[i]))
+      status = sa_check_lists(state, &plan->attentions[i]);
+  return status;
+}
+
 static sparse_attn_status run_on_gpu(sa_run_state *state, const DLTensor *const *inputs,
                                      DLTensor *const *outputs, void *workspace) {
   sa_view values[SA_GPU_MOST_VALUES] = {{0}};
   state->values = values;
   char *states = sa_gpu_open_workspace(state->plan, workspace, values);
   bind_all(state, inputs, outputs);
-  return sa_gpu_run(state->plan, values, states,
-                    state->options ? state->options->stream : NULL);
+  sparse_attn_status status = check_lists(state);
+  return status ? status
+                : sa_gpu_run(state->plan, values, states,
+                             state->options ? state->options->stream : NULL);
 }
 
 sparse_attn_status sparse_attn_run(const sparse_attn_plan *plan,

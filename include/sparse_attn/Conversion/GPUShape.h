@@ -28,6 +28,8 @@ struct GPURing {
 /// shared memory lie an odd number of 16 bytes apart, so that the 8 rows of a matrix that
 /// a warp reads at once are in different banks. m and l come there after the last tile.
 ///
+/// Where an operand lists the keys, these come after m and l: see KeyLists.cpp.
+///
 /// Warpgroups:  Q [panels][rows][128]   K, V [buffers][panels][keys][128]
 ///
 /// `consumers` warpgroups of 64 rows each, and one after them that brings what they need.
@@ -53,12 +55,23 @@ struct GPUShape {
   int64_t pitch, valuePitch;
   int64_t queriesAt, keysAt, valuesAt, statesAt, sharedBytes;
 
+  /// Elements of a list that become keys together; 0: the keys are neighbours.
+  int64_t listed = 0;
+  bool weighted = false; ///< listed keys have probabilities
+  int64_t tableAt = 0, keptAt = 0, listsAt = 0, biasesAt = 0;
+  /// Of a hash table, in which the keys of so many elements are.
+  int64_t slots() const { return 2 * listed; }
+  /// Of a list of keys: those of the elements, and padding up to a whole tile.
+  int64_t listSize() const { return listed + keys; }
+
   int64_t consumers = 0;
   GPURing queryRing, keyRing, valueRing;
   int64_t tilesAt = 0; ///< what the key tiles of the ring are: 16 bytes each
 
 private:
   void placeWarps(const GPUTarget &target);
+  void placeLists();
+  int64_t getMostKeys(int64_t outputs) const;
   void placeWarpgroups(const GPUTarget &target);
 };
 
@@ -67,6 +80,9 @@ inline constexpr int64_t kMergeRows = 4, kMergeThreads = 32 * kMergeRows;
 
 /// Why `plan` has no GPU kernel; empty where it has one.
 std::string getGPUObstacle(block_plan::AttentionOp plan, const GPUTarget &target);
+
+/// The same of a mask that a run decides: kernels make no choices, but read lists.
+std::string getListObstacle(block_plan::AttentionOp plan);
 
 /// Whether a kernel finds the tiles of `plan` by itself: else a plan lists them.
 bool findsTilesOnGPU(block_plan::AttentionOp plan);

@@ -27,11 +27,14 @@ struct GPUContext {
   GPUShape shape;
 
   double getScale() const { return plan.getScale().convertToDouble(); }
-  /// What takes the scores that the softmax gets to units of log2: modifiers see, and
-  /// leave, natural scores, and products of Q and K are scaled only now.
-  double getLog2Factor() const {
+  /// What takes scores to units of log2: modifiers see, and leave, natural scores, and
+  /// products of Q and K are scaled only now.
+  double getScoreFactor() const {
     return plan.getModify().empty() ? getScale() * kLog2E : kLog2E;
   }
+  /// The same of the scores that the softmax gets: to those of keys with probabilities
+  /// buildEdit has added log2(1 / pi) already.
+  double getLog2Factor() const { return shape.weighted ? 1 : getScoreFactor(); }
 };
 
 /// One of the rows whose scores a thread has. Rows past the last one repeat it.
@@ -87,7 +90,8 @@ struct GPUTensor {
                   mlir::Value index) const;
 };
 
-/// A key tile that a block visits. `number` is negative after the last one.
+/// A key tile that a block visits. `number` is negative after the last one; of listed
+/// keys it is the place of the first one in shared memory.
 struct GPUTile {
   mlir::Value number;
   mlir::Value full; ///< i1
@@ -95,6 +99,40 @@ struct GPUTile {
 
   Values flatten() const;
   static GPUTile restore(mlir::ValueRange values);
+};
+
+/// The keys that an operand lists for the rows of a block, in shared memory: see
+/// KeyLists.cpp. Those past the last one are negative.
+class KeyLists {
+public:
+  KeyLists(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+
+  Values begin();
+  std::pair<GPUTile, Values> next(mlir::ValueRange state);
+
+  /// The key at a place, and log2 of one over its probability.
+  mlir::Value keyAt(mlir::Value place);
+  mlir::Value biasAt(mlir::Value place);
+  /// What rows at positions [p0, p1] of a head do with a listed key.
+  TileClass classOf(mlir::Value head, mlir::Value p0, mlir::Value p1, mlir::Value key);
+
+private:
+  struct Element;
+  struct Table;
+  TileClass combine(mlir::Value mask, mlir::Value head, mlir::ValueRange rectangle);
+  TileClass combineHeads(const KeySet &set, mlir::Value head,
+                         llvm::ArrayRef<TileClass> operands);
+  mlir::Value shared(int64_t at, mlir::Value number);
+  Element load(mlir::Value number);
+  void forEach(mlir::Value first, mlir::Value end,
+               llvm::function_ref<void(mlir::Value number, const Element &)> body);
+  void markKept(Table &table, mlir::Value first, mlir::Value end);
+  mlir::Value writeList(mlir::Value first, mlir::Value at);
+  mlir::Value makeList(mlir::Value first, mlir::Value end, mlir::Value at);
+
+  GPUBuilder &b;
+  const GPUContext &context;
+  const GPUFrame &frame;
 };
 
 /// Where the tiles of a block come from: its mask, or a list. All threads of a warp have

@@ -127,6 +127,15 @@ void sparse_attn::buildCopyQueries(GPUBuilder &b, const GPUContext &context,
 static void copyTile(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                      const CopiedRows &rows, int32_t id, Value tile) {
   GPUTensor tensor(b, frame, id, context.shape.elementBytes);
+  if (context.shape.listed) {
+    KeyLists lists(b, context, frame);
+    buildCopy(b, context, frame, rows, [&](Value number) {
+      Value key = lists.keyAt(b.add(tile, number)), none = b.i32(0);
+      return std::pair(tensor.row(b, frame.batch, frame.kvHead, b.max(key, none)),
+                       b.ge(key, none));
+    });
+    return;
+  }
   Value first = frame.firstKeyOf(b, context.shape, tile);
   Value last = frame.lastKey(b);
   buildCopy(b, context, frame, rows, [&](Value number) {

@@ -18,9 +18,13 @@ public:
   Editor(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame, Value tile,
          const KeyRange &keys, bool full)
       : b(b), context(context), frame(frame), plan(context.plan), keys(keys), full(full),
-        cloner(b, context.ids, frame.values, 1), last(frame.lastKey(b)) {
-    Value first = frame.firstKeyOf(b, context.shape, tile);
-    firstKey = b.add(first, b.mul(keys.first, frame.step));
+        cloner(b, context.ids, frame.values, 1), lists(b, context, frame),
+        last(frame.lastKey(b)) {
+    if (context.shape.listed)
+      firstPlace = b.add(tile, keys.first);
+    else
+      firstKey =
+          b.add(frame.firstKeyOf(b, context.shape, tile), b.mul(keys.first, frame.step));
     cloner.keys = frame.tokens;
     cloner.heads = frame.heads;
   }
@@ -33,7 +37,9 @@ public:
 private:
   Value modify(const GPURow &row, Value score, Value key);
   SmallVector<Value> loadBits(const GPURow &row, Value tile);
+  Value getPlace(int64_t fragment, int64_t column);
   Value getKey(int64_t fragment, int64_t column);
+  Value existing(Value key);
   Value isKept(const GPURow &row, Value key);
   Value isSet(int64_t fragment, int64_t column, ArrayRef<Value> words);
 
@@ -44,7 +50,9 @@ private:
   const KeyRange &keys;
   bool full;
   RegionCloner cloner;
+  KeyLists lists;
   Value last, firstKey;
+  Value firstPlace; ///< of listed keys, in shared memory
 };
 } // namespace
 
@@ -82,15 +90,31 @@ SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
   return words;
 }
 
-/// The key of column `column` of the pair of columns that the lane has of a fragment.
-Value Editor::getKey(int64_t fragment, int64_t column) {
+/// Of column `column` of the pair of columns that the lane has of a fragment: the place
+/// in the tile, or in the list.
+Value Editor::getPlace(int64_t fragment, int64_t column) {
   Value inTile = b.add(b.mul(frame.member, 2), b.i32(8 * fragment + column));
-  return b.add(firstKey, b.mul(inTile, frame.step));
+  return firstPlace ? b.add(firstPlace, inTile) : inTile;
+}
+
+Value Editor::getKey(int64_t fragment, int64_t column) {
+  Value place = getPlace(fragment, column);
+  return firstPlace ? lists.keyAt(place) : b.add(firstKey, b.mul(place, frame.step));
+}
+
+/// Some key that exists where this one does not.
+Value Editor::existing(Value key) {
+  return firstPlace ? b.max(key, b.i32(0)) : b.min(key, last);
 }
 
 Value Editor::isKept(const GPURow &row, Value key) {
+  if (firstPlace) {
+    Value exists = b.ge(key, b.i32(0));
+    TileClass kind = lists.classOf(row.head, row.position, row.position, key);
+    return b.land(exists, kind.must);
+  }
   Value keep = cloner.clone(plan.getPredicate(),
-                            {frame.batch, row.head, row.position, b.min(key, last)})[0];
+                            {frame.batch, row.head, row.position, existing(key)})[0];
   return b.land(keep, b.le(key, last));
 }
 
@@ -138,7 +162,10 @@ Fragments Editor::edit(const Fragments &scores, Value bits, ArrayRef<Value> kept
           int64_t fragment = i / 4;
           Value key = getKey(fragment, column);
           Value &score = values[i + column];
-          score = modify(row, score, full ? key : b.min(key, last));
+          score = modify(row, score, full ? key : existing(key));
+          if (context.shape.weighted)
+            score = b.fma(score, b.f32(context.getScoreFactor()),
+                          lists.biasAt(getPlace(fragment, column)));
           if (full)
             continue;
           Value keep;

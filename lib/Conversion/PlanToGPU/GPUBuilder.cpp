@@ -38,6 +38,12 @@ Value GPUBuilder::bor(Value a, Value b) {
 Value GPUBuilder::bxor(Value a, Value b) {
   return builder.createOrFold<arith::XOrIOp>(loc, a, b);
 }
+Value GPUBuilder::mulI32(Value a, Value b) {
+  return builder.createOrFold<arith::MulIOp>(loc, a, b);
+}
+Value GPUBuilder::countBits(Value word) {
+  return LLVM::CtPopOp::create(builder, loc, word.getType(), word);
+}
 Value GPUBuilder::toI64(Value i32) {
   return builder.createOrFold<arith::ExtSIOp>(loc, builder.getI64Type(), i32);
 }
@@ -136,6 +142,20 @@ Value GPUBuilder::toGlobal(Value pointer) {
   auto global = LLVM::LLVMPointerType::get(
       builder.getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Global));
   return LLVM::AddrSpaceCastOp::create(builder, loc, global, pointer);
+}
+
+/// Who else may see what an atomic instruction does.
+static constexpr StringLiteral kBlockScope = "block";
+
+Value GPUBuilder::exchangeAtomic(Value pointer, Value expected, Value desired) {
+  auto relaxed = LLVM::AtomicOrdering::monotonic;
+  Value result = LLVM::AtomicCmpXchgOp::create(builder, loc, pointer, expected, desired,
+                                               relaxed, relaxed, kBlockScope);
+  return LLVM::ExtractValueOp::create(builder, loc, result, 0);
+}
+Value GPUBuilder::minAtomic(Value pointer, Value value) {
+  return LLVM::AtomicRMWOp::create(builder, loc, LLVM::AtomicBinOp::umin, pointer, value,
+                                   LLVM::AtomicOrdering::monotonic, kBlockScope);
 }
 
 void GPUBuilder::copyAsync(Value shared, Value global, Value bytes) {

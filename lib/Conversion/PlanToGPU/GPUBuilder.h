@@ -37,6 +37,8 @@ public:
   mlir::Value band(mlir::Value a, mlir::Value b);
   mlir::Value bor(mlir::Value a, mlir::Value b);
   mlir::Value bxor(mlir::Value a, mlir::Value b);
+  mlir::Value mulI32(mlir::Value a, mlir::Value b);
+  mlir::Value countBits(mlir::Value word);
   mlir::Value toI64(mlir::Value i32); ///< signed
 
   //===--- Control ---------------------------------------------------------===//
@@ -75,6 +77,11 @@ public:
   mlir::Value element(mlir::Value array, mlir::Value index, int64_t bytes);
   /// As a pointer to the device's memory.
   mlir::Value toGlobal(mlir::Value pointer);
+  /// Of words in the block's shared memory; both return what the word was. Writes
+  /// `desired` where it is `expected`.
+  mlir::Value exchangeAtomic(mlir::Value pointer, mlir::Value expected,
+                             mlir::Value desired);
+  mlir::Value minAtomic(mlir::Value pointer, mlir::Value value); ///< unsigned
   /// Starts a copy of 16 bytes, of which the first `bytes` exist and others become 0.
   void copyAsync(mlir::Value shared, mlir::Value global, mlir::Value bytes);
   void commitCopies();

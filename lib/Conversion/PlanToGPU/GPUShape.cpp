@@ -41,6 +41,10 @@ static constexpr int64_t kChunk = 16; // bytes of a copy, and of a row of a matr
 
 static constexpr int64_t kStateBytes = 8; // m and l of a row
 
+// Elements of a list at a time, and keys of a tile of them: rows of K and V come from
+// anywhere, so that more of them are under way with several blocks than in large tiles.
+static constexpr int64_t kListed = 512, kListedKeys = 64;
+
 /// Bytes from row to row: an odd number of chunks.
 static int64_t getPitch(int64_t elements, int64_t elementBytes) {
   int64_t chunks = llvm::divideCeil(elements * elementBytes, kChunk);
@@ -55,25 +59,42 @@ GPUShape::GPUShape(block_plan::AttentionOp plan, const GPUTarget &target) {
   paddedHeadDim = llvm::alignTo(headDim, step);
   valueDim = plan.getValueDim();
   paddedValueDim = llvm::alignTo(valueDim, step);
-  warpgroups = target.warpgroups && !element.isF32() && paddedValueDim <= kMostColumns;
+  listed = plan.getChoice() ? kListed : 0;
+  weighted = plan.isSampled();
+  // TMA brings neighbours, and few rows share a list.
+  warpgroups =
+      target.warpgroups && !element.isF32() && paddedValueDim <= kMostColumns && !listed;
   if (warpgroups)
     placeWarpgroups(target);
   // Where too little of shared memory is left, smaller tiles of warps may fit.
   if (!warpgroups || keys < kLeastKeys) {
     warpgroups = false;
+    warps = 4;
+    placeWarps(target);
+  }
+  // The lists take room of their own, and few rows are enough for them.
+  while (listed && sharedBytes > target.sharedBytes && warps > 1) {
+    warps /= 2;
     placeWarps(target);
   }
 }
 
+int64_t GPUShape::getMostKeys(int64_t outputs) const {
+  if (!listed)
+    return kMostKeys;
+  // What f32 needs beside many sums, and places in the list, is all that there is.
+  return element.isF32() && outputs > kOutputRegisters / 2 ? kLeastKeys : kListedKeys;
+}
+
 void GPUShape::placeWarps(const GPUTarget &target) {
-  warps = 4;
   copyThreads = threads = warps * 32;
   pitch = getPitch(paddedHeadDim, elementBytes);
   valuePitch = getPitch(paddedValueDim, elementBytes);
 
   // A thread has 4 of the 16 x 8 sums of a fragment.
   int64_t outputs = paddedValueDim / 8 * 4;
-  rowTiles = !element.isF32() && 2 * outputs <= kOutputRegisters ? 2 : 1;
+  bool isSmall = !element.isF32() && 2 * outputs <= kOutputRegisters;
+  rowTiles = isSmall && !listed ? 2 : 1;
   rows = warps * rowTiles * 16;
   auto place = [&] {
     queriesAt = 0;
@@ -81,13 +102,30 @@ void GPUShape::placeWarps(const GPUTarget &target) {
     valuesAt = keysAt + keys * pitch;
     statesAt = valuesAt + keys * valuePitch;
     sharedBytes = statesAt + rows * kStateBytes;
+    if (listed)
+      placeLists();
   };
   // A thread has half a score of each key in a row tile.
   int64_t scores = getScoreRegisters(outputs * rowTiles, element.isF32());
   blocks = getBlocks(outputs * rowTiles + scores, element.isF32());
-  keys = scores / rowTiles * 2;
+  keys = std::min(scores / rowTiles * 2, getMostKeys(outputs));
   for (place(); sharedBytes > target.sharedBytes && keys > 16; place())
     keys -= 16;
+}
+
+/// Behind everything else; each part is whole chunks.
+void GPUShape::placeLists() {
+  constexpr int64_t kWord = 4; // bytes
+  int64_t at = sharedBytes;
+  auto take = [&](int64_t words) {
+    at += words * kWord;
+    return at - words * kWord;
+  };
+  tableAt = take(2 * slots());
+  keptAt = take(listed / 32);
+  listsAt = take(2 * listSize());
+  biasesAt = weighted ? take(2 * listSize()) : 0;
+  sharedBytes = at;
 }
 
 void GPUShape::placeWarpgroups(const GPUTarget &target) {
@@ -130,8 +168,8 @@ void GPUShape::placeWarpgroups(const GPUTarget &target) {
 
 std::string sparse_attn::getGPUObstacle(block_plan::AttentionOp plan,
                                         const GPUTarget &target) {
-  if (plan.getChoice())
-    return "masks that a run decides have no GPU kernels yet";
+  if (std::string reason = getListObstacle(plan); !reason.empty())
+    return reason;
   if (plan.getHopTable())
     return "hop_decay has no GPU kernels yet";
   if (plan.getKeyBlock())

@@ -55,6 +55,8 @@ static Value clearLowestBit(GPUBuilder &b, Value word) {
 }
 
 Values TileSource::begin() {
+  if (context.shape.listed)
+    return KeyLists(b, context, frame).begin();
   Value none = b.i32(0);
   if (!listed)
     return {frame.first, none, none, none, none};
@@ -62,6 +64,8 @@ Values TileSource::begin() {
 }
 
 std::pair<GPUTile, Values> TileSource::next(ValueRange state) {
+  if (context.shape.listed)
+    return KeyLists(b, context, frame).next(state);
   return listed ? nextOfRuns(state) : nextOfMask(state);
 }
 

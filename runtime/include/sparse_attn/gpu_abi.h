@@ -45,14 +45,16 @@ struct sa_gpu_kernel {
 };
 
 /* What thread block number i of a launch works at: a tile of query rows and the tiles of
- * keys, or the runs of them, from `first` up to `end`.
+ * keys, or the runs of them, from `first` up to `end`. Where an operand of the run lists
+ * keys, part `first` of `end` equal parts of the list that the rows share.
  *
  * Row r < rows of the tile is row first_row + (r / stack) * step of head h + r % stack:
  * the heads of a group lie side by side, so that few queries fill a tile too. */
 typedef struct sa_gpu_item {
   int32_t b, h;
   int32_t first_row, rows;
-  int32_t first, end; /* tiles of keys; with a plan, elements of sa_gpu_args::runs */
+  int32_t first, end; /* tiles of keys; with a plan, elements of sa_gpu_args::runs; of
+                       * lists, the number of a part and of all */
   int32_t slot;       /* -1: write O and LSE; else leave the state in this slot */
   int32_t reserved;
 } sa_gpu_item;

@@ -1,0 +1,316 @@
+//===- KeyLists.cpp - keys that an operand lists, as tiles ----------------===//
+//
+// Part of the sparse-attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A block has elements [begin, end) of the list that its rows share. It takes a few
+// hundred at a time and makes a list of keys of them, without a sort, and in the same
+// order whatever threads do first:
+//
+//   operand   7 -1 3 7 | 9 3 5 ..       elements, in pieces
+//   table     7: 0  3: 2                the first element that names a key of the piece
+//   kept      1  0 1 0                  elements that are their key's first, and whose
+//   list      7 3                       key some row keeps
+//
+// Elements before the piece count among the first ones, so that a key is visited once
+// whatever part of the list names it again. Two lists take turns: when the next one is
+// made, scores of the last tile of this one still wait for their mask.
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttendGPU.h"
+#include "sparse_attn/gpu_abi.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sparse_attn;
+
+static constexpr int64_t kWord = 4; // bytes
+// The fewest tiles that a part of a list has: its state is written and read again.
+static constexpr int64_t kLeastTiles = 4;
+
+/// What the mask's list op says.
+static KeySet getList(GPUContext context) {
+  for (Operation *op : collectOps(context.plan.getChoice())) {
+    std::optional<KeySet> set = cast<MaskOpInterface>(op).getKeySet();
+    if (set && set->kind == KeySet::List)
+      return *set;
+  }
+  llvm_unreachable("other masks have an obstacle");
+}
+
+KeyLists::KeyLists(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame)
+    : b(b), context(context), frame(frame) {}
+
+Value KeyLists::shared(int64_t at, Value number) {
+  return b.offset(frame.shared, b.add(b.mul(number, kWord), at));
+}
+
+Value KeyLists::keyAt(Value place) {
+  return b.loadAt(b.builder.getI32Type(), shared(context.shape.listsAt, place), b.i32(0),
+                  kWord);
+}
+Value KeyLists::biasAt(Value place) {
+  return b.loadAt(b.builder.getF32Type(), shared(context.shape.biasesAt, place), b.i32(0),
+                  kWord);
+}
+
+//===----------------------------------------------------------------------===//
+// The operand
+//===----------------------------------------------------------------------===//
+
+/// An element of the list, which may be padding.
+struct KeyLists::Element {
+  Value key, probability;
+  Value counts; ///< i1
+};
+
+/// What no check of a run has refused: it is the same as padding.
+static Value isProbability(GPUBuilder &b, Value x) {
+  auto compare = [&](arith::CmpFPredicate predicate, double bound) -> Value {
+    return arith::CmpFOp::create(b.builder, b.loc, predicate, x, b.f32(bound));
+  };
+  return b.land(compare(arith::CmpFPredicate::OGT, 0),
+                compare(arith::CmpFPredicate::OLE, 1));
+}
+
+KeyLists::Element KeyLists::load(Value number) {
+  KeySet list = getList(context);
+  Value head = list.parameters[0] ? frame.kvHead : frame.head;
+  Value unit = b.divU(frame.firstRow, list.rows);
+  auto loadOf = [&](Value tensor, Type type) {
+    Value row = GPUTensor(b, frame, context.ids.id(tensor), kWord)
+                    .row(b, frame.batch, head, unit);
+    return b.loadAt(type, b.element(row, number, kWord), b.i32(0), kWord);
+  };
+  Element element;
+  element.key = loadOf(list.inputs[0], b.builder.getI32Type());
+  element.counts = b.land(b.ge(element.key, b.i32(0)), b.lt(element.key, frame.keys));
+  if (Value probability = list.inputs[1]) {
+    element.probability = loadOf(probability, b.builder.getF32Type());
+    element.counts = b.land(element.counts, isProbability(b, element.probability));
+  }
+  return element;
+}
+
+/// Elements [first, end) that count, spread over the threads.
+void KeyLists::forEach(Value first, Value end,
+                       function_ref<void(Value number, const Element &)> body) {
+  b.loop(b.toIndex(b.add(first, frame.thread)), b.toIndex(end), context.shape.threads,
+         [&](Value index) {
+           Value number = b.toI32(index);
+           Element element = load(number);
+           b.branch(element.counts, [&] { body(number, element); });
+         });
+}
+
+//===----------------------------------------------------------------------===//
+// The keys of a piece
+//===----------------------------------------------------------------------===//
+
+/// A hash table in shared memory, half full at most: the keys of a piece, and the number
+/// of the first element that names each.
+struct KeyLists::Table {
+  Table(KeyLists &lists)
+      : lists(lists), b(lists.b), at(lists.context.shape.tableAt),
+        slots(lists.context.shape.slots()) {}
+
+  void clear() {
+    b.loop(b.toIndex(lists.frame.thread), b.index(2 * slots), lists.context.shape.threads,
+           [&](Value index) {
+             b.storeAt(b.i32(-1), lists.shared(at, b.toI32(index)), b.i32(0), kWord);
+           });
+  }
+  Value insert(Value key) {
+    return probe(key, [&](Value slot) {
+      return b.exchangeAtomic(keyOf(slot), b.i32(-1), key);
+    })[0];
+  }
+  /// The key's slot, and what that holds: the key, or -1.
+  Values find(Value key) {
+    return probe(key, [&](Value slot) { return load(keyOf(slot)); });
+  }
+  void mention(Value slot, Value element) { b.minAtomic(firstOf(slot), element); }
+  Value getFirst(Value slot) { return load(firstOf(slot)); }
+
+private:
+  Value keyOf(Value slot) { return lists.shared(at, slot); }
+  Value firstOf(Value slot) { return lists.shared(at + slots * kWord, slot); }
+  Value load(Value pointer) {
+    return b.loadAt(b.builder.getI32Type(), pointer, b.i32(0), kWord);
+  }
+  /// From the key's hash on: the slot in which `look` finds the key or nothing.
+  Values probe(Value key, function_ref<Value(Value slot)> look) {
+    constexpr int32_t kGolden = static_cast<int32_t>(0x9e3779b1); // 2^32 / 1.618
+    int64_t bits = llvm::Log2_64(slots);
+    Value slot = b.shr(b.mul(key, kGolden), b.i32(32 - bits));
+    return b.repeat(
+        {slot, look(slot)},
+        [&](ValueRange values) {
+          return b.land(b.ne(values[1], b.i32(-1)), b.ne(values[1], key));
+        },
+        [&](ValueRange values) {
+          Value next = b.band(b.add(values[0], 1), b.i32(slots - 1));
+          return Values{next, look(next)};
+        });
+  }
+
+  KeyLists &lists;
+  GPUBuilder &b;
+  int64_t at, slots;
+};
+
+/// Leaves a bit for each element of the piece that becomes a key of the list.
+void KeyLists::markKept(Table &table, Value first, Value end) {
+  const GPUShape &shape = context.shape;
+  Value no = b.truth(false);
+  // All lanes of a warp are there to vote.
+  b.loop(
+      b.toIndex(b.mul(frame.warp, kWarp)), b.index(shape.listed), shape.threads,
+      [&](Value index) {
+        Value inPiece = b.toI32(index), number = b.add(b.add(first, inPiece), frame.lane);
+        Values kept = b.choose(
+            b.lt(number, end),
+            [&] {
+              Element element = load(number);
+              return b.choose(
+                  element.counts,
+                  [&] {
+                    Value slot = table.find(element.key)[0];
+                    Value isFirst = b.eq(table.getFirst(slot), number);
+                    Value p0 = frame.rowOf(b, b.i32(0)).position;
+                    Value p1 = frame.rowOf(b, b.i32(shape.rows - 1)).position;
+                    TileClass kind = classOf(frame.head, p0, p1, element.key);
+                    return Values{b.land(isFirst, kind.may)};
+                  },
+                  [&] { return Values{no}; });
+            },
+            [&] { return Values{no}; });
+        Value word = b.ballot(kept[0]);
+        b.branch(b.eq(frame.lane, b.i32(0)), [&] {
+          b.storeAt(word, shared(shape.keptAt, b.divU(inPiece, kWarp)), b.i32(0), kWord);
+        });
+      });
+}
+
+/// Writes the list and its padding, and returns the number of keys.
+Value KeyLists::writeList(Value first, Value at) {
+  const GPUShape &shape = context.shape;
+  auto write = [&](Value place, Value key, Value bias) {
+    b.storeAt(key, shared(shape.listsAt, place), b.i32(0), kWord);
+    if (bias)
+      b.storeAt(bias, shared(shape.biasesAt, place), b.i32(0), kWord);
+  };
+  Value below = b.sub(b.shl(b.i32(1), frame.lane), b.i32(1)); // bits of lower lanes
+  Values count = b.loop(
+      b.index(0), b.index(shape.listed / kWarp), 1, {b.i32(0)},
+      [&](Value index, ValueRange before) {
+        Value number = b.toI32(index);
+        Value word = b.loadAt(b.builder.getI32Type(), shared(shape.keptAt, number),
+                              b.i32(0), kWord);
+        Value bit = b.band(b.shr(word, frame.lane), b.i32(1));
+        Value isOwn = b.eq(b.remU(number, shape.warps), frame.warp);
+        b.branch(b.land(isOwn, b.ne(bit, b.i32(0))), [&] {
+          Element element = load(b.add(b.add(first, b.mul(number, kWarp)), frame.lane));
+          Value bias;
+          if (shape.weighted)
+            bias = arith::NegFOp::create(b.builder, b.loc, b.log2(element.probability));
+          Value place = b.add(before[0], b.countBits(b.band(word, below)));
+          write(b.add(at, place), element.key, bias);
+        });
+        return Values{b.add(before[0], b.countBits(word))};
+      });
+  Value end = b.add(at, count[0]);
+  b.loop(b.toIndex(frame.thread), b.index(shape.keys), shape.threads, [&](Value index) {
+    write(b.add(end, b.toI32(index)), b.i32(-1), shape.weighted ? b.f32(0) : Value());
+  });
+  return count[0];
+}
+
+/// Makes a list of the piece [first, end) at a place; returns its number of keys. All
+/// threads of the block come here, behind a barrier after which nothing reads what the
+/// place held.
+Value KeyLists::makeList(Value first, Value end, Value at) {
+  Table table(*this);
+  table.clear();
+  b.barrier();
+  forEach(first, end, [&](Value number, const Element &element) {
+    table.mention(table.insert(element.key), number);
+  });
+  b.barrier();
+  forEach(b.i32(0), first, [&](Value number, const Element &element) {
+    Values found = table.find(element.key);
+    b.branch(b.eq(found[1], element.key), [&] { table.mention(found[0], number); });
+  });
+  b.barrier();
+  markKept(table, first, end);
+  b.barrier();
+  Value count = writeList(first, at);
+  b.barrier();
+  return count;
+}
+
+//===----------------------------------------------------------------------===//
+// Tiles
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Where a block is in its part of the list.
+struct Reading {
+  Value next, end;        ///< elements that no list has been made of
+  Value place, placesEnd; ///< keys of the list in shared memory that no tile had
+  Value list;             ///< where that begins
+
+  explicit Reading(ValueRange state)
+      : next(state[0]), end(state[1]), place(state[2]), placesEnd(state[3]),
+        list(state[4]) {}
+};
+} // namespace
+
+/// An item has part `first` of `end`.
+Values KeyLists::begin() {
+  Value view = b.viewPointer(frame.values, context.ids.id(getList(context).inputs[0]));
+  Value size = b.field(view, offsetof(sa_view, size) + 3 * sizeof(int64_t),
+                       b.builder.getI64Type());
+  Value length = arith::TruncIOp::create(b.builder, b.loc, b.builder.getI32Type(), size);
+  auto divideUp = [&](Value x, Value divisor) {
+    Value more = b.sub(b.add(x, divisor), b.i32(1));
+    return b.builder.createOrFold<arith::DivUIOp>(b.loc, more, divisor);
+  };
+  Value keys = b.i32(context.shape.keys);
+  Value elements = b.mul(divideUp(divideUp(length, frame.end), keys), context.shape.keys);
+  elements = b.max(elements, b.i32(kLeastTiles * context.shape.keys));
+  Value begin = b.min(b.mulI32(elements, frame.first), length);
+  Value none = b.i32(0);
+  return {begin, b.min(b.add(begin, elements), length), none, none, none};
+}
+
+std::pair<GPUTile, Values> KeyLists::next(ValueRange state) {
+  const GPUShape &shape = context.shape;
+  Values found = b.repeat(
+      state,
+      [&](ValueRange values) {
+        Reading at(values);
+        return b.land(b.ge(at.place, at.placesEnd), b.lt(at.next, at.end));
+      },
+      [&](ValueRange values) {
+        Reading at(values);
+        Value end = b.min(b.add(at.next, shape.listed), at.end);
+        Value other = b.sub(b.i32(shape.listSize()), at.list);
+        Value count = makeList(at.next, end, other);
+        // Of a list without keys the place is free again.
+        Value list = b.select(b.eq(count, b.i32(0)), at.list, other);
+        return Values{end, at.end, other, b.add(other, count), list};
+      });
+  Reading at(found);
+  Value after = b.add(at.place, shape.keys);
+  GPUTile tile;
+  tile.number = b.select(b.lt(at.place, at.placesEnd), at.place, b.i32(-1));
+  tile.full = b.le(after, at.placesEnd);
+  // The keys of a list are those of its only query row; more rows may differ in them.
+  if (!context.plan.getKnown().empty())
+    tile.full = b.land(tile.full, b.le(frame.rowCount, frame.stack));
+  return {tile, {at.next, at.end, after, at.placesEnd, at.list}};
+}
