@@ -82,7 +82,8 @@ def check_case(kernel, dtype, pattern, shape, device, seed):
     plan = kernel.plan(*shape, device=device, **mask.operands)
     out, out_memory = guarded(q.shape, TYPES[dtype], device)
     lse, lse_memory = guarded(q.shape[:3], torch.float32, device)
-    plan.run(q, k, v, out=out, lse=lse)
+    inputs = {name: torch.as_tensor(x, device=device) for name, x in mask.inputs.items()}
+    plan.run(q, k, v, out=out, lse=lse, **inputs)
     if device != "cpu":
         torch.cuda.synchronize()
     for memory in (out_memory, lse_memory):

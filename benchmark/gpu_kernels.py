@@ -30,8 +30,9 @@ def read(name):
 
 
 def configuration():
-    """gpu.json, whose patterns are those of peers.json."""
-    return {**read("gpu.json"), "patterns": read("peers.json")["patterns"]}
+    """gpu.json, whose patterns are those of peers.json and its own."""
+    config = read("gpu.json")
+    return {**config, "patterns": {**read("peers.json")["patterns"], **config["patterns"]}}
 
 
 def library_name(kernel):

@@ -38,6 +38,8 @@ class Mask:
     keep: Optional[Callable] = None
     operands: dict = field(default_factory=dict)
     per_head: bool = False
+    #: Operands of a run.
+    inputs: dict = field(default_factory=dict)
 
 
 def make_mask(pattern, shape):
@@ -255,6 +257,25 @@ def block_mask(shape, block, density, seed):
     return Mask(keep, {"indptr": indptr[None, None], "blocks": indices[None, None]})
 
 
+# ===--- What a run brings --------------------------------------------------===#
+
+
+def listed(shape, count, block, seed):
+    """Random keys for blocks of rows of a group's heads, some of them twice."""
+    units, group = -(-shape.queries // block), shape.heads // shape.kv_heads
+    indices = np.random.default_rng(seed).integers(
+        -1, shape.keys, (shape.batch, shape.kv_heads, units, count), np.int32
+    )
+
+    def keep(torch):
+        table = torch.zeros(*indices.shape[:3], shape.keys + 1, dtype=torch.bool)
+        table.scatter_(3, torch.as_tensor(indices).long().to(table.device) + 1, True)
+        first = shape.keys - shape.queries
+        return lambda b, h, p, j: (j <= p) & table[b, h // group, (p - first) // block, j + 1]
+
+    return Mask(keep, inputs={"indices": indices})
+
+
 MASKS = {
     function.__name__: function
     for function in (
@@ -271,5 +292,6 @@ MASKS = {
         token_tree,
         bigbird,
         block_mask,
+        listed,
     )
 }

@@ -206,7 +206,8 @@ void EmulatedRun::makeItems() {
     int64_t step = test.step;
     int64_t classTiles =
         llvm::divideCeil(llvm::divideCeil(extent.keys, step), shape->keys);
-    int64_t tiles = classTiles * step, tileQueries = shape->rows / test.stack;
+    int64_t tiles = classTiles * step;
+    int64_t tileQueries = test.tileQueries ? test.tileQueries : shape->rows / test.stack;
     for (int64_t h = 0; h < test.heads; h += test.stack)
       for (int64_t residue = 0; residue < step; ++residue)
         for (int64_t row = residue; row < extent.queries; row += tileQueries * step) {
@@ -218,7 +219,9 @@ void EmulatedRun::makeItems() {
           for (int64_t part = 0; part < test.parts; ++part) {
             item.first = tiles * part / test.parts;
             item.end = tiles * (part + 1) / test.parts;
-            if (!findsTiles) {
+            if (shape->listed) {
+              item.first = part, item.end = test.parts;
+            } else if (!findsTiles) {
               item.first = makeRuns(b, h, row, rows / test.stack, item.first, item.end);
               item.end = runs.size();
             }

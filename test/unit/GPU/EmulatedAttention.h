@@ -23,6 +23,7 @@ struct EmulatedCase {
   int64_t stack = 1;               ///< heads of a tile
   int64_t parts = 1;               ///< of the keys of a tile
   int64_t step = 1;                ///< of rows and keys
+  int64_t tileQueries = 0;         ///< rows of a head in a tile; 0: as many as fit
   int64_t strideSlack = 0;         ///< elements between rows of Q, K and V
   uint64_t seed = 1;
   const char *target = "sm_80";

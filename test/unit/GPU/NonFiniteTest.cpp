@@ -176,3 +176,18 @@ TEST(GPUNonFinite, keysThatDoNotExist) {
     checkEmulated(std::move(test));
   }
 }
+
+TEST(GPUNonFinite, listedKeys) {
+  // Rows of a block share a list but not a diagonal, and the list names a key twice.
+  for (ElementType type : kTypes) {
+    EmulatedCase test = makeSpottedCase("causal & listed(indices, block_q = 30)", 40,
+                                        type, 90, 90, makeSpots(0, 50, 1, 39));
+    test.tileQueries = 30;
+    Array indices = llvm::cantFail(Array::create(ElementKind::I32, {1, 1, 3, 70}));
+    for (int64_t i = 0; i < indices.elements(); ++i)
+      indices.as<int32_t>()[i] = i < 70 ? 7 : 100 - i % 70;
+    indices.as<int32_t>()[75] = 52;
+    test.operands["indices"] = std::move(indices);
+    checkEmulated(std::move(test));
+  }
+}

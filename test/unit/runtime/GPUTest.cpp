@@ -47,10 +47,12 @@ struct GPUKernel {
   sa_gpu_module module = {"sm_80", 80, 0, "ptx", nullptr, 0, nullptr, 0};
   sa_gpu_kernel code = {&module, "attend", "combine", 128, 40000, kRows, kKeys, 1, 0};
 
-  explicit GPUKernel(bool operand = false) {
+  explicit GPUKernel(bool operand = false, bool list = false) {
     kernel.addQKV(2, 2);
     if (operand)
       kernel.layout("offsets", {0});
+    if (list)
+      kernel.input("indices", {0, 0, 0, 0}, false, {}, kDLInt, 32);
     auto classify = [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
                        int) { return classifyCausal(p0, p1, j0, j1); };
     kernel.attention(2, 2, classify, causal());
@@ -408,6 +410,93 @@ TEST_F(GPU, ItemsCoverWhatIsVisited) {
     ASSERT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK)
         << sparse_attn_last_error();
     checkItems(each.shape, each.stack, each.split);
+  }
+}
+
+namespace {
+/// An attention over lists of `block` rows each, of a head or of a group.
+struct ListKernel {
+  GPUKernel gpu;
+  int32_t inputs[2] = {3, -1};
+  int64_t share;
+  sa_set set{};
+
+  ListKernel(int block, bool share)
+      : gpu(/*operand=*/false, /*list=*/true), share(share) {
+    set.kind = SA_SET_LIST;
+    set.input_count = 2;
+    set.inputs = inputs;
+    set.parameter_count = 1;
+    set.parameters = &this->share;
+    set.score = set.encoding = -1;
+    set.block_q = block, set.block_k = 1;
+    sa_attention &code = gpu.kernel.attentions[0].code;
+    code.sets = &set;
+    code.set_count = code.gathered = 1;
+    code.binding = SA_BINDING_PLAN;
+    code.per_head = !share;
+    gpu.code.finds_tiles = 0;
+  }
+};
+} // namespace
+
+TEST_F(GPU, ListsStayOnTheDevice) {
+  struct Case {
+    int block;
+    bool share;
+    sparse_attn_shape shape;
+    int stack, rows, parts; ///< rows of a tile
+  };
+  for (const Case &each :
+       {Case{1, false, {1, 4, 2, 3, 64}, 1, 1, 1}, // 12 tiles for 8 blocks
+        Case{1, true, {1, 4, 2, 1, 999}, 2, 2, 4},
+        Case{1, true, {1, 4, 2, 40, 64}, 2, 2, 1},
+        Case{12, true, {2, 4, 2, 24, 64}, 1, 12, 1},
+        Case{24, true, {2, 4, 2, 48, 64}, 1, 12, 1}}) { // half of a block
+    SCOPED_TRACE(each.block);
+    ListKernel kernel(each.block, each.share);
+    const sparse_attn_shape &shape = each.shape;
+    Plan plan = makePlan(kernel.gpu.get(), shape, {}, &options);
+    Tensors tensors(shape);
+    int64_t units = (shape.queries + each.block - 1) / each.block;
+    int64_t heads = each.share ? shape.kv_heads : shape.heads;
+    auto list = Tensor::of({1, heads, units, 5},
+                           std::vector<int32_t>(heads * units * 5, INT32_MAX));
+    list->dl.device = {kDLCUDA, 1};
+    tensors.inputs.push_back(&list->dl);
+    size_t bytes = 0;
+    ASSERT_EQ(sparse_attn_workspace_size(plan.get(), &options, &bytes), SPARSE_ATTN_OK);
+    std::vector<char> workspace(bytes);
+    auto run = [&] {
+      return sparse_attn_run(plan.get(), tensors.inputs.data(), 4, tensors.outputs.data(),
+                             2, bytes ? workspace.data() : nullptr, bytes, &options);
+    };
+    int waits = fake().waits, allocations = fake().allocations;
+    fake().launch_count = 0;
+    ASSERT_EQ(run(), SPARSE_ATTN_OK) << sparse_attn_last_error();
+    EXPECT_EQ(fake().waits, waits);
+    EXPECT_EQ(fake().allocations, allocations);
+    ASSERT_EQ(fake().launch_count, each.parts > 1 ? 2 : 1);
+    const sa_gpu_args &args = argumentsOf(fake().launches[0]);
+    EXPECT_EQ(args.values[3].data, list->dl.data);
+    EXPECT_EQ(args.stack, each.stack);
+    std::map<std::array<int, 3>, int> parts;
+    for (unsigned i = 0; i < fake().launches[0].blocks; ++i) {
+      const sa_gpu_item &item = args.items[i];
+      EXPECT_EQ(item.rows, each.rows);
+      EXPECT_EQ(item.end, each.parts);
+      EXPECT_EQ(item.first_row / each.block,
+                (item.first_row + item.rows / each.stack - 1) / each.block)
+          << "rows of two lists";
+      parts[{item.b, item.h, item.first_row}] |= 1 << item.first;
+    }
+    EXPECT_EQ(int64_t(parts.size()),
+              shape.batch * shape.heads * shape.queries / each.rows);
+    for (const auto &[tile, seen] : parts)
+      EXPECT_EQ(seen, (1 << each.parts) - 1);
+    // Only the device knows what lists hold; their shape is checked here.
+    list->shape[2] += 1;
+    EXPECT_EQ(run(), SPARSE_ATTN_INVALID_ARGUMENT);
   }
 }
 

@@ -43,12 +43,13 @@ def main() -> None:
     parser.add_argument("--target", default="sm_80", help="GPU (default: %(default)s)")
     parser.add_argument("--head-dims", default=HEAD_DIMS, help="(default: %(default)s)")
     parser.add_argument("--dtypes", default=DTYPES, help="(default: %(default)s)")
+    parser.add_argument("--pattern", action="append", help=f"(default: {PATTERNS})")
     args = parser.parse_args()
     head_dims = [int(dim) for dim in args.head_dims.split(",")]
     count = 0
     with tempfile.TemporaryDirectory() as folder:
         for pattern, head_dim, dtype in itertools.product(
-                PATTERNS, head_dims, args.dtypes.split(",")):
+                args.pattern or PATTERNS, head_dims, args.dtypes.split(",")):
             registers = assemble(args.target, pattern, head_dim, dtype, folder)
             print(f"{pattern}, D {head_dim}, {dtype}: {registers} registers")
             count += 1
