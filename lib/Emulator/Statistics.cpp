@@ -37,6 +37,7 @@ void Statistics::add(const Statistics &other) {
   matrixMultiplyAdds += other.matrixMultiplyAdds;
   sharedWavefronts += other.sharedWavefronts;
   sharedWavefrontsIdeal += other.sharedWavefrontsIdeal;
+  wgmmaSharedBytes += other.wgmmaSharedBytes;
   globalSectors += other.globalSectors;
   bytesCopiedAsync += other.bytesCopiedAsync;
 }
@@ -54,6 +55,7 @@ void Statistics::print(raw_ostream &stream) const {
   line("matrix multiply-adds", matrixMultiplyAdds);
   line("shared wavefronts", sharedWavefronts);
   line("  without conflicts", sharedWavefrontsIdeal);
+  line("wgmma shared bytes", wgmmaSharedBytes);
   line("global sectors", globalSectors);
   line("bytes copied async", bytesCopiedAsync);
 }

@@ -314,7 +314,11 @@ void Product::execute() {
     pending.accumulators.push_back(slot);
   }
   warp.wgmmas.push_back(std::move(pending));
-  warp.block.launch.statistics.matrixMultiplyAdds += 16 * shape.n * shape.k;
+  Statistics &statistics = warp.block.launch.statistics;
+  statistics.matrixMultiplyAdds += 16 * shape.n * shape.k;
+  // The k elements of a row or column are 32 bytes, whatever their type.
+  statistics.wgmmaSharedBytes +=
+      32 * ((shape.registerA ? 0 : 16) + (warp.index % 4 ? 0 : shape.n));
   warp.tick();
 }
 

@@ -111,6 +111,11 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
       cl::desc("Make the states of the keys before, as a decode loop keeps them: runs "
                "read them in place of making them"),
       cl::location(options.states), cl::cat(category));
+  cl::opt<bool, true> statistics(
+      "statistics",
+      cl::desc("Count what kernels execute, with --device=emulated: instructions of "
+               "warps by kind, and work of the units"),
+      cl::location(options.statistics), cl::cat(category));
   cl::opt<bool, true> list("list",
                            cl::desc("List the library's kernels and their tensors"),
                            cl::location(options.list), cl::cat(category));
@@ -130,6 +135,8 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
   if (options.repeat < 1)
     return createStringError("--repeat takes a number >= 1, got " +
                              Twine(options.repeat));
+  if (options.statistics && !StringRef(options.device).starts_with("emulated"))
+    return createStringError("--statistics goes with --device=emulated");
   if (options.threads < 0)
     return createStringError("--threads takes a number >= 0, got " +
                              Twine(options.threads));

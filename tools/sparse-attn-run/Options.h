@@ -22,7 +22,8 @@ struct Options {
   std::optional<int64_t> explainHead, explainBatch; ///< all, or those of a picture: 0
   std::string picture;
   int repeat = 1, threads = 0;
-  bool tiles = false, states = false, list = false, json = false, progress = false;
+  bool tiles = false, states = false, statistics = false, list = false, json = false;
+  bool progress = false;
 };
 
 /// Reads the command line; --help and unknown options end the program.

@@ -120,6 +120,10 @@ static void printLines(const Report &report, const Options &options) {
         "(bound %.0e)\n",
         check->outError, check->outBound, check->lseError, kLseBound);
   }
+  for (const auto &[name, statistics] : report.executed) {
+    outs() << "\nexecuted by " << name << "\n";
+    statistics.print(outs());
+  }
   for (const RowFacts &row : report.rows) {
     outs() << "\n";
     printRow(row, outs());
@@ -155,6 +159,25 @@ static json::Object toJson(const RowFacts &facts) {
                       {"parts", std::move(parts)}};
 }
 
+static json::Object toJson(const emulator::Statistics &statistics) {
+  json::Object kinds;
+  for (size_t i = 0; i < emulator::Statistics::kKinds; ++i) {
+    std::string name = nameOf(static_cast<emulator::InstructionKind>(i)).str();
+    llvm::replace(name, ' ', '_');
+    kinds[name] = statistics.executed[i];
+  }
+  return json::Object{{"blocks", statistics.blocks},
+                      {"warps", statistics.warps},
+                      {"instructions", statistics.total()},
+                      {"kinds", std::move(kinds)},
+                      {"matrix_multiply_adds", statistics.matrixMultiplyAdds},
+                      {"shared_wavefronts", statistics.sharedWavefronts},
+                      {"shared_wavefronts_ideal", statistics.sharedWavefrontsIdeal},
+                      {"wgmma_shared_bytes", statistics.wgmmaSharedBytes},
+                      {"global_sectors", statistics.globalSectors},
+                      {"bytes_copied_async", statistics.bytesCopiedAsync}};
+}
+
 static void printJson(const Report &report, const Options &options) {
   const sparse_attn_shape &shape = report.shape;
   Times times(report.run.seconds);
@@ -188,6 +211,12 @@ static void printJson(const Report &report, const Options &options) {
         {"all_rows", check->allRows},   {"out_error", toJson(check->outError)},
         {"out_bound", check->outBound}, {"lse_error", toJson(check->lseError)},
         {"lse_bound", kLseBound}};
+  if (options.statistics) {
+    json::Object executed;
+    for (const auto &[name, statistics] : report.executed)
+      executed[name] = toJson(statistics);
+    result["executed"] = std::move(executed);
+  }
   if (!report.rows.empty()) {
     json::Array rows;
     for (const RowFacts &row : report.rows)

@@ -10,6 +10,7 @@
 #include "Check.h"
 #include "Options.h"
 #include "sparse_attn/Explain/Rows.h"
+#include <map>
 
 namespace sparse_attn::run {
 
@@ -19,6 +20,8 @@ struct Report {
   RunResult run;
   std::optional<CheckResult> check;
   std::vector<RowFacts> rows; ///< of --explain-rows
+  /// Of --statistics: what launches of each kernel of the GPU have executed.
+  std::map<std::string, emulator::Statistics> executed;
 };
 
 /// Prints to stdout, as text or as JSON.

@@ -209,6 +209,11 @@ static Expected<bool> runTool(const Options &options) {
   Report report;
   report.kernel = *kernel;
   report.shape = *shape;
+  if (options.statistics)
+    gpu->getEmulator()->onLaunch = [&](StringRef name,
+                                       const emulator::Statistics &statistics) {
+      report.executed[name.str()].add(statistics);
+    };
   {
     Progress progress("running", options);
     Expected<RunResult> result =

@@ -62,6 +62,9 @@ struct Statistics {
   /// passes that they would take without conflicts.
   uint64_t sharedWavefronts = 0;
   uint64_t sharedWavefrontsIdeal = 0;
+  /// Bytes of shared memory that wgmma reads: its B once for the four warps, and its A
+  /// where that is there.
+  uint64_t wgmmaSharedBytes = 0;
   /// 32-byte sectors of global memory that loads, stores and cp.async touched.
   uint64_t globalSectors = 0;
   /// Bytes that cp.async and TMA moved into and TMA out of shared memory.

@@ -22,6 +22,7 @@ public:
   const sparse_attn_gpu_driver *getDriver() const { return driver; }
   DLDevice getDevice() const { return {kDLCUDA, number}; }
   const sparse_attn_gpu_facts &getFacts() const { return facts; }
+  EmulatedDriver *getEmulator() { return emulated.get(); } ///< null: the device is real
 
   llvm::Error upload(void *to, const void *from, size_t bytes);
   llvm::Error download(void *to, const void *from, size_t bytes);
@@ -32,7 +33,7 @@ private:
   GPU() = default;
   llvm::Error check(const char *error) const;
 
-  std::unique_ptr<EmulatedDriver> emulated; ///< null where the device is real
+  std::unique_ptr<EmulatedDriver> emulated;
   const sparse_attn_gpu_driver *driver = nullptr;
   int number = 0;
   bool isOpen = false;

@@ -183,6 +183,7 @@ TEST_F(PipelineTest, passes) {
     expectNear(c, expected, 1e-3f);
     EXPECT_EQ(statistics.matrixMultiplyAdds, uint64_t(m * n * 64 * steps));
     EXPECT_EQ(statistics.bytesCopiedAsync, uint64_t(16384 * steps));
+    EXPECT_EQ(statistics.wgmmaSharedBytes, uint64_t(16384 * steps));
   }
 }
 

@@ -28,6 +28,30 @@ TEST(GPUWarpgroups, everyHeadSizeAndType) {
           makeHopperCase("causal & (window(170, 0) | sink(3))", dim, type, 200, 401));
 }
 
+/// By hand, for a full tile of 128 x 128 pairs with D = 128, of two warpgroups.
+TEST(GPUWarpgroups, instructionsOfATile) {
+  using emulator::InstructionKind;
+  emulator::Statistics of[2];
+  for (int64_t more : {0, 1}) {
+    auto result = runEmulated(
+        makeCase("all", 128, ElementType::BF16, 128, 128 * (3 + more), "sm_90a"));
+    ASSERT_TRUE(bool(result)) << llvm::toString(result.takeError());
+    of[more] = result->statistics[0];
+  }
+  auto count = [&](InstructionKind kind) { return of[1][kind] - of[0][kind]; };
+  // Q K^T takes 16 elements of D at a time, P V 16 keys; a fence, two groups, two waits.
+  EXPECT_EQ(count(InstructionKind::Wgmma), 2u * 4 * (128 / 16 + 128 / 16 + 5));
+  EXPECT_EQ(of[1].matrixMultiplyAdds - of[0].matrixMultiplyAdds, 2u * 128 * 128 * 128);
+  // A thread has 64 scores of two rows, each of which has a decay.
+  EXPECT_EQ(count(InstructionKind::SpecialFunction), 2u * 4 * (64 + 2));
+  // Each weight, though one instruction rounds two.
+  EXPECT_EQ(count(InstructionKind::Convert), 2u * 4 * 64);
+  // K and V, of which each warpgroup reads all; and Q.
+  EXPECT_EQ(of[1].bytesCopiedAsync - of[0].bytesCopiedAsync, 2u * 128 * 128 * 2);
+  EXPECT_EQ(of[1].wgmmaSharedBytes - of[0].wgmmaSharedBytes,
+            2u * 2 * 128 * 128 * 2 + 128 * 128 * 2);
+}
+
 TEST(GPUWarpgroups, structuralPatterns) {
   for (const char *pattern :
        {"all", "causal", "window(20, 33)", "none", "strided(7) & causal",
