@@ -50,8 +50,8 @@ def SparseAttn_ListedOp : SparseAttn_Op<"listed", [Pure, InferTypeOpAdaptor,
     Constraints:
     * (listed_c1) 1 <= block_q <= 1024
 
-    A run checks that the third axis has ceil(M / block_q) entries, that keys are below N
-    and probabilities in [0, 1].
+    A run checks that the third axis has ceil(M / block_q) entries, and on a processor that
+    keys are below N and probabilities in [0, 1]; a GPU leaves out those that are not.
 
     Invalid: `block_q = 0`, "block_q must be in [1, 1024], got 0; rows of a block share a
     list, one row at least".
