@@ -52,7 +52,15 @@ struct GPURow {
 struct GPUFrame {
   /// Of item `number` of the launch.
   GPUFrame(GPUBuilder &b, const GPUContext &context, mlir::Value args, mlir::Value shared,
-           mlir::Value number);
+           mlir::Value number)
+      : GPUFrame(b, context, args, shared, number, b.thread()) {}
+  /// The same, all found anew: what tiles need does not wait in registers for what comes
+  /// after them.
+  GPUFrame again(GPUBuilder &b, const GPUContext &context) const {
+    return GPUFrame(b, context, args, shared, b.anew(number), b.anew(b.thread()));
+  }
+
+  mlir::Value number; ///< of the item
 
   mlir::Value args, values; ///< pointers
   mlir::Value shared;       ///< pointer to shared memory
@@ -77,6 +85,10 @@ struct GPUFrame {
   mlir::Value residueOf(GPUBuilder &b, mlir::Value tile) const;
   mlir::Value firstKeyOf(GPUBuilder &b, const GPUShape &shape, mlir::Value tile) const;
   mlir::Value lastKey(GPUBuilder &b) const { return b.sub(keys, b.i32(1)); }
+
+private:
+  GPUFrame(GPUBuilder &b, const GPUContext &context, mlir::Value args, mlir::Value shared,
+           mlir::Value number, mlir::Value thread);
 };
 
 /// A tensor in the device's memory. Strides are i64, in bytes.
@@ -222,10 +234,18 @@ void buildEdit(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
 void buildEdit(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                const GPUTile &tile, const KeyRange &keys, Fragments &scores);
 
+/// The same of one score, of key `number` of the tile.
+mlir::Value buildEditPair(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                          const GPUTile &tile, const GPURow &row, mlir::Value number,
+                          mlir::Value score);
+
+/// [row tile][half]
+using RowValues = llvm::SmallVector<std::array<mlir::Value, 2>>;
+
 /// The online softmax of the rows of a thread: m in units of log2, l of its own columns
 /// until the end, and O.
 struct RowStates {
-  llvm::SmallVector<std::array<mlir::Value, 2>> maxima, sums; ///< [row tile][half]
+  RowValues maxima, sums;
   Fragments outputs;
 
   static RowStates start(GPUBuilder &b, const GPUShape &shape);
@@ -234,6 +254,11 @@ struct RowStates {
   /// Makes l that of all columns.
   void combineSums(GPUBuilder &b);
 };
+
+/// What all four lanes of a quad have, one after another.
+mlir::Value
+combineQuad(GPUBuilder &b, mlir::Value value,
+            llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 
 /// m where it is a number, else 0: of a row without a key all weights are 2^-inf.
 mlir::Value getShift(GPUBuilder &b, mlir::Value maximum);
@@ -255,6 +280,8 @@ struct RowColumns {
   static RowColumns ofFragments(GPUBuilder &b, const GPUShape &shape,
                                 const GPUFrame &frame, mlir::Value first,
                                 int64_t fragments);
+  /// Of a lane of a warp that has one row: every 32nd.
+  static RowColumns ofWarp(const GPUShape &shape, const GPUFrame &frame);
 };
 
 /// The end of a row, of which several threads have some columns each.
@@ -280,12 +307,19 @@ void buildStoreColumns(GPUBuilder &b, const GPUContext &context,
 void buildWriteResult(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
                       RowResult result, mlir::Value isFirst, const RowColumns &columns);
 
+/// Writes O and LSE, or the state where the item is a part.
+void buildFinishRow(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+                    const RowResult &result, mlir::Value isFirst,
+                    const RowColumns &columns);
+
 /// A kernel that makes O and LSE of states.
 void buildCombine(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
 
-/// Writes O from column `first` on and LSE, or the state. The sums are combined.
+/// Finishes the rows of the tile, from column `first` on, but for those that `leftOut`,
+/// if not empty, names by i1. The sums are combined.
 void buildFinish(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
-                 const RowStates &states, mlir::Value first);
+                 const RowStates &states, mlir::Value first,
+                 const RowValues &leftOut = {});
 
 /// Whether a value is an inf or NaN.
 mlir::Value buildAnyNonFinite(GPUBuilder &b, const Fragments &values);
@@ -297,6 +331,13 @@ void buildKeepStates(GPUBuilder &b, const GPUContext &context, const GPUFrame &f
 /// nothing reads Q, K and V in shared memory.
 void buildFinishNonFinite(GPUBuilder &b, const GPUContext &context,
                           const GPUFrame &frame);
+
+/// Which rows a warp has to make again (NonFiniteRows.cpp): i1. The sums are combined.
+RowValues findNonFiniteRows(GPUBuilder &b, const RowStates &states);
+/// Makes these rows again and finishes them, with their m and l.
+void buildFinishNonFiniteRows(GPUBuilder &b, const GPUContext &context,
+                              const GPUFrame &frame, const RowStates &states,
+                              const RowValues &nonFinite);
 
 } // namespace sparse_attn
 

@@ -57,9 +57,7 @@ void sparse_attn::buildCombine(GPUBuilder &b, const GPUContext &context,
   b.loop(b.toIndex(frame.warp), b.toIndex(frame.rowCount), shape.warps, [&](Value index) {
     RowResult result;
     result.row = frame.rowOf(b, b.toI32(index));
-    RowColumns columns = {frame.lane, kWarp - 1, {}, /*paired=*/false};
-    for (int64_t first = 0; first < shape.valueDim; first += kWarp)
-      columns.offsets.push_back(first);
+    RowColumns columns = RowColumns::ofWarp(shape, frame);
     Values merged = mergeParts(b, context, frame, result.row.number, columns);
     result.maximum = merged[0], result.sum = merged[1];
     result.outputs.assign(merged.begin() + 2, merged.end());

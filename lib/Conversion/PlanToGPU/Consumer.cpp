@@ -276,8 +276,10 @@ Values Consumer::run(Value round, Value keyUse, Value valueUse) {
   RowStates states = RowStates::restore(shape, ValueRange(results).drop_front(2));
   states.combineSums(b);
   // A frame of its own: what only the end needs does not wait in registers for it.
-  buildFinish(b, context, GPUFrame(b, context, shared.args, shared.shared, item), states,
-              b.i32(0));
+  GPUFrame end(b, context, shared.args, shared.shared, item);
+  RowValues nonFinite = findNonFiniteRows(b, states);
+  buildFinish(b, context, end, states, b.i32(0), nonFinite);
+  buildFinishNonFiniteRows(b, context, end, states, nonFinite);
   return {results[0], results[1]};
 }
 

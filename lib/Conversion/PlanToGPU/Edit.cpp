@@ -33,9 +33,12 @@ public:
   /// are what buildKept returns, or none.
   Fragments edit(const Fragments &scores, Value bits, ArrayRef<Value> kept);
   Values getKept();
+  /// One score, of key `number` of the tile.
+  Value editPair(const GPURow &row, Value number, Value score, Value bits);
 
 private:
   Value modify(const GPURow &row, Value score, Value key);
+  Value getBits(const GPURow &row, Value tile);
   SmallVector<Value> loadBits(const GPURow &row, Value tile);
   Value getPlace(int64_t fragment, int64_t column);
   Value getKey(int64_t fragment, int64_t column);
@@ -70,15 +73,18 @@ static int64_t wordBytesOf(const GPUShape &shape, const KeyRange &keys) {
   return std::min<int64_t>(bytes & -bytes, 4);
 }
 
-/// The bits of the row's pairs.
-SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
-  const GPUShape &shape = context.shape;
-  int64_t rowBytes = shape.keys / 8, wordBytes = wordBytesOf(shape, keys);
+/// Pointer to the bits of the row's pairs.
+Value Editor::getBits(const GPURow &row, Value tile) {
+  int64_t rowBytes = context.shape.keys / 8;
   Value base = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, bits)));
   Value tileBytes = b.toI64(b.mul(frame.bitRows, rowBytes));
   Value bits = b.offset(base, b.mul(b.toI64(tile), tileBytes));
-  Value bytes = b.element(bits, row.query, rowBytes);
-  bytes = b.offset(bytes, b.divU(keys.first, 8));
+  return b.element(bits, row.query, rowBytes);
+}
+
+SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
+  Value bytes = b.offset(getBits(row, tile), b.divU(keys.first, 8));
+  int64_t wordBytes = wordBytesOf(context.shape, keys);
   SmallVector<Value> words;
   for (int64_t byte = 0; byte < keys.count / 8; byte += wordBytes) {
     Value word =
@@ -182,6 +188,24 @@ Fragments Editor::edit(const Fragments &scores, Value bits, ArrayRef<Value> kept
   return edited;
 }
 
+Value Editor::editPair(const GPURow &row, Value number, Value score, Value bits) {
+  assert(!firstPlace && "warps alone cannot follow a list");
+  Value key = b.add(firstKey, b.mul(number, frame.step));
+  score = modify(row, score, existing(key));
+  if (full)
+    return score;
+  Value keep;
+  if (bits) {
+    Value byte =
+        b.loadAt(b.builder.getI8Type(), getBits(row, bits), b.divU(number, 8), 1);
+    byte = arith::ExtUIOp::create(b.builder, b.loc, b.builder.getI32Type(), byte);
+    keep = b.ne(b.band(b.shr(byte, b.remU(number, 8)), b.i32(1)), b.i32(0));
+  } else {
+    keep = isKept(row, key);
+  }
+  return b.select(keep, score, b.f32(-kInfinity));
+}
+
 Values sparse_attn::buildKept(GPUBuilder &b, const GPUContext &context,
                               const GPUFrame &frame, const GPUTile &tile) {
   KeyRange keys = KeyRange::all(b, context.shape);
@@ -213,4 +237,15 @@ void sparse_attn::buildEdit(GPUBuilder &b, const GPUContext &context,
   for (Values &row : scores)
     for (Value &score : row)
       score = flat[at++];
+}
+
+Value sparse_attn::buildEditPair(GPUBuilder &b, const GPUContext &context,
+                                 const GPUFrame &frame, const GPUTile &tile,
+                                 const GPURow &row, Value number, Value score) {
+  KeyRange keys = KeyRange::all(b, context.shape);
+  auto edit = [&](bool full) {
+    Editor editor(b, context, frame, tile.number, keys, full);
+    return Values{editor.editPair(row, number, score, tile.bits)};
+  };
+  return b.choose(tile.full, [&] { return edit(true); }, [&] { return edit(false); })[0];
 }

@@ -48,6 +48,12 @@ Value GPUBuilder::toI64(Value i32) {
   return builder.createOrFold<arith::ExtSIOp>(loc, builder.getI64Type(), i32);
 }
 
+Value GPUBuilder::trailingZeros(Value word) {
+  return LLVM::CountTrailingZerosOp::create(builder, loc, word.getType(), word,
+                                            /*is_zero_poison=*/false);
+}
+Value GPUBuilder::clearLowestBit(Value word) { return band(word, sub(word, i32(1))); }
+
 //===----------------------------------------------------------------------===//
 // Control
 //===----------------------------------------------------------------------===//
@@ -115,10 +121,19 @@ Value GPUBuilder::shuffleXor(Value value, int64_t lanes) {
                               i32(kWarp - 1), NVVM::ShflKind::bfly, UnitAttr());
 }
 
-Value GPUBuilder::ofFirstLane(Value value) {
-  return NVVM::ShflOp::create(builder, loc, value.getType(), i32(-1), value, i32(0),
+Value GPUBuilder::anew(Value value) {
+  return LLVM::InlineAsmOp::create(
+             builder, loc, value.getType(), value, "mov.b32 $0, $1;", "=r,r",
+             /*has_side_effects=*/true, /*is_align_stack=*/false,
+             LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
+Value GPUBuilder::ofLane(Value value, Value lane) {
+  return NVVM::ShflOp::create(builder, loc, value.getType(), i32(-1), value, lane,
                               i32(kWarp - 1), NVVM::ShflKind::idx, UnitAttr());
 }
+Value GPUBuilder::ofFirstLane(Value value) { return ofLane(value, i32(0)); }
 
 //===----------------------------------------------------------------------===//
 // Memory

@@ -40,6 +40,9 @@ public:
   mlir::Value mulI32(mlir::Value a, mlir::Value b);
   mlir::Value countBits(mlir::Value word);
   mlir::Value toI64(mlir::Value i32); ///< signed
+  /// The number of the lowest bit that is set, and the word without it.
+  mlir::Value trailingZeros(mlir::Value word);
+  mlir::Value clearLowestBit(mlir::Value word);
 
   //===--- Control ---------------------------------------------------------===//
   /// The values of `then` or of `otherwise`, which run under the condition.
@@ -62,6 +65,11 @@ public:
   mlir::Value ballot(mlir::Value condition);
   /// Of the lane whose number differs by `lanes` in its bits.
   mlir::Value shuffleXor(mlir::Value value, int64_t lanes);
+  /// An i32 that is equal, but not known to be: what is made of it is made anew, and does
+  /// not wait in a register because it was needed before.
+  mlir::Value anew(mlir::Value value);
+  /// The value of lane `lane`.
+  mlir::Value ofLane(mlir::Value value, mlir::Value lane);
   /// The value of the first lane: ptxas sees that a warp agrees.
   mlir::Value ofFirstLane(mlir::Value value);
 

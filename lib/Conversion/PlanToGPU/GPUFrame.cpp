@@ -12,8 +12,8 @@ using namespace mlir;
 using namespace sparse_attn;
 
 GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value shared,
-                   Value number)
-    : args(args), shared(shared) {
+                   Value number, Value thread)
+    : number(number), args(args), shared(shared), thread(thread) {
   Type i32 = b.builder.getI32Type();
   auto argument = [&](size_t offset) { return b.field(args, offset, i32); };
   heads = argument(offsetof(sa_gpu_args, heads));
@@ -48,7 +48,6 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   tokens = entry(offsetof(sa_gpu_entry, tokens));
   firstPosition = entry(offsetof(sa_gpu_entry, first_position));
 
-  thread = b.thread();
   lane = b.remU(thread, kWarp);
   warp = b.divU(thread, kWarp);
   quad = b.divU(lane, 4);

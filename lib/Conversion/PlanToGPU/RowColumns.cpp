@@ -26,6 +26,13 @@ RowColumns RowColumns::ofFragments(GPUBuilder &b, const GPUShape &shape,
   return columns;
 }
 
+RowColumns RowColumns::ofWarp(const GPUShape &shape, const GPUFrame &frame) {
+  RowColumns columns = {frame.lane, kWarp - 1, {}, /*paired=*/false};
+  for (int64_t first = 0; first < shape.valueDim; first += kWarp)
+    columns.offsets.push_back(first);
+  return columns;
+}
+
 void sparse_attn::buildStoreColumns(GPUBuilder &b, const GPUContext &context,
                                     const RowColumns &columns, ArrayRef<Value> outputs,
                                     Value row, Type element) {

@@ -63,8 +63,8 @@ RowStates RowStates::restore(const GPUShape &shape, ValueRange values) {
 // A tile
 //===----------------------------------------------------------------------===//
 
-static Value combineQuad(GPUBuilder &b, Value value,
-                         function_ref<Value(Value, Value)> combine) {
+Value sparse_attn::combineQuad(GPUBuilder &b, Value value,
+                               function_ref<Value(Value, Value)> combine) {
   for (int64_t lanes : {1, 2})
     value = combine(value, b.shuffleXor(value, lanes));
   return value;
@@ -137,7 +137,7 @@ StateRow::StateRow(GPUBuilder &b, const GPUContext &context, const GPUFrame &fra
 }
 
 static void buildWriteState(GPUBuilder &b, const GPUContext &context,
-                            const GPUFrame &frame, const RowResult &result,
+                            const GPUFrame &frame, const RowResult &result, Value isFirst,
                             const RowColumns &columns) {
   StateRow state(b, context, frame, frame.slot, result.row.number);
   auto store = [&](Value value, Value pointer) {
@@ -145,7 +145,7 @@ static void buildWriteState(GPUBuilder &b, const GPUContext &context,
   };
   buildStoreColumns(b, context, columns, result.outputs, state.outputs,
                     b.builder.getF32Type());
-  b.branch(b.eq(frame.member, b.i32(0)), [&] {
+  b.branch(isFirst, [&] {
     store(result.maximum, state.maximum);
     store(result.sum, state.sum);
   });
@@ -201,10 +201,18 @@ void sparse_attn::buildWriteResult(GPUBuilder &b, const GPUContext &context,
   });
 }
 
+void sparse_attn::buildFinishRow(GPUBuilder &b, const GPUContext &context,
+                                 const GPUFrame &frame, const RowResult &result,
+                                 Value isFirst, const RowColumns &columns) {
+  b.branch(
+      b.ge(frame.slot, b.i32(0)),
+      [&] { buildWriteState(b, context, frame, result, isFirst, columns); },
+      [&] { buildWriteResult(b, context, frame, result, isFirst, columns); });
+}
+
 void sparse_attn::buildFinish(GPUBuilder &b, const GPUContext &context,
-                              const GPUFrame &frame, const RowStates &states,
-                              Value first) {
-  Value isPart = b.ge(frame.slot, b.i32(0));
+                              const GPUFrame &frame, const RowStates &states, Value first,
+                              const RowValues &leftOut) {
   Value isFirst = b.eq(frame.member, b.i32(0));
   RowColumns columns = RowColumns::ofFragments(b, context.shape, frame, first,
                                                states.outputs[0].size() / 4);
@@ -217,10 +225,10 @@ void sparse_attn::buildFinish(GPUBuilder &b, const GPUContext &context,
       Values outputs = states.outputs[tile];
       forEachOfRow(outputs, half,
                    [&](Value &output) { result.outputs.push_back(output); });
-      b.branch(result.row.inTile, [&] {
-        b.branch(
-            isPart, [&] { buildWriteState(b, context, frame, result, columns); },
-            [&] { buildWriteResult(b, context, frame, result, isFirst, columns); });
-      });
+      Value wanted = result.row.inTile;
+      if (!leftOut.empty())
+        wanted = b.land(wanted, b.lnot(leftOut[tile][half]));
+      b.branch(wanted,
+               [&] { buildFinishRow(b, context, frame, result, isFirst, columns); });
     }
 }

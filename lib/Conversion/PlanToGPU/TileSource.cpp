@@ -46,14 +46,6 @@ struct Search {
 };
 } // namespace
 
-static Value countTrailingZeros(GPUBuilder &b, Value word) {
-  return LLVM::CountTrailingZerosOp::create(b.builder, b.loc, word.getType(), word,
-                                            /*is_zero_poison=*/false);
-}
-static Value clearLowestBit(GPUBuilder &b, Value word) {
-  return b.band(word, b.sub(word, b.i32(1)));
-}
-
 Values TileSource::begin() {
   if (context.shape.listed)
     return KeyLists(b, context, frame).begin();
@@ -111,11 +103,11 @@ Values TileSource::refine(ValueRange state) {
         return Values{b.add(search.asked, kWarp * kWarp), spans, none, none, none};
       },
       [&] {
-        Value span = countTrailingZeros(b, search.spans);
+        Value span = b.trailingZeros(search.spans);
         Value asked = b.sub(search.asked, kWarp * kWarp);
         Value first = b.add(asked, b.mul(span, kWarp));
         TileClass kind = classOf(b.add(first, frame.lane), 1);
-        return Values{search.asked, clearLowestBit(b, search.spans), first,
+        return Values{search.asked, b.clearLowestBit(search.spans), first,
                       b.ballot(kind.may), b.ballot(kind.must)};
       });
 }
@@ -131,13 +123,13 @@ std::pair<GPUTile, Values> TileSource::nextOfMask(ValueRange state) {
       },
       [&](ValueRange values) { return refine(values); });
   Search search(found);
-  Value bit = countTrailingZeros(b, search.may);
+  Value bit = b.trailingZeros(search.may);
   Value exists = b.ne(search.may, none);
   GPUTile tile;
   tile.number = b.select(exists, b.add(search.firstTile, bit), b.i32(-1));
   Value must = b.band(b.shr(search.must, b.select(exists, bit, none)), b.i32(1));
   tile.full = b.ne(must, none);
-  search.may = clearLowestBit(b, search.may);
+  search.may = b.clearLowestBit(search.may);
   return {tile, search.flatten()};
 }
 
