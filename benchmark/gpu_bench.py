@@ -129,13 +129,9 @@ def run_case(group, kernel, shape, arguments, pattern):
     row["tiles"] = {"full": tiles.full, "partial": tiles.partial, "all": tiles.all}
     row["tile"] = [grid.tile_rows, grid.tile_keys]
     ours = row["times"]["ours"]["median"] / 1e3
-    # Of visited tiles, as the field counts causal attention: half of the square.
-    operations = 4 * head_dim * visited * grid.tile_rows * grid.tile_keys
-    if kernel["pattern"] == "dense":
-        operations = 4 * head_dim * shape.batch * shape.heads * shape.queries * shape.keys
-    if kernel["pattern"] == "causal":
-        pairs = shape.queries * (2 * shape.keys - shape.queries + 1) / 2
-        operations = 4 * head_dim * shape.batch * shape.heads * pairs
+    operations = gpu_kernels.count_operations(kernel["pattern"], head_dim, shape)
+    if operations is None:
+        operations = 4 * head_dim * visited * grid.tile_rows * grid.tile_keys
     row["tflops"] = operations / ours / 1e12
     row["of_matmul"] = row["tflops"] / (
         work["matmul"] / row["times"]["matmul"]["median"] / 1e9

@@ -70,6 +70,15 @@ def command_of(tool, kernel, config, out, targets):
     ]
 
 
+def count_operations(pattern, head_dim, shape):
+    """As the field counts: all pairs, or half of the square; None: by the tile."""
+    pairs = {
+        "dense": shape.queries * shape.keys,
+        "causal": shape.queries * (2 * shape.keys - shape.queries + 1) / 2,
+    }.get(pattern)
+    return pairs and 4 * head_dim * shape.batch * shape.heads * pairs
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     root = os.path.dirname(HERE)

@@ -198,16 +198,6 @@ def count_items(shape, sms):
     return items * max(1, -(-sms // items))
 
 
-def count_operations(case):
-    """As gpu_bench.py counts: all pairs, or half of the square; None: by the tile."""
-    shape = case.full
-    pairs = {
-        "dense": shape.queries * shape.keys,
-        "causal": shape.queries * (2 * shape.keys - shape.queries + 1) / 2,
-    }.get(case.pattern)
-    return pairs and 4 * case.head_dim * shape.batch * shape.heads * pairs
-
-
 def count_bytes(case):
     """Q, K and V once, and O."""
     shape = case.full
@@ -239,7 +229,7 @@ def predict(case, counter, device):
         "slow": max(products + max(of_unit.values()), memory),
     }
     bound = "memory" if memory > max(seconds) else NAMES[int(np.argmax(seconds))]
-    operations = count_operations(case)
+    operations = gpu_kernels.count_operations(case.pattern, case.head_dim, case.full)
     return {
         **counter.kernel(case.pattern, case.head_dim),
         "shape": list(case.full),

@@ -96,7 +96,7 @@ def case_name(case, threads, config):
     return "/".join(parts + ([dtype] if dtype != "f32" else []))
 
 
-CEILINGS = {"of_fma": "fma", "of_bf16_dot": "bf16_dot", "of_read": "read"}
+CEILINGS = ("fma", "bf16_dot", "read")
 
 
 def time_case(case, threads, repetitions, config):
@@ -119,13 +119,13 @@ def time_case(case, threads, repetitions, config):
     rows = [row for row in report["benchmarks"] if row.get("run_type") != "aggregate"]
     times = [row["real_time"] / 1e3 for row in rows]
     first = rows[0]
-    counter = next(key for key in CEILINGS if key in first)
-    shares = [row[counter] for row in rows]
+    ceiling = next(name for name in CEILINGS if f"of_{name}" in first)
+    shares = [row[f"of_{ceiling}"] for row in rows]
     return {
         "name": name, "pattern": case["pattern"], "head_dim": case["head_dim"], "dtype": dtype,
         "shape": case["shape"], "threads": threads, "level": first.get("label", ""),
         "seconds": statistics.median(times), "seconds_min": min(times), "seconds_max": max(times),
-        "ceiling": CEILINGS[counter], "ceilings": [row["ceiling"] for row in rows],
+        "ceiling": ceiling, "ceilings": [row["ceiling"] for row in rows],
         "share": statistics.median(shares), "share_min": min(shares), "share_max": max(shares),
         "tiles": first["tiles"],
         "of_tiles": first["share_of_tiles"], "plan_seconds": first["plan_s"],

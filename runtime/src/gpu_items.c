@@ -132,12 +132,18 @@ static bool append_share(listing *list, int64_t part, int64_t parts) {
   return true;
 }
 
+/* Whether items that are whole query tiles occupy a device of `wanted` blocks. */
+static bool fills_device(const listing *list, int64_t wanted) {
+  int64_t items = count_copies(list) * list->attention->row_tiles;
+  return items * 100 >= wanted * kFilledPercent;
+}
+
 /* The most tiles of a share. */
 static bool choose_share_tiles(listing *list, int64_t *most) {
   int64_t tiles = count_tiles(list), copies = count_copies(list);
   int64_t wanted = sa_gpu_resident_blocks(list->plan, list->gpu->kernel);
   *most = INT64_MAX;
-  if (copies * list->attention->row_tiles * 100 >= wanted * kFilledPercent)
+  if (fills_device(list, wanted))
     return true;
   int64_t visited = 0;
   for (int64_t number = 0; number < tiles; ++number) {
@@ -155,7 +161,7 @@ static int64_t choose_parts(const listing *list) {
   const sa_plan_attention *attention = list->attention;
   int64_t items = count_copies(list) * attention->row_tiles;
   int64_t wanted = sa_gpu_resident_blocks(list->plan, list->gpu->kernel);
-  if (items == 0 || items * 100 >= wanted * kFilledPercent)
+  if (items == 0 || fills_device(list, wanted))
     return 1;
   int64_t tiles = sa_ceil_div(attention->key_capacity, attention->code->tile_keys);
   return sa_max(1, sa_min(wanted / items, tiles / kShareTiles));

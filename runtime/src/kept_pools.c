@@ -35,23 +35,16 @@ void sa_describe_kept_pools(sparse_attn_states *states) {
   }
 }
 
-static bool product(const size_t *factors, int count, size_t *result) {
-  *result = 1;
-  for (int i = 0; i < count; ++i)
-    if (!sa_multiply(*result, factors[i], result))
-      return false;
-  return true;
-}
-
 bool sa_place_kept_pool(const sparse_attn_states *states, sa_kept_pool *pool, char *base,
                         size_t *end) {
   const sparse_attn_shape *shape = &states->shape;
-  size_t planes = (size_t)(shape->batch * shape->kv_heads), dim = (size_t)pool->dim;
+  size_t planes = (size_t)(shape->batch * shape->kv_heads);
   size_t blocks = (size_t)sa_ceil_div(shape->keys, pool->step->block);
-  const size_t of_sums[] = {planes, dim, sizeof(double)};
-  const size_t of_means[] = {planes, blocks, dim, (size_t)sa_real_bytes(pool->type)};
-  size_t sums, means;
-  if (!product(of_sums, 3, &sums) || !product(of_means, 4, &means) ||
+  size_t columns, sums, means;
+  if (!sa_multiply(planes, (size_t)pool->dim, &columns) ||
+      !sa_multiply(columns, sizeof(double), &sums) ||
+      !sa_multiply(columns, blocks, &means) ||
+      !sa_multiply(means, (size_t)sa_real_bytes(pool->type), &means) ||
       !sa_align(sums, &sums) || !sa_align(means, &means))
     return false;
   if (base) {

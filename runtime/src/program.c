@@ -5,6 +5,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
+#include "encode.h"
 #include "means.h"
 
 #include <string.h>
@@ -191,18 +192,15 @@ static sparse_attn_status make_means(sparse_attn_plan *plan, const sa_step *step
                                      int32_t index) {
   const sparse_attn_kernel *kernel = plan->kernel;
   const sparse_attn_shape *shape = &plan->shape;
-  sa_real type;
   sparse_attn_status status = sa_check_pool(kernel, step);
-  if (!status)
-    status = read_type(kernel, step, &type);
   if (status)
     return status;
   if (!are_fresh(plan, step->first_result, 1))
     return malformed(kernel, "a pool's result is misnumbered");
   const sa_tensor *tokens = &kernel->inputs[step->inputs[0]];
   sa_value *result = &plan->values[step->first_result];
-  make_value(result, type, shape->batch, shape->kv_heads,
-             sa_ceil_div(shape->keys, step->block), tokens->dims[3]);
+  make_value(result, sa_input_type(kernel, step->inputs[0]), shape->batch,
+             shape->kv_heads, sa_ceil_div(shape->keys, step->block), tokens->dims[3]);
   result->pool = index;
   return SPARSE_ATTN_OK;
 }

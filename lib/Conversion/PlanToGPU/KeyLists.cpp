@@ -276,8 +276,7 @@ Values KeyLists::begin() {
                        b.builder.getI64Type());
   Value length = arith::TruncIOp::create(b.builder, b.loc, b.builder.getI32Type(), size);
   auto divideUp = [&](Value x, Value divisor) {
-    Value more = b.sub(b.add(x, divisor), b.i32(1));
-    return b.builder.createOrFold<arith::DivUIOp>(b.loc, more, divisor);
+    return b.divU(b.sub(b.add(x, divisor), b.i32(1)), divisor);
   };
   Value keys = b.i32(context.shape.keys);
   Value elements = b.mul(divideUp(divideUp(length, frame.end), keys), context.shape.keys);
