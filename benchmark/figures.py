@@ -8,13 +8,16 @@
 
 A time is a median with its smallest and largest repetition; its spread is half of
 that span over the median. A ratio is between medians, and its spread is that of both,
-taken as independent. Keys are the same in both dictionaries:
+taken as independent. What a ceiling would have done in a repetition of ours is found by
+its rate right before and after, and counts like a time. Keys are the same in both
+dictionaries:
 
-  of_fma, of_bf16_dot, of_read   our share of a ceiling, counting kept pairs (or keys that
-                                 some row needs) alone
-  visited_of_fma                 the same, counting every pair of the visited tiles
-  pair_over_dense                our time for a visited pair over that of dense
-  kept_pair_over_dense           our time for a kept pair over that of dense
+  of_fma, of_bf16_dot, of_read   our share of the ceiling that bounds the case, counting
+                                 kept pairs (or keys that some row needs) alone
+  visited_of_ceiling             the same, counting every pair of the visited tiles
+  pair_over_dense                our time for a visited pair over that of dense, each by
+                                 its ceiling
+  kept_pair_over_dense           our time for a kept pair over that of dense, likewise
   plan_over_forward              building our plan over one run
   flex, sdpa                     the peer's time over ours
   PEER_with_mask                 the same, its mask and our plan included
@@ -38,7 +41,7 @@ def combine(*spreads):
 
 def add_ratios(figure):
     """The ratios inside one case."""
-    entries, work, ceilings = figure["implementations"], figure["work"], figure["ceilings"]
+    entries, work = figure["implementations"], figure["work"]
     ours = entries["ours"]
     seconds, own = ours["seconds"], spread_of(ours)
     ratios, spreads = {}, {}
@@ -47,14 +50,13 @@ def add_ratios(figure):
     def add(key, value, spread):
         ratios[key], spreads[key] = value, spread
 
-    rate = work["kept_flops"] / seconds
-    add("of_fma", rate / ceilings["fma"], own)
-    visited = 4 * figure["head_dim"] * work["visited_pairs"]
-    add("visited_of_fma", visited / seconds / ceilings["fma"], own)
-    if figure["dtype"] == "bf16" and ceilings.get("bf16_dot"):
-        add("of_bf16_dot", rate / ceilings["bf16_dot"], own)
-    if work["read_bytes"]:
-        add("of_read", work["read_bytes"] / seconds / ceilings["read"], own)
+    if ours["ceiling"] == "read":
+        amounts = {"of_read": work["read_bytes"]}
+    else:
+        amounts = {f"of_{ours['ceiling']}": work["kept_flops"],
+                   "visited_of_ceiling": 4 * figure["head_dim"] * work["visited_pairs"]}
+    for key, amount in amounts.items():
+        add(key, amount / ours["ceiling_amount"], spread_of(ours, "ceiling_amount"))
     add("plan_over_forward", ours["mask_seconds"] / seconds,
         combine(own, spread_of(ours, "mask_seconds")))
     for name in PEERS:
@@ -93,10 +95,12 @@ def add_dense_ratios(figures):
         if base is None:
             continue
         base_ours, ours = base["implementations"]["ours"], figure["implementations"]["ours"]
-        spread = combine(spread_of(ours), spread_of(base_ours)) if figure is not base else 0.0
+        spread = combine(*(spread_of(entry, "ceiling_amount") for entry in (ours, base_ours)))
+        if figure is base:
+            spread = 0.0
         for name, pairs in (("pair_over_dense", "visited_pairs"),
                             ("kept_pair_over_dense", "kept_pairs")):
             if figure["work"][pairs]:
-                mine = ours["seconds"] / figure["work"][pairs]
-                theirs = base_ours["seconds"] / base["work"][pairs]
+                mine = ours["ceiling_amount"] / figure["work"][pairs]
+                theirs = base_ours["ceiling_amount"] / base["work"][pairs]
                 figure["ratios"][name], figure["spreads"][name] = mine / theirs, spread

@@ -11,8 +11,8 @@ Peers are FlexAttention under torch.compile (`flex`) and
 scaled_dot_product_attention (`sdpa`: dense, is_causal, or with a boolean mask).
 Each case is a process of its own in which the implementations take turns; one that
 takes longer than the limit of a step is stopped and reported as "> X s", and one
-that crashes as such. A ratio is the peer's median over ours in the same run. Ceilings
-are measured before each case, and after those that are judged by them.
+that crashes as such. A ratio is the peer's median over ours in the same run. The
+ceiling that bounds a case is measured right before and after each repetition of ours.
 
 Run by ./dev bench --peers. Writes peers.json, peers.txt and plots (SVG, PNG), also
 when it is stopped; --resume goes on from there.
@@ -186,19 +186,6 @@ class Interference:
         return max(0.0, (end[1] - self.start[1]) / (end[0] - self.start[0]))
 
 
-def measure_ceilings(threads):
-    """By threads; RuntimeError where it fails."""
-    command = [os.path.join(BIN, "sparse-attn-bench"), f"--ceilings={threads}"]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])}: exit status {result.returncode}")
-    return json.loads(result.stdout)
-
-
-def is_judged_by_ceilings(case):
-    return case["pattern_name"] == "dense" or case["kind"] == "decode"
-
-
 def describe_machine():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
@@ -286,14 +273,8 @@ class Comparison:
         begin = time.monotonic()
         figure, others = dict(case, load=os.getloadavg()[0]), Interference()
         try:
-            figure["ceilings"] = measure_ceilings(case["threads"])
             kernels = os.path.join(CACHE, "kernels")
             figure.update(run_case(dict(case, limits=self.limits, cache=kernels), log))
-            if is_judged_by_ceilings(case):
-                # What disturbs the machine lowers them: the higher one is the ceiling.
-                again = measure_ceilings(case["threads"])
-                figure["ceilings"] = {key: max(value, again.get(key, value))
-                                      for key, value in figure["ceilings"].items()}
             if "work" in figure:
                 figures_of.add_ratios(figure)
         except (RuntimeError, OSError, ValueError) as error:

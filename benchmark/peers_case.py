@@ -20,6 +20,7 @@ import resource
 import statistics
 import sys
 import time
+from functools import partial
 
 # The number of threads is decided before torch and OpenMP start.
 CASE = json.load(sys.stdin)
@@ -35,6 +36,7 @@ from torch.nn.attention.flex_attention import (  # noqa: E402
 )
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
+import ceilings  # noqa: E402
 import patterns  # noqa: E402
 import sparse_attn  # noqa: E402
 
@@ -283,6 +285,17 @@ def time_calls(made, name, estimate):
     return seconds_of(call) / calls
 
 
+def record(entry, timed, ceiling):
+    """A repetition of `timed()` seconds, and what the ceiling would do meanwhile."""
+    if ceiling is None:
+        entry.setdefault("times", []).append(timed())
+        return
+    seconds, rate = ceiling.around(timed)
+    for key, value in (("times", seconds), ("ceiling_rates", rate),
+                       ("ceiling_amounts", rate * seconds)):
+        entry.setdefault(key, []).append(value)
+
+
 def count_repetitions(estimate, share, most):
     """As many as `share` seconds allow; fewer than three only where they are long."""
     cost = estimate + SHORT if estimate >= SHORT else 2 * SHORT
@@ -290,27 +303,32 @@ def count_repetitions(estimate, share, most):
     return max(least, min(most, int(share / cost)))
 
 
-def repeat(running, results):
-    """Interleaved repetitions of running, then of building, within the time there is.
+def repeat(running, results, ceiling):
+    """Interleaved repetitions of running, then of building, within the time there is;
+    ours beside the ceiling of the moment.
 
     Every implementation has the same time, so that a slow peer costs the others no
     repetitions; it takes part in rounds that are spread over all of them.
     """
     limits = CASE["limits"]
     share = limits["seconds_of_repetitions"] / len(running)
+    beside = {"ours": ceiling}
     estimates, counts = {}, {}
     for name, made in running.items():
         report(step=name, what="second run")
-        estimates[name] = seconds_of(made.run)
-        # A long second run is a repetition itself.
-        results[name]["times"] = [estimates[name]] if estimates[name] >= LONG else []
+        second = {}
+        record(second, partial(seconds_of, made.run), beside.get(name))
+        estimates[name] = second["times"][0]
+        if estimates[name] >= LONG:  # a repetition itself
+            results[name].update(second)
         counts[name] = count_repetitions(estimates[name], share, limits["repetitions"])
     rounds = max(counts.values())
     for turn in range(rounds):
         for name, made in running.items():
             count = counts[name]
             if (turn + 1) * count // rounds > turn * count // rounds:
-                results[name]["times"].append(time_calls(made, name, estimates[name]))
+                timed = partial(time_calls, made, name, estimates[name])
+                record(results[name], timed, beside.get(name))
     # Building is timed apart: it must not warm or cool what runs.
     for name, made in running.items():
         # The first call of a slow one is as good as any: nothing was compiled for it.
@@ -353,12 +371,15 @@ def summarize(entry):
         ("times", "seconds"),
         ("mask_times", "mask_seconds"),
         ("eager_mask_times", "eager_mask_seconds"),
+        ("ceiling_rates", "ceiling_rate"),
+        ("ceiling_amounts", "ceiling_amount"),
     ):
         values = entry.pop(key, None)
         if values:
             entry[name] = statistics.median(values)
             entry[name + "_min"], entry[name + "_max"] = min(values), max(values)
-            entry[name.replace("seconds", "repetitions")] = len(values)
+            if "seconds" in name:
+                entry[name.replace("seconds", "repetitions")] = len(values)
 
 
 def count_needed_keys(mask, shape):
@@ -430,7 +451,9 @@ def measure(mask, inputs):
     results["ours"]["compile_seconds"] = running["ours"].compile_seconds
     gc.collect()
     gc.disable()
-    repeat(running, results)
+    ceiling = ceilings.choose(CASE)
+    results["ours"]["ceiling"] = ceiling.name
+    repeat(running, results, ceiling)
     for entry in results.values():
         summarize(entry)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -246,7 +246,7 @@ def draw_efficiency(done, machine):
     """A panel for each group and size; head sizes side by side."""
 
     def key(figure):
-        ceiling = tables.choose_ceiling(figure)[0]
+        ceiling = tables.name_ceiling(figure)[0]
         return ceiling, figure["group"], figure["size"] if figure["kind"] == "prefill" else ""
 
     panels = []

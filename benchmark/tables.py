@@ -10,9 +10,9 @@ the span of the repetitions as +-."""
 import verdict
 
 LEGEND = """\
-of ceiling   share of the ceiling that bounds the case: F f32 FMA and B the bf16 dot product,
-             counting kept pairs alone; R the read bandwidth, counting the keys and values
-             that some row keeps (64 rows and fewer)
+of ceiling   share of the ceiling that bounds the case, measured around each repetition: F f32
+             FMA and B the bf16 dot product, counting kept pairs alone; R the read bandwidth,
+             counting the keys and values that the query keeps
 visited      the same share counting every pair of the visited tiles
 tiles        visited tiles of all
 pair/dense   our time for each visited pair over that of dense; kept: for each kept pair
@@ -53,24 +53,24 @@ def format_ratio(figure, key):
     return "-" if value is None else f"{value:.2f} +-{figure['spreads'][key]:.0%}"
 
 
-def choose_ceiling(figure):
-    """(key, letter) of the ceiling that bounds a case: the one it is closer to."""
-    ratios = figure["ratios"]
-    key, letter = ("of_bf16_dot", "B") if "of_bf16_dot" in ratios else ("of_fma", "F")
-    if ratios.get("of_read", 0) > ratios[key]:
-        return "of_read", "R"
-    return key, letter
+LETTERS = {"fma": "F", "bf16_dot": "B", "read": "R"}
+
+
+def name_ceiling(figure):
+    """(key of its ratio, letter) of the ceiling that bounds a case."""
+    name = figure["implementations"]["ours"]["ceiling"]
+    return f"of_{name}", LETTERS[name]
 
 
 def make_row_of_ours(figure):
     ours, ratios = figure["implementations"]["ours"], figure["ratios"]
-    key, letter = choose_ceiling(figure)
+    key, letter = name_ceiling(figure)
     others = figure.get("other_cores")
-    visited = ratios["visited_of_fma"] * ratios[key] / ratios["of_fma"]
+    visited = ratios.get("visited_of_ceiling")
     return [
         format_time(ours),
         f"{ratios[key]:.1%} +-{figure['spreads'][key]:.0%} {letter}",
-        "-" if letter == "R" else f"{visited:.1%}",
+        "-" if visited is None else f"{visited:.1%}",
         f"{figure['work']['visited_share']:.1%}",
         format_ratio(figure, "pair_over_dense"),
         format_ratio(figure, "kept_pair_over_dense"),
@@ -121,7 +121,7 @@ def summarize(figure):
     """One line for the progress."""
     if "ratios" not in figure:
         return figure.get("failed", "no figures")
-    key, letter = choose_ceiling(figure)
+    key, letter = name_ceiling(figure)
     parts = [f"ours {format_time(figure['implementations']['ours'])}",
              f"{figure['ratios'][key]:.1%} {letter}"]
     for name in ("flex", "sdpa"):
@@ -144,11 +144,13 @@ def describe_run(report):
              f"{sum(others) / len(others):.2f} cores on average, {max(others):.2f} at most"]
     for key, unit in (("fma", "GFLOP/s"), ("bf16_dot", "GFLOP/s"), ("read", "GB/s")):
         for threads in sorted({figure["threads"] for figure in figures}):
-            values = [f["ceilings"][key] / 1e9 for f in figures
-                      if f["threads"] == threads and key in f.get("ceilings", {})]
-            if values:
+            ours = [f["implementations"]["ours"] for f in figures
+                    if f["threads"] == threads and "ratios" in f]
+            ours = [entry for entry in ours if entry["ceiling"] == key]
+            if ours:
                 lines.append(f"ceiling {key:8} {threads} thread{'s' if threads > 1 else ' '}: "
-                             f"{min(values):.0f} to {max(values):.0f} {unit}")
+                             f"{min(e['ceiling_rate_min'] for e in ours) / 1e9:.0f} to "
+                             f"{max(e['ceiling_rate_max'] for e in ours) / 1e9:.0f} {unit}")
     return "\n".join(lines)
 
 

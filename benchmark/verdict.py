@@ -146,7 +146,7 @@ def reason_without(figure, ratio) -> Optional[str]:
     if "failed" in figure:
         return figure["failed"]
     if ratio == "of_bf16_dot":
-        return "sparse-attn-bench has no bf16_dot ceiling here"
+        return "there is no bf16 dot product here"
     name, key = NEEDS.get(ratio, ("ours", "skipped"))
     entry = figure["implementations"].get(name, {})
     return entry.get(key) or entry.get("skipped") or "not measured"

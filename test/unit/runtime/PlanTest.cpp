@@ -282,6 +282,22 @@ TEST(PlanVisit, callsAndClassesCountForAStep) {
   EXPECT_EQ(stepOf(2048), 64);
 }
 
+// 256 classes of two keys would be less work, but four times the packed keys.
+TEST(PlanVisit, classesMayNotMultiplyThePackedKeys) {
+  auto keep = [](int, int, int p, int j, int) { return (p - j) % 256 == 0; };
+  MaskKernel mock(exhaustive(keep), keep, SA_BINDING_COMPILE);
+  mock.attention->code.period = 256;
+  auto stepOf = [&](int64_t queries, int64_t keys) {
+    sparse_attn_grid grid;
+    Plan plan = makePlan(mock.kernel.get(), {1, 1, 1, queries, keys});
+    EXPECT_EQ(sparse_attn_plan_grid(plan.get(), 0, &grid), SPARSE_ATTN_OK);
+    return grid.step;
+  };
+  EXPECT_EQ(stepOf(2048, 512), 1);
+  // Classes of eight keys fill their tiles.
+  EXPECT_EQ(stepOf(2048, 2048), 256);
+}
+
 TEST(PlanVisit, stepsWhereThatIsLessWork) {
   // Every fourth key: of neighbours each tile keeps some.
   auto classify = [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
