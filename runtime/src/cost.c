@@ -84,8 +84,6 @@ static work_sample sample_work(const sparse_attn_plan *plan,
  * 128: to pack a key, and the room for one; to begin a call; to look for the tiles of
  * one residue class. */
 enum { kPackKey = 25, kPackRoom = 15, kCall = 200, kClass = 25 };
-/* Up to so many rows read their keys in place. */
-enum { kRowsInPlace = 8 };
 
 double sa_attention_cost(const sparse_attn_plan *plan, const sa_plan_attention *attention,
                          double most) {
@@ -107,7 +105,7 @@ double sa_attention_cost(const sparse_attn_plan *plan, const sa_plan_attention *
   work_sample sample = sample_work(plan, attention, most_pairs);
   if (sample.rows == 0)
     return beside;
-  if (!schedule.packed && schedule.rows * schedule.stack > kRowsInPlace)
+  if (!schedule.packed && schedule.rows * schedule.stack > SA_ROWS_IN_PLACE)
     beside += (kPackRoom + kPackKey) * tile * (double)schedule.calls *
               (double)sample.key_tiles / (double)sample.query_tiles;
   return (double)sample.pairs / (double)sample.rows * rows + beside;

@@ -371,6 +371,9 @@ typedef struct sa_tile_table {
   size_t bytes;
 } sa_tile_table;
 
+/* Up to so many rows of a call read their keys in place, if nothing else reads them. */
+enum { SA_ROWS_IN_PLACE = 8 };
+
 /* How an attention is cut into calls of generated code; see schedule.c. */
 typedef struct sa_schedule {
   int64_t group;  /* query heads of a key/value head */

@@ -15,8 +15,9 @@
 #include "internal.h"
 
 /* Calls to aim at, so that many workers end together, and the fewest key tiles that
- * are worth a part: its state is written and read again. */
-enum { kCallsWanted = 64, kPartTiles = 4 };
+ * are worth a part: its rows are scaled, and its state is written and read again, which
+ * takes as long as a tile. Rows that read their keys in place wait for these instead. */
+enum { kCallsWanted = 64, kPartTiles = 16, kPartTilesInPlace = 4 };
 
 /* Fewer calls than this decide before others attend: a call that does both finds its
  * list, and what it has read for it, in its caches. */
@@ -40,9 +41,11 @@ sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
   schedule.packed = !code->gathered && attention->class_row_tiles * schedule.stacks > 1;
   schedule.calls = shape->batch * shape->kv_heads * tile_calls;
   int64_t few = code->set_count ? kFewDeciding : kCallsWanted;
+  bool in_place = !schedule.packed && schedule.rows * schedule.stack <= SA_ROWS_IN_PLACE;
+  int64_t part_tiles = in_place ? kPartTilesInPlace : kPartTiles;
   if (schedule.calls > 0 && schedule.calls < few)
     schedule.parts = sa_max(1, sa_min(sa_ceil_div(kCallsWanted, schedule.calls),
-                                      attention->key_tiles / kPartTiles));
+                                      attention->key_tiles / part_tiles));
   return schedule;
 }
 
