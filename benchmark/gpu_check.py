@@ -79,16 +79,25 @@ def check_case(kernel, dtype, pattern, shape, device, seed):
     k = random(shape.batch, shape.kv_heads, shape.keys, head_dim)
     v = random(shape.batch, shape.kv_heads, shape.keys, head_dim)
     mask = patterns.make_mask(pattern, shape)
-    plan = kernel.plan(*shape, device=device, **mask.operands)
-    out, out_memory = guarded(q.shape, TYPES[dtype], device)
-    lse, lse_memory = guarded(q.shape[:3], torch.float32, device)
     inputs = {name: torch.as_tensor(x, device=device) for name, x in mask.inputs.items()}
-    plan.run(q, k, v, out=out, lse=lse, **inputs)
-    if device != "cpu":
-        torch.cuda.synchronize()
-    for memory in (out_memory, lse_memory):
-        if not bool((memory[-GUARD:] == 7).all()):
-            raise AssertionError("wrote past the end of an output")
+
+    def run(operands):
+        plan = kernel.plan(*shape, device=device, **operands)
+        out, out_memory = guarded(q.shape, TYPES[dtype], device)
+        lse, lse_memory = guarded(q.shape[:3], torch.float32, device)
+        plan.run(q, k, v, out=out, lse=lse, **inputs)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        for memory in (out_memory, lse_memory):
+            if not bool((memory[-GUARD:] == 7).all()):
+                raise AssertionError("wrote past the end of an output")
+        return out, lse
+
+    out, lse = run(mask.operands)
+    if mask.operands:  # of operands there the device lists the tiles, and the same ones
+        there = run({n: torch.as_tensor(x, device=device) for n, x in mask.operands.items()})
+        if not torch.equal(out, there[0]) or not torch.equal(lse, there[1]):
+            raise AssertionError("a plan of operands on the device computes something else")
     with torch.device(device):
         keep = mask.keep and mask.keep(torch)
     wanted_out, wanted_lse = reference(q, k, v, keep, shape)

@@ -198,10 +198,12 @@ Constant *DescriptorBuilder::buildLevel(const LevelDesc &level) {
 }
 
 Constant *DescriptorBuilder::buildGPUKernel(const GPUKernelDesc &k) {
-  return structure<sa_gpu_kernel>({gpuModules[k.module], string(k.run),
-                                   k.combine.empty() ? null() : string(k.combine),
-                                   i32(k.threads), i32(k.sharedBytes), i32(k.tileRows),
-                                   i32(k.tileKeys), i32(k.findsTiles), i32(k.hasMaps)});
+  auto optional = [&](StringRef name) { return name.empty() ? null() : string(name); };
+  return structure<sa_gpu_kernel>(
+      {gpuModules[k.module], string(k.run), optional(k.combine), i32(k.threads),
+       i32(k.sharedBytes), i32(k.tileRows), i32(k.tileKeys), i32(k.findsTiles),
+       i32(k.hasMaps), optional(k.check), optional(k.count), optional(k.list),
+       i32(k.listThreads), i32(k.listSharedBytes)});
 }
 
 Constant *DescriptorBuilder::buildGPUModule(const GPUModuleDesc &m) {

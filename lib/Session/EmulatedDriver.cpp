@@ -119,6 +119,7 @@ EmulatedDriver::EmulatedDriver(int32_t capability, uint64_t seed)
     std::memcpy(to, from, bytes);
     return nullptr;
   };
+  functions.copy = functions.upload;
   functions.map = [](void *, int, const sparse_attn_gpu_tensor *tensor,
                      sparse_attn_gpu_map *map) -> const char * {
     emulator::TensorMapInfo info;

@@ -206,7 +206,7 @@ size_t PreparedRun::workspaceBytes() const { return state->workspaceBytes; }
 Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
                                           const sparse_attn_shape &shape,
                                           StringMap<Array> &arrays, int threads, GPU *gpu,
-                                          bool withStates) {
+                                          bool withStates, bool layoutOnGPU) {
   if (gpu && withStates)
     return createStringError("states are read by runs on the processor alone");
   auto state = std::make_unique<State>();
@@ -217,7 +217,7 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
     const sa_tensor &type = kernel.inputs[i];
     state->views.emplace_back(arrays.find(type.name)->second, type);
     (type.layout ? layout : state->inputs).push_back(&state->views.back().tensor);
-    if (gpu && !type.layout)
+    if (gpu && (!type.layout || layoutOnGPU))
       if (Error error = state->moveToGPU(state->views.back().tensor, true))
         return error;
   }
@@ -299,8 +299,9 @@ Expected<RunResult> run::runKernel(const sparse_attn_kernel &kernel,
   if (!level)
     return runtimeError();
   result.level = request.gpu ? request.gpu->getFacts().name : level;
-  Expected<PreparedRun> prepared = PreparedRun::create(
-      kernel, shape, arrays, request.threads, request.gpu, request.withStates);
+  Expected<PreparedRun> prepared =
+      PreparedRun::create(kernel, shape, arrays, request.threads, request.gpu,
+                          request.withStates, request.layoutOnGPU);
   if (!prepared)
     return prepared.takeError();
   result.planSeconds = prepared->planSeconds();

@@ -11,7 +11,9 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "gpu.h"
+
+#include <stdlib.h>
 
 /* The walk of one key tile. */
 typedef struct column {
@@ -40,9 +42,13 @@ static const sa_run *find_run(const sa_run_list *list, int32_t tile) {
                                                                                : NULL;
 }
 
-static bool walk_table(column *walk) {
+/* `fetched` has all runs of the plane, where the plan's GPU has listed them. */
+static bool walk_table(column *walk, const sa_buffer *fetched) {
   for (int32_t row_tile = 0; row_tile < walk->attention->row_tiles; ++row_tile) {
-    sa_run_list list = sa_table_list(walk->attention, walk->b, walk->h, row_tile);
+    sa_run_list list = fetched
+                           ? sa_gpu_fetched_list(walk->plan, walk->attention, walk->b,
+                                                 walk->h, 0, row_tile, fetched)
+                           : sa_table_list(walk->attention, walk->b, walk->h, row_tile);
     const sa_run *run = find_run(&list, walk->key_tile);
     if (run && !sa_join_run(&walk->runs, row_tile, 1,
                             run->mask == SA_RUN_FULL ? SPARSE_ATTN_TILE_FULL
@@ -50,6 +56,17 @@ static bool walk_table(column *walk) {
       return false;
   }
   return true;
+}
+
+static sparse_attn_status walk_fetched(column *walk) {
+  sa_buffer runs = {NULL, 0, 0};
+  sparse_attn_status status =
+      sa_gpu_fetch_runs(walk->plan, walk->attention, walk->b, walk->h, 0,
+                        walk->attention->row_tiles, &runs);
+  if (!status && walk_table(walk, &runs))
+    sa_flush_run(&walk->runs);
+  free(runs.data);
+  return status;
 }
 
 /*===--- A closed form ----------------------------------------------------===*/
@@ -88,9 +105,10 @@ static bool walk_classes(column *walk) {
   return true;
 }
 
-bool sa_enumerate_rows(const sparse_attn_plan *plan, const sa_plan_attention *attention,
-                       int64_t b, int64_t h, int64_t key_tile, sa_tile_sink sink,
-                       void *context) {
+sparse_attn_status sa_enumerate_rows(const sparse_attn_plan *plan,
+                                     const sa_plan_attention *attention, int64_t b,
+                                     int64_t h, int64_t key_tile, sa_tile_sink sink,
+                                     void *context) {
   column walk = {.plan = plan,
                  .attention = attention,
                  .b = b,
@@ -99,7 +117,11 @@ bool sa_enumerate_rows(const sparse_attn_plan *plan, const sa_plan_attention *at
                  .runs = {.sink = sink, .context = context}};
   walk.keys = sa_key_span(attention, key_tile, sa_plan_entry(attention, b).keys);
   if (walk.keys.count == 0)
-    return true;
+    return SPARSE_ATTN_OK;
+  if (sa_gpu_lists(plan, attention))
+    return walk_fetched(&walk);
   bool planned = sa_has_table(attention);
-  return (planned ? walk_table(&walk) : walk_classes(&walk)) && sa_flush_run(&walk.runs);
+  if (planned ? walk_table(&walk, NULL) : walk_classes(&walk))
+    sa_flush_run(&walk.runs);
+  return SPARSE_ATTN_OK;
 }

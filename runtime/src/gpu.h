@@ -10,8 +10,10 @@
  *
  *   gpu_device.c   devices, and the modules that they have loaded
  *   gpu_plan.c     chooses kernels and the shape of their tiles
- *   gpu_items.c    tiles, lists and parts of an attention as items
+ *   gpu_operands.c layout operands that stay in the GPU's memory
  *   gpu_run.c      workspace and launches
+ *   gpu_lists.c    lists that the GPU makes of such operands
+ *   gpu_items.c    tiles, lists and parts of an attention as items
  *
  *===----------------------------------------------------------------------===*/
 #ifndef SPARSE_ATTN_RUNTIME_GPU_H
@@ -72,7 +74,14 @@ typedef struct sa_gpu_attention {
   sa_level level;
   sa_gpu_items items, combined;
   int64_t slots;
-  size_t entries, runs, bits; /* offsets */
+  size_t entries, runs,
+      bits; /* offsets; of the last two, from `listed` if that is there */
+  /* Where the GPU lists the tiles: its memory, and what it says of each query tile of
+   * each plane whose mask may differ. */
+  char *listed;
+  size_t listed_bytes;
+  sa_gpu_list *lists;
+  int64_t batches, heads; /* such planes */
 } sa_gpu_attention;
 
 typedef struct sa_gpu_plan {
@@ -82,8 +91,23 @@ typedef struct sa_gpu_plan {
   sa_gpu_attention *attentions; /* as in the plan */
   char *memory;                 /* of the device */
   size_t bytes;
-  sa_view *views; /* by value id: layout operands in `memory` */
+  sa_view *views; /* by value id: layout operands in `memory`, or in their own */
+  /* Operands that came in the GPU's memory and stay there; it lists the tiles. */
+  bool lists_tiles;
+  void **operands; /* by value id: memory of those, or NULL */
+  size_t operand_bytes;
 } sa_gpu_plan;
+
+/* What is known of an attention of the plan. */
+static inline sa_gpu_attention *sa_gpu_of(const sparse_attn_plan *plan,
+                                          const sa_plan_attention *attention) {
+  return &plan->gpu->attentions[attention - plan->attentions];
+}
+/* Whether the GPU has listed, or will list, its tiles. */
+static inline bool sa_gpu_lists(const sparse_attn_plan *plan,
+                                const sa_plan_attention *attention) {
+  return plan->gpu && plan->gpu->lists_tiles && sa_has_table(attention);
+}
 
 /* Whether `options` ask for a GPU. */
 static inline bool sa_wants_gpu(const sparse_attn_options *options) {
@@ -98,17 +122,52 @@ int64_t sa_gpu_resident_blocks(const sparse_attn_plan *plan, const sa_gpu_kernel
 sparse_attn_status sa_gpu_open(sparse_attn_plan *plan,
                                const sparse_attn_options *options);
 
+/* Adds copies of the layout operands that came here; `views` get their places in the
+ * image, and with sa_gpu_move_operands pointers. */
+typedef struct sa_gpu_image sa_gpu_image;
+bool sa_gpu_place_operands(const sparse_attn_plan *plan, sa_gpu_image *image,
+                           sa_view *views);
+void sa_gpu_move_operands(const sparse_attn_plan *plan, char *memory, sa_view *views);
+
+/* Brings an image, if it has bytes, into memory of its own. */
+sparse_attn_status sa_gpu_send(const sparse_attn_plan *plan, const sa_gpu_image *image,
+                               char **memory);
+
 /* Brings what the finished plan knows into the device's memory. */
 sparse_attn_status sa_gpu_upload(sparse_attn_plan *plan);
 
 void sa_gpu_destroy(sparse_attn_plan *plan);
 
+/*===--- gpu_operands.c ---------------------------------------------------===*/
+
+/* A copy here of an operand in the GPU's memory (operands.c). */
+sparse_attn_status sa_download_operand(const sparse_attn_plan *plan,
+                                       const sa_tensor *spec, const sa_view *given,
+                                       sa_view *copy);
+
+/* Decides whether operands stay where they are: those that lists are made of, where
+ * nothing but the GPU's kernels wants to read them. */
+void sa_gpu_choose_place(const sparse_attn_plan *plan, const DLTensor *const *layout);
+
+/* Whether layout operand `id` stays in the GPU's memory. */
+bool sa_gpu_keeps_operand(const sparse_attn_plan *plan, int32_t id);
+
+/* A copy of it in the GPU's memory; `*shape` gets its sizes, and no data. */
+sparse_attn_status sa_gpu_copy_operand(const sparse_attn_plan *plan, int32_t id,
+                                       const sa_view *given, sa_view *shape);
+
+/* Copies here of all that stay there, for questions that are asked here: `views` are
+ * those of the plan else. */
+sparse_attn_status sa_gpu_bring_operands(const sparse_attn_plan *plan, sa_view *views);
+/* Frees them, and the views; NULL is allowed. */
+void sa_gpu_drop_operands(const sparse_attn_plan *plan, sa_view *views);
+
 /*===--- gpu_items.c ------------------------------------------------------===*/
 
 /* What the device's memory will hold, from its beginning on. */
-typedef struct sa_gpu_image {
+struct sa_gpu_image {
   sa_buffer bytes;
-} sa_gpu_image;
+};
 
 /* Room for `bytes` at an aligned place at the end, and that place; NULL without
  * memory. */
@@ -119,6 +178,51 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
                                      const sa_plan_attention *attention,
                                      sa_gpu_attention *gpu, sa_gpu_image *image);
 
+/* The lengths of the batch entries. */
+bool sa_gpu_place_entries(const sparse_attn_plan *plan,
+                          const sa_plan_attention *attention, sa_gpu_image *image,
+                          size_t *at);
+
+/*===--- gpu_lists.c ------------------------------------------------------===*/
+
+/* Has the GPU check the operands of an attention. */
+sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan,
+                                         sa_plan_attention *attention);
+
+/* Lists in the making. */
+typedef struct sa_gpu_lister {
+  const sparse_attn_plan *plan;
+  const sa_plan_attention *attention;
+  sa_gpu_attention *gpu;
+  const sa_gpu_step *step;
+  char *memory; /* of the GPU, while lists are made */
+  size_t entries, items, lists;
+  sa_view *values;
+  int64_t count; /* of lists */
+} sa_gpu_lister;
+
+/* Allocates gpu->lists and has them counted: tiles, runs and bits of each. Close it in
+ * any case. */
+sparse_attn_status sa_gpu_count_lists(const sparse_attn_plan *plan,
+                                      const sa_plan_attention *attention,
+                                      sa_gpu_attention *gpu, sa_gpu_lister *lister);
+
+/* Writes the lists, of so many runs and bits in all, into gpu->listed, where gpu->lists
+ * say; fills `shares`. */
+sparse_attn_status sa_gpu_write_lists(sa_gpu_lister *lister, int64_t runs, int64_t bits,
+                                      sa_gpu_share *shares, int64_t share_count);
+void sa_gpu_close_lister(sa_gpu_lister *lister);
+
+/* Fetches the runs of `count` lists of plane (b, h) from query tile `row_tile` on. */
+sparse_attn_status sa_gpu_fetch_runs(const sparse_attn_plan *plan,
+                                     const sa_plan_attention *attention, int64_t b,
+                                     int64_t h, int64_t row_tile, int64_t count,
+                                     sa_buffer *runs);
+/* List number `row_tile` of them, which begin with number `first`. */
+sa_run_list sa_gpu_fetched_list(const sparse_attn_plan *plan,
+                                const sa_plan_attention *attention, int64_t b, int64_t h,
+                                int64_t first, int64_t row_tile, const sa_buffer *runs);
+
 /*===--- gpu_run.c --------------------------------------------------------===*/
 
 /* Of a kernel's parameters CUDA takes 4 KB, maps among them: so many values have views in
@@ -128,6 +232,17 @@ enum {
   SA_GPU_MOST_VALUES =
       (SA_GPU_ARGUMENT_BYTES - sizeof(struct sa_gpu_args)) / sizeof(sa_view)
 };
+
+typedef union sa_gpu_arguments {
+  sa_gpu_args args;
+  char bytes[SA_GPU_ARGUMENT_BYTES];
+} sa_gpu_arguments;
+
+/* Starts a kernel, whose arguments get `values`; `maps` are those of K and V, or NULL.
+ * `request` has no parameters yet. */
+sparse_attn_status sa_gpu_launch(const sparse_attn_plan *plan, const sa_view *values,
+                                 sa_gpu_arguments *arguments, sparse_attn_gpu_map *maps,
+                                 sparse_attn_gpu_launch request);
 
 sparse_attn_status sa_gpu_workspace_size(const sparse_attn_plan *plan, size_t *bytes);
 

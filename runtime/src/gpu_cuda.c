@@ -56,6 +56,7 @@ enum { CU_NO_BINARY = 209 }; /* of results */
   X(release, "cuMemFree_v2", (cu_memory memory))                                         \
   X(upload, "cuMemcpyHtoD_v2", (cu_memory to, const void *from, size_t bytes))           \
   X(download, "cuMemcpyDtoH_v2", (void *to, cu_memory from, size_t bytes))               \
+  X(copy, "cuMemcpyDtoD_v2", (cu_memory to, cu_memory from, size_t bytes))               \
   X(launch, "cuLaunchKernel",                                                            \
     (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,                  \
      unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,        \
@@ -302,6 +303,19 @@ static const char *cuda_download(void *unused, int number, void *to, const void 
   return leave(error);
 }
 
+static const char *cuda_copy(void *unused, int number, void *to, const void *from,
+                             size_t bytes) {
+  (void)unused;
+  const char *error = enter(number);
+  if (error)
+    return error;
+  /* As for a download. */
+  error = check(cuda.wait_for_all(), "cuCtxSynchronize");
+  if (!error)
+    error = check(cuda.copy((uintptr_t)to, (uintptr_t)from, bytes), "cuMemcpyDtoD");
+  return leave(error);
+}
+
 static const char *cuda_wait(void *unused, int number) {
   (void)unused;
   const char *error = enter(number);
@@ -348,6 +362,7 @@ const sparse_attn_gpu_driver *sparse_attn_cuda_driver(void) {
                                                 .release = cuda_release,
                                                 .upload = cuda_upload,
                                                 .download = cuda_download,
+                                                .copy = cuda_copy,
                                                 .map = cuda_map,
                                                 .wait = cuda_wait,
                                                 .launch = cuda_launch};

@@ -138,7 +138,7 @@ static bool fills_device(const listing *list, int64_t wanted) {
   return items * 100 >= wanted * kFilledPercent;
 }
 
-/* The most tiles of a share. */
+/* The most tiles of a share; false without memory. */
 static bool choose_share_tiles(listing *list, int64_t *most) {
   int64_t tiles = count_tiles(list), copies = count_copies(list);
   int64_t wanted = sa_gpu_resident_blocks(list->plan, list->gpu->kernel);
@@ -147,9 +147,10 @@ static bool choose_share_tiles(listing *list, int64_t *most) {
     return true;
   int64_t visited = 0;
   for (int64_t number = 0; number < tiles; ++number) {
-    if (!find_visited(list, number))
+    const sa_gpu_list *counted = list->gpu->lists;
+    if (!counted && !find_visited(list, number))
       return false;
-    visited += count_visited(list);
+    visited += counted ? counted[number].tiles : count_visited(list);
   }
   visited *= copies / (list->batches * list->heads);
   *most = sa_max(kShareTiles, sa_ceil_div(visited, sa_max(1, wanted)));
@@ -198,6 +199,66 @@ static sparse_attn_status make_shares(listing *list) {
   }
   list->share_begin[tiles] = (int64_t)(list->shares.size / sizeof(share));
   return SPARSE_ATTN_OK;
+}
+
+/* The same of lists that the device has counted: gives each its place. */
+static sparse_attn_status place_shares(listing *list, int64_t most, int64_t *runs,
+                                       int64_t *bits) {
+  int64_t tiles = count_tiles(list), shares = 0;
+  *runs = *bits = 0;
+  for (int64_t number = 0; number < tiles; ++number) {
+    sa_gpu_list *own = &list->gpu->lists[number];
+    int64_t parts = sa_max(1, sa_ceil_div(own->tiles, most));
+    list->share_begin[number] = shares;
+    own->first_run = (int32_t)*runs;
+    own->first_bits = (int32_t)*bits;
+    own->first_share = (int32_t)shares;
+    own->shares = (int32_t)parts;
+    for (int64_t part = 0; part < parts; ++part) {
+      share *room = sa_buffer_extend(&list->shares, sizeof(*room));
+      if (!room)
+        return SPARSE_ATTN_OUT_OF_MEMORY;
+      int64_t begin = own->tiles * part / parts, end = own->tiles * (part + 1) / parts;
+      *room = (share){0, 0, (int32_t)(end - begin)};
+    }
+    shares += parts;
+    *runs += own->runs + parts - 1; /* a cut may make one more */
+    *bits += own->bits;
+    if (*runs > INT32_MAX || *bits > INT32_MAX || shares > INT32_MAX)
+      return SPARSE_ATTN_OVERFLOW;
+  }
+  list->share_begin[tiles] = shares;
+  return SPARSE_ATTN_OK;
+}
+
+static sparse_attn_status write_shares(listing *list, sa_gpu_lister *lister) {
+  int64_t most, runs, bits;
+  if (!choose_share_tiles(list, &most))
+    return SPARSE_ATTN_OUT_OF_MEMORY;
+  sparse_attn_status status = place_shares(list, most, &runs, &bits);
+  if (status)
+    return status;
+  int64_t count = (int64_t)(list->shares.size / sizeof(share));
+  sa_gpu_share *written = sa_allocate_zeroed((size_t)count, sizeof(*written));
+  status = written ? sa_gpu_write_lists(lister, runs, bits, written, count)
+                   : SPARSE_ATTN_OUT_OF_MEMORY;
+  for (int64_t i = 0; !status && i < count; ++i) {
+    share *own = (share *)list->shares.data + i;
+    own->first = written[i].first;
+    own->end = written[i].end;
+  }
+  free(written);
+  return status;
+}
+
+static sparse_attn_status make_shares_there(listing *list) {
+  sa_gpu_lister lister;
+  sparse_attn_status status =
+      sa_gpu_count_lists(list->plan, list->attention, list->gpu, &lister);
+  if (!status)
+    status = write_shares(list, &lister);
+  sa_gpu_close_lister(&lister);
+  return status;
 }
 
 /*===--- Items ------------------------------------------------------------===*/
@@ -332,12 +393,13 @@ static bool place_runs(listing *list) {
   return room != NULL;
 }
 
-static bool place_entries(listing *list) {
-  int64_t batch = list->plan->shape.batch;
-  sa_gpu_entry *entries =
-      sa_gpu_place(list->image, (size_t)batch * sizeof(*entries), &list->gpu->entries);
+bool sa_gpu_place_entries(const sparse_attn_plan *plan,
+                          const sa_plan_attention *attention, sa_gpu_image *image,
+                          size_t *at) {
+  int64_t batch = plan->shape.batch;
+  sa_gpu_entry *entries = sa_gpu_place(image, (size_t)batch * sizeof(*entries), at);
   for (int64_t b = 0; entries && b < batch; ++b) {
-    sa_entry entry = sa_plan_entry(list->attention, b);
+    sa_entry entry = sa_plan_entry(attention, b);
     entries[b] = (sa_gpu_entry){.rows = entry.rows,
                                 .keys = entry.keys,
                                 .tokens = entry.tokens,
@@ -351,6 +413,7 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
                                      sa_gpu_attention *gpu, sa_gpu_image *image) {
   const sa_attention *code = attention->code;
   bool by_batch = code->per_batch || attention->entries;
+  bool there = sa_gpu_lists(plan, attention);
   listing list = {.plan = plan,
                   .attention = attention,
                   .gpu = gpu,
@@ -358,17 +421,22 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
                   .batches = by_batch ? plan->shape.batch : 1,
                   .heads = code->per_head ? plan->shape.heads : 1};
   size_t tiles = (size_t)count_tiles(&list);
+  gpu->batches = list.batches;
+  gpu->heads = list.heads;
   sparse_attn_status status = SPARSE_ATTN_OK;
   list.share_begin = sa_allocate(tiles + 1, sizeof(*list.share_begin));
   if (!list.share_begin)
     status = SPARSE_ATTN_OUT_OF_MEMORY;
-  if (!status && sa_has_table(attention))
+  if (!status && sa_has_table(attention) && !there)
     status = place_bits(&list);
   if (!status)
-    status = code->set_count ? share_lists(&list) : make_shares(&list);
+    status = code->set_count ? share_lists(&list)
+             : there         ? make_shares_there(&list)
+                             : make_shares(&list);
   if (!status)
     status = list_items(&list);
-  if (!status && (!place_runs(&list) || !place_entries(&list)))
+  if (!status && ((!there && !place_runs(&list)) ||
+                  !sa_gpu_place_entries(plan, attention, image, &gpu->entries)))
     status = SPARSE_ATTN_OUT_OF_MEMORY;
   free(list.piece_bits);
   free(list.share_begin);

@@ -178,8 +178,9 @@ sparse_attn_status sa_gpu_open(sparse_attn_plan *plan,
     gpu->steps =
         sa_allocate_zeroed((size_t)plan->kernel->step_count, sizeof(*gpu->steps));
     gpu->views = sa_allocate_zeroed(values, sizeof(*gpu->views));
+    gpu->operands = sa_allocate_zeroed(values, sizeof(*gpu->operands));
   }
-  if (!gpu || !gpu->attentions || !gpu->steps || !gpu->views)
+  if (!gpu || !gpu->attentions || !gpu->steps || !gpu->views || !gpu->operands)
     return sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory for a plan",
                    plan->kernel->name);
   sparse_attn_status status = open_device(plan, options);
@@ -200,11 +201,11 @@ void *sa_gpu_place(sa_gpu_image *image, size_t bytes, size_t *at) {
   return room + gap;
 }
 
-/* Copies of the layout operands; their data are offsets until the image has a place. */
-static bool place_operands(const sparse_attn_plan *plan, sa_gpu_image *image) {
+bool sa_gpu_place_operands(const sparse_attn_plan *plan, sa_gpu_image *image,
+                           sa_view *views) {
   for (int32_t i = 0; i < plan->kernel->input_count; ++i) {
     const sa_tensor *spec = &plan->kernel->inputs[i];
-    if (!spec->layout)
+    if (!spec->layout || sa_gpu_keeps_operand(plan, i))
       continue;
     const sa_view *view = &plan->views[i];
     size_t bytes = sa_view_elements(view) * ((size_t)spec->type_bits / 8), at;
@@ -212,20 +213,43 @@ static bool place_operands(const sparse_attn_plan *plan, sa_gpu_image *image) {
     if (!room)
       return false;
     memcpy(room, view->data, bytes);
-    plan->gpu->views[i] = *view;
-    plan->gpu->views[i].data = (void *)(uintptr_t)at;
+    views[i] = *view;
+    views[i].data = (void *)(uintptr_t)at;
   }
   return true;
 }
 
+void sa_gpu_move_operands(const sparse_attn_plan *plan, char *memory, sa_view *views) {
+  for (int32_t i = 0; i < plan->kernel->input_count; ++i)
+    if (!sa_gpu_keeps_operand(plan, i))
+      views[i].allocated = views[i].data = memory + (uintptr_t)views[i].data;
+}
+
+sparse_attn_status sa_gpu_send(const sparse_attn_plan *plan, const sa_gpu_image *image,
+                               char **memory) {
+  const sa_gpu_device *device = &plan->gpu->device;
+  const sparse_attn_gpu_driver *driver = device->driver;
+  size_t bytes = image->bytes.size;
+  if (bytes == 0)
+    return SPARSE_ATTN_OK;
+  sparse_attn_status status = sa_gpu_check(
+      plan->kernel, device,
+      driver->allocate(driver->context, device->number, bytes, (void **)memory));
+  return status ? status
+                : sa_gpu_check(plan->kernel, device,
+                               driver->upload(driver->context, device->number, *memory,
+                                              image->bytes.data, bytes));
+}
+
 static sparse_attn_status fill_image(const sparse_attn_plan *plan, sa_gpu_image *image) {
-  sparse_attn_status status =
-      place_operands(plan, image) ? SPARSE_ATTN_OK : SPARSE_ATTN_OUT_OF_MEMORY;
+  sparse_attn_status status = sa_gpu_place_operands(plan, image, plan->gpu->views)
+                                  ? SPARSE_ATTN_OK
+                                  : SPARSE_ATTN_OUT_OF_MEMORY;
   for (int32_t i = 0; !status && i < plan->attention_count; ++i)
     if (sa_is_attention_needed(plan, &plan->attentions[i]))
       status =
           sa_gpu_list_items(plan, &plan->attentions[i], &plan->gpu->attentions[i], image);
-  if (status)
+  if (status == SPARSE_ATTN_OVERFLOW || status == SPARSE_ATTN_OUT_OF_MEMORY)
     sa_fail(status, "kernel '%s': %s", plan->kernel->name,
             status == SPARSE_ATTN_OVERFLOW
                 ? "the plan would have more tiles than a launch can have; plan fewer "
@@ -236,40 +260,40 @@ static sparse_attn_status fill_image(const sparse_attn_plan *plan, sa_gpu_image 
 
 sparse_attn_status sa_gpu_upload(sparse_attn_plan *plan) {
   sa_gpu_plan *gpu = plan->gpu;
-  const sparse_attn_gpu_driver *driver = gpu->device.driver;
   if (plan->empty)
     return SPARSE_ATTN_OK;
   sa_gpu_image image = {{NULL, 0, 0}};
   sparse_attn_status status = fill_image(plan, &image);
-  if (!status && image.bytes.size) {
-    gpu->bytes = image.bytes.size;
-    status = sa_gpu_check(plan->kernel, &gpu->device,
-                          driver->allocate(driver->context, gpu->device.number,
-                                           gpu->bytes, (void **)&gpu->memory));
-  }
-  if (!status && gpu->memory)
-    status = sa_gpu_check(plan->kernel, &gpu->device,
-                          driver->upload(driver->context, gpu->device.number, gpu->memory,
-                                         image.bytes.data, gpu->bytes));
+  if (!status)
+    status = sa_gpu_send(plan, &image, &gpu->memory);
+  gpu->bytes = image.bytes.size;
   free(image.bytes.data);
-  for (int32_t i = 0; i < plan->kernel->input_count; ++i) {
-    sa_view *view = &gpu->views[i];
-    view->allocated = view->data = gpu->memory + (uintptr_t)view->data;
-  }
+  sa_gpu_move_operands(plan, gpu->memory, gpu->views);
   return status;
+}
+
+/* NULL is allowed. */
+static void release(const sa_gpu_device *device, void *memory) {
+  if (memory)
+    device->driver->release(device->driver->context, device->number, memory);
 }
 
 void sa_gpu_destroy(sparse_attn_plan *plan) {
   sa_gpu_plan *gpu = plan->gpu;
   if (!gpu)
     return;
-  const sparse_attn_gpu_driver *driver = gpu->device.driver;
-  if (gpu->memory)
-    driver->release(driver->context, gpu->device.number, gpu->memory);
+  release(&gpu->device, gpu->memory);
+  for (int32_t i = 0; gpu->operands && i < plan->kernel->input_count; ++i)
+    release(&gpu->device, gpu->operands[i]);
+  for (int32_t i = 0; gpu->attentions && i < plan->attention_count; ++i) {
+    release(&gpu->device, gpu->attentions[i].listed);
+    free(gpu->attentions[i].lists);
+  }
   for (int32_t i = 0; gpu->steps && i < plan->kernel->step_count; ++i)
     sa_gpu_unload(gpu->steps[i].loaded);
   if (gpu->open)
-    driver->close(driver->context, gpu->device.number);
+    gpu->device.driver->close(gpu->device.driver->context, gpu->device.number);
+  free(gpu->operands);
   free(gpu->attentions);
   free(gpu->steps);
   free(gpu->views);

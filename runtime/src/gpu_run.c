@@ -55,11 +55,6 @@ sparse_attn_status sa_gpu_workspace_size(const sparse_attn_plan *plan, size_t *b
 
 /*===--- Launches ---------------------------------------------------------===*/
 
-typedef union arguments {
-  sa_gpu_args args;
-  char bytes[SA_GPU_ARGUMENT_BYTES];
-} arguments;
-
 /* A run in progress. */
 typedef struct running {
   const sparse_attn_plan *plan;
@@ -95,29 +90,35 @@ static int32_t find_aligned(const running *run, const sa_attention *code) {
 typedef struct parameters {
   bool has_maps;
   sparse_attn_gpu_map maps[2]; /* of K and V */
-  arguments arguments;
+  sa_gpu_arguments arguments;
 } parameters;
+
+sparse_attn_status sa_gpu_launch(const sparse_attn_plan *plan, const sa_view *values,
+                                 sa_gpu_arguments *arguments, sparse_attn_gpu_map *maps,
+                                 sparse_attn_gpu_launch request) {
+  const sa_gpu_device *device = &plan->gpu->device;
+  if (request.blocks == 0)
+    return SPARSE_ATTN_OK;
+  memcpy(arguments->bytes + offsetof(sa_gpu_args, values), values,
+         (size_t)plan->kernel->value_count * sizeof(*values));
+  void *pointers[] = {arguments, maps, maps ? maps + 1 : NULL};
+  request.parameters = pointers;
+  request.parameter_count = maps ? 3 : 1;
+  return sa_gpu_check(
+      plan->kernel, device,
+      device->driver->launch(device->driver->context, device->number, &request));
+}
 
 /* Starts `blocks` blocks of a kernel; the values are not among its parameters yet. */
 static sparse_attn_status launch(const running *run, void *function, int64_t blocks,
                                  int32_t threads, int32_t shared_bytes, parameters *own) {
-  const sparse_attn_plan *plan = run->plan;
-  const sa_gpu_device *device = &plan->gpu->device;
-  if (blocks == 0)
-    return SPARSE_ATTN_OK;
-  memcpy(own->arguments.bytes + offsetof(sa_gpu_args, values), run->values,
-         (size_t)plan->kernel->value_count * sizeof(*run->values));
-  void *pointers[] = {&own->arguments, &own->maps[0], &own->maps[1]};
   sparse_attn_gpu_launch request = {.function = function,
                                     .blocks = blocks,
                                     .threads = threads,
                                     .shared_bytes = shared_bytes,
-                                    .stream = run->stream,
-                                    .parameters = pointers,
-                                    .parameter_count = own->has_maps ? 3 : 1};
-  return sa_gpu_check(
-      plan->kernel, device,
-      device->driver->launch(device->driver->context, device->number, &request));
+                                    .stream = run->stream};
+  return sa_gpu_launch(run->plan, run->values, &own->arguments,
+                       own->has_maps ? own->maps : NULL, request);
 }
 
 /* Whether a map can describe the tensor: it has elements, and its strides are positive.
@@ -168,12 +169,12 @@ static sparse_attn_status run_attention(const running *run,
                                         const sa_gpu_step *step) {
   const sparse_attn_shape *shape = &run->plan->shape;
   const sa_gpu_kernel *kernel = step->kernel;
-  char *memory = run->plan->gpu->memory;
+  char *memory = run->plan->gpu->memory, *lists = gpu->listed ? gpu->listed : memory;
   parameters own = {.has_maps = false};
   own.arguments.args =
       (sa_gpu_args){.entries = (const sa_gpu_entry *)(memory + gpu->entries),
-                    .runs = (const sa_run *)(memory + gpu->runs),
-                    .bits = (const uint8_t *)memory + gpu->bits,
+                    .runs = (const sa_run *)(lists + gpu->runs),
+                    .bits = (const uint8_t *)lists + gpu->bits,
                     .states = (float *)run->states,
                     .heads = (int32_t)shape->heads,
                     .group = (int32_t)(shape->heads / shape->kv_heads),

@@ -8,6 +8,8 @@
 #include "encoded.h"
 #include "gpu.h"
 
+#include <stdlib.h>
+
 static sparse_attn_status find_attention(const sparse_attn_plan *plan, size_t index,
                                          const sa_plan_attention **attention) {
   if (!plan)
@@ -109,13 +111,16 @@ size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
     if (view->data)
       bytes += sa_view_elements(view) * (size_t)plan->values[i].element_bytes;
   }
-  bytes += plan->gpu ? plan->gpu->bytes : 0;
+  if (plan->gpu)
+    bytes += plan->gpu->bytes + plan->gpu->operand_bytes;
   /* Directions are shared with all plans and states that draw the same. */
   for (int32_t i = 0; i < kernel->encoding_count; ++i)
     bytes += sizeof(*plan->encodings) + sa_directions_bytes(&kernel->encodings[i]);
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];
     bytes += sizeof(*attention) + attention->table.bytes;
+    if (sa_gpu_lists(plan, attention))
+      bytes += sa_gpu_of(plan, attention)->listed_bytes;
     if (attention->entries)
       bytes += (size_t)plan->shape.batch * sizeof(*attention->entries);
     for (int32_t t = 0; t < attention->code->table_count; ++t)
@@ -141,6 +146,27 @@ static bool pass_on(void *context, int32_t first, int32_t tiles,
   return true;
 }
 
+/* A list in the memory of the plan's GPU, whose runs may be cut where blocks share it. */
+static sparse_attn_status visit_fetched(const sparse_attn_plan *plan,
+                                        const sa_plan_attention *attention, int64_t b,
+                                        int64_t h, int64_t row_tile, visitor *to) {
+  sa_buffer runs = {NULL, 0, 0};
+  sparse_attn_status status =
+      sa_gpu_fetch_runs(plan, attention, b, h, row_tile, 1, &runs);
+  if (!status) {
+    sa_run_list list =
+        sa_gpu_fetched_list(plan, attention, b, h, row_tile, row_tile, &runs);
+    sa_run_joiner joiner = {.sink = pass_on, .context = to};
+    for (int64_t i = 0; i < list.count; ++i)
+      sa_join_run(&joiner, list.runs[i].first_tile, list.runs[i].tiles,
+                  list.runs[i].mask == SA_RUN_FULL ? SPARSE_ATTN_TILE_FULL
+                                                   : SPARSE_ATTN_TILE_PARTIAL);
+    sa_flush_run(&joiner);
+  }
+  free(runs.data);
+  return status;
+}
+
 sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t index,
                                           int64_t b, int64_t h, int64_t row_tile,
                                           void (*visit)(void *context, int64_t first_tile,
@@ -155,9 +181,11 @@ sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t i
     return status;
   if (!visit)
     return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "visit is null");
+  visitor to = {visit, context};
+  if (sa_gpu_lists(plan, attention))
+    return visit_fetched(plan, attention, b, h, row_tile, &to);
   if (!sa_has_table(attention)) {
     sa_tile_query query = sa_plan_query(plan, attention, b, h, row_tile);
-    visitor to = {visit, context};
     sa_enumerate_tiles(&query, pass_on, &to);
     return SPARSE_ATTN_OK;
   }
@@ -184,8 +212,7 @@ sparse_attn_plan_visit_keys(const sparse_attn_plan *plan, size_t index, int64_t 
   if (!visit)
     return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "visit is null");
   visitor to = {visit, context};
-  sa_enumerate_rows(plan, attention, b, h, key_tile, pass_on, &to);
-  return SPARSE_ATTN_OK;
+  return sa_enumerate_rows(plan, attention, b, h, key_tile, pass_on, &to);
 }
 
 sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_t index,
@@ -206,7 +233,17 @@ sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_
                    (long long)p0, (long long)p1, (long long)j0, (long long)j1);
   sa_tile_query query = sa_plan_query(plan, attention, b, h, 0);
   query.step = 1;
-  *kind = (sparse_attn_tile_class)sa_classify(&query, (int32_t)p0, (int32_t)p1,
-                                              (int32_t)j0, (int32_t)j1);
-  return SPARSE_ATTN_OK;
+  sa_view *views = NULL;
+  if (sa_gpu_lists(plan, attention)) {
+    views = sa_allocate_zeroed((size_t)plan->kernel->value_count, sizeof(*views));
+    status = views ? sa_gpu_bring_operands(plan, views)
+                   : sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory",
+                             plan->kernel->name);
+    query.context.values = views;
+  }
+  if (!status)
+    *kind = (sparse_attn_tile_class)sa_classify(&query, (int32_t)p0, (int32_t)p1,
+                                                (int32_t)j0, (int32_t)j1);
+  sa_gpu_drop_operands(plan, views);
+  return status;
 }

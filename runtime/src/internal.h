@@ -465,11 +465,12 @@ sa_run_list sa_table_list(const sa_plan_attention *attention, int64_t b, int64_t
 /*===--- columns.c --------------------------------------------------------===*/
 
 /* Gives the query tiles of plane (b, h) that key tile `key_tile` has kept pairs with to
- * `sink`, ascending, neighbours of one kind as one run. Returns false where the sink
- * stopped it. */
-bool sa_enumerate_rows(const sparse_attn_plan *plan, const sa_plan_attention *attention,
-                       int64_t b, int64_t h, int64_t key_tile, sa_tile_sink sink,
-                       void *context);
+ * `sink`, ascending, neighbours of one kind as one run, until that stops it. Fails only
+ * where lists have to be fetched from a GPU. */
+sparse_attn_status sa_enumerate_rows(const sparse_attn_plan *plan,
+                                     const sa_plan_attention *attention, int64_t b,
+                                     int64_t h, int64_t key_tile, sa_tile_sink sink,
+                                     void *context);
 
 /*===--- operands.c, checks.c ---------------------------------------------===*/
 

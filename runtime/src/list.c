@@ -262,8 +262,14 @@ static bool walk_tile(listing *list, int32_t tile, extent at) {
     return false;
   uint64_t undecided = set_equal_rows(list, tile, at, bits);
   if (!undecided) {
-    share_equal_rows(list, &mask);
-    return append(list, tile, 1, mask);
+    int32_t kind = (int32_t)sa_inspect_bits(bits, list->row_bytes);
+    if (kind == SPARSE_ATTN_TILE_PARTIAL) {
+      share_equal_rows(list, &mask);
+      return append(list, tile, 1, mask);
+    }
+    /* Several extents of one kind. */
+    list->lists->bits->size -= list->tile_bytes;
+    return kind == SPARSE_ATTN_TILE_EMPTY || append(list, tile, 1, SA_RUN_FULL);
   }
   repeat_row(list, bits);
   fill_units(list, tile, undecided, bits);

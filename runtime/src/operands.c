@@ -43,10 +43,9 @@ static sparse_attn_status copy_operand(const sparse_attn_plan *plan,
   return SPARSE_ATTN_OK;
 }
 
-/* The same of an operand in the memory of the plan's GPU. */
-static sparse_attn_status download_operand(const sparse_attn_plan *plan,
-                                           const sa_tensor *spec, const sa_view *given,
-                                           sa_view *copy) {
+sparse_attn_status sa_download_operand(const sparse_attn_plan *plan,
+                                       const sa_tensor *spec, const sa_view *given,
+                                       sa_view *copy) {
   const sa_gpu_device *device = &plan->gpu->device;
   int64_t low = 0, high = 0, element_bytes = spec->type_bits / 8;
   for (int axis = 0; axis < 4; ++axis) {
@@ -72,9 +71,9 @@ static sparse_attn_status download_operand(const sparse_attn_plan *plan,
   return status;
 }
 
-static sparse_attn_status take_operand(const sparse_attn_plan *plan,
-                                       const sa_tensor *spec, const DLTensor *tensor,
-                                       sa_view *copy) {
+static sparse_attn_status take_operand(const sparse_attn_plan *plan, int32_t id,
+                                       const DLTensor *tensor, sa_view *copy) {
+  const sa_tensor *spec = &plan->kernel->inputs[id];
   bool here = !plan->gpu || !tensor || sa_is_on(tensor->device, kCPU);
   sa_view given;
   sparse_attn_status status =
@@ -82,8 +81,10 @@ static sparse_attn_status take_operand(const sparse_attn_plan *plan,
                      here ? kCPU : sa_plan_device(plan), &plan->shape, &given);
   if (status)
     return status;
+  if (sa_gpu_keeps_operand(plan, id))
+    return sa_gpu_copy_operand(plan, id, &given, copy);
   return here ? copy_operand(plan, spec, &given, copy)
-              : download_operand(plan, spec, &given, copy);
+              : sa_download_operand(plan, spec, &given, copy);
 }
 
 sparse_attn_status sa_copy_operands(sparse_attn_plan *plan, const DLTensor *const *layout,
@@ -91,11 +92,12 @@ sparse_attn_status sa_copy_operands(sparse_attn_plan *plan, const DLTensor *cons
   const sparse_attn_kernel *kernel = plan->kernel;
   sparse_attn_status status = sa_check_input_count(kernel, 1, layout, layout_count);
   size_t next = 0;
+  if (!status && plan->gpu)
+    sa_gpu_choose_place(plan, layout);
   for (int32_t i = 0; !status && i < kernel->input_count; ++i) {
-    const sa_tensor *spec = &kernel->inputs[i];
-    if (!spec->layout)
+    if (!kernel->inputs[i].layout)
       continue;
-    status = take_operand(plan, spec, layout[next++], &plan->views[i]);
+    status = take_operand(plan, i, layout[next++], &plan->views[i]);
   }
   return status;
 }

@@ -137,6 +137,8 @@ static sparse_attn_status build_tables(const sparse_attn_plan *plan,
 static sparse_attn_status plan_attention(sparse_attn_plan *plan,
                                          sa_plan_attention *attention) {
   sparse_attn_status status = sa_check_operands(plan, attention->code);
+  if (!status && plan->gpu && plan->gpu->lists_tiles)
+    status = sa_gpu_check_operands(plan, attention);
   if (!status)
     status = sa_read_lengths(plan, attention);
   if (!status)
@@ -210,7 +212,8 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
     status = sa_plan_encodings(plan);
   for (int32_t i = 0; !status && i < plan->attention_count; ++i) {
     sa_plan_attention *attention = &plan->attentions[i];
-    if (sa_has_table(attention) && sa_is_attention_needed(plan, attention))
+    if (sa_has_table(attention) && !sa_gpu_lists(plan, attention) &&
+        sa_is_attention_needed(plan, attention))
       status = sa_table_create(plan, attention, options, workers);
   }
   if (!status && plan->gpu)

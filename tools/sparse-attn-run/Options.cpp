@@ -104,6 +104,10 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
       cl::desc("Where to run: cpu (default), cuda or cuda:NUMBER, or emulated:sm_80 for "
                "GPU kernels of a library that was compiled with --emulation"),
       cl::location(options.device), cl::cat(category));
+  cl::opt<bool, true> layoutOnDevice(
+      "layout-on-device",
+      cl::desc("Give the plan its layout operands in the memory of --device"),
+      cl::location(options.layoutOnDevice), cl::cat(category));
   cl::opt<bool, true> tiles("tiles", cl::desc("Count full, partial and skipped tiles"),
                             cl::location(options.tiles), cl::cat(category));
   cl::opt<bool, true> states(
@@ -137,6 +141,8 @@ Expected<Options> run::parseOptions(int argc, char **argv) {
                              Twine(options.repeat));
   if (options.statistics && !StringRef(options.device).starts_with("emulated"))
     return createStringError("--statistics goes with --device=emulated");
+  if (options.layoutOnDevice && options.device == "cpu")
+    return createStringError("--layout-on-device goes with --device");
   if (options.threads < 0)
     return createStringError("--threads takes a number >= 0, got " +
                              Twine(options.threads));

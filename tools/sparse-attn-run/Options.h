@@ -22,6 +22,7 @@ struct Options {
   std::optional<int64_t> explainHead, explainBatch; ///< all, or those of a picture: 0
   std::string picture;
   int repeat = 1, threads = 0;
+  bool layoutOnDevice = false;
   bool tiles = false, states = false, statistics = false, list = false, json = false;
   bool progress = false;
 };

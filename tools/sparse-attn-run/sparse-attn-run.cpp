@@ -218,8 +218,8 @@ static Expected<bool> runTool(const Options &options) {
     Progress progress("running", options);
     Expected<RunResult> result =
         runKernel(**kernel, *shape, *arrays,
-                  {options.threads, options.repeat, gpu.get(), options.tiles,
-                   options.states, std::ref(progress)});
+                  {options.threads, options.repeat, gpu.get(), options.layoutOnDevice,
+                   options.tiles, options.states, std::ref(progress)});
     if (!result)
       return result.takeError();
     report.run = std::move(*result);

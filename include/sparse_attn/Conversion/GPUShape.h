@@ -87,6 +87,13 @@ std::string getListObstacle(block_plan::AttentionOp plan);
 /// Whether a kernel finds the tiles of `plan` by itself: else a plan lists them.
 bool findsTilesOnGPU(block_plan::AttentionOp plan);
 
+/// Whether kernels list the tiles of `plan`, whose operands lie in the device's memory:
+/// else the host does.
+bool listsTilesOnGPU(block_plan::AttentionOp plan);
+
+/// Of a block that lists the tiles of a query tile, and of one that checks operands.
+inline constexpr int64_t kListThreads = 128;
+
 } // namespace sparse_attn
 
 #endif // SPARSE_ATTN_CONVERSION_GPUSHAPE_H

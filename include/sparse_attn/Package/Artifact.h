@@ -121,6 +121,8 @@ struct GPUKernelDesc {
   int32_t threads = 0, sharedBytes = 0;
   int32_t tileRows = 0, tileKeys = 0;
   bool findsTiles = false, hasMaps = false;
+  std::string check, count, list; ///< where the host makes lists, empty
+  int32_t listThreads = 0, listSharedBytes = 0;
 };
 
 /// sa_gpu_module.

@@ -98,10 +98,12 @@ struct RunResult {
 class PreparedRun {
 public:
   /// `withStates`: runs read states of the keys, made here (docs/states.md).
+  /// `layoutOnGPU`: the plan gets its operands in the memory of the GPU.
   static llvm::Expected<PreparedRun> create(const sparse_attn_kernel &kernel,
                                             const sparse_attn_shape &shape,
                                             llvm::StringMap<Array> &arrays, int threads,
-                                            GPU *gpu = nullptr, bool withStates = false);
+                                            GPU *gpu = nullptr, bool withStates = false,
+                                            bool layoutOnGPU = false);
   PreparedRun(PreparedRun &&);
   PreparedRun &operator=(PreparedRun &&);
   ~PreparedRun();
@@ -125,7 +127,8 @@ private:
 struct RunRequest {
   int threads = 0;
   int repeat = 1;
-  GPU *gpu = nullptr; ///< null: the processor
+  GPU *gpu = nullptr;       ///< null: the processor
+  bool layoutOnGPU = false; ///< so are the operands that the plan gets
   bool countTiles = false;
   bool withStates = false; ///< runs read states of the keys, made before
   std::function<void(int64_t done, int64_t total)> progress;

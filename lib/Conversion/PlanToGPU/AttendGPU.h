@@ -147,11 +147,27 @@ private:
   const GPUFrame &frame;
 };
 
+/// Whether buildHelper knows the helper.
+bool isHelperOnGPU(block_plan::HelperOp helper);
+/// What a helper of masks that read operands answers (abi.h): a tile class.
+mlir::Value buildHelper(GPUBuilder &b, block_plan::HelperOp helper,
+                        mlir::ValueRange arguments);
+
+/// Kernels that make the lists of a plan (sa_gpu_list): one that only counts, and one
+/// that writes them.
+void buildCountTiles(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+void buildListTiles(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+/// A kernel that checks the operands that plans list tiles of.
+void buildCheckOperands(GPUBuilder &b, const GPUContext &context, mlir::Value args);
+
 /// Where the tiles of a block come from: its mask, or a list. All threads of a warp have
 /// the same state.
 class TileSource {
 public:
   TileSource(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
+  /// The mask, even where lists are made of it.
+  static TileSource ofMask(GPUBuilder &b, const GPUContext &context,
+                           const GPUFrame &frame);
 
   Values begin();
   /// The first tile that `state` has not given, and the state after it.

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparse_attn/Conversion/GPUShape.h"
+#include "AttendGPU.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -181,6 +182,16 @@ std::string sparse_attn::getGPUObstacle(block_plan::AttentionOp plan,
                          shape.headDim, shape.valueDim, shape.sharedBytes, target.name,
                          target.sharedBytes);
   return "";
+}
+
+bool sparse_attn::listsTilesOnGPU(block_plan::AttentionOp plan) {
+  if (plan.getBinding() != block_plan::PlanBinding::Plan || plan.getChoice() ||
+      !plan.getTables().empty() || plan.getKeyBlock())
+    return false;
+  bool answers = true;
+  plan.getClassify().walk(
+      [&](block_plan::HelperOp helper) { answers &= isHelperOnGPU(helper); });
+  return answers;
 }
 
 bool sparse_attn::findsTilesOnGPU(block_plan::AttentionOp plan) {

@@ -148,11 +148,11 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
     GPUContext context = {plan, ids, GPUShape(plan, facts)};
     LLVM::GlobalOp shared = declareShared(getOperation());
     Parameters parameters = getParameters(ids);
+    int64_t threads = context.shape.threads, blocks = context.shape.blocks;
     auto build = [&](StringRef what,
                      function_ref<void(GPUBuilder &, ValueRange, Value shared)> body) {
       buildKernel(getOperation(), plan.getLoc(), getGPUSymbol(kernel, index, what),
-                  context.shape.threads, context.shape.blocks, parameters,
-                  [&](GPUBuilder &b, ValueRange parameters) {
+                  threads, blocks, parameters, [&](GPUBuilder &b, ValueRange parameters) {
                     Value base = LLVM::AddressOfOp::create(
                         b.builder, b.loc, getSharedPointer(&getContext()),
                         shared.getSymName());
@@ -175,6 +175,16 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
       build("attend", buildOfItem(buildTiles));
     }
     build("combine", buildOfItem(buildCombine));
+    if (!listsTilesOnGPU(plan))
+      return success();
+    threads = kListThreads;
+    // Left alone, ptxas goes for twice as many, and spills.
+    blocks = 4;
+    build("check", [&](GPUBuilder &b, ValueRange parameters, Value) {
+      buildCheckOperands(b, context, parameters[0]);
+    });
+    build("count", buildOfItem(buildCountTiles));
+    build("list", buildOfItem(buildListTiles));
     return success();
   }
 

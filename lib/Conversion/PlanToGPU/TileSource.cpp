@@ -32,6 +32,13 @@ GPUTile GPUTile::restore(ValueRange values) {
 TileSource::TileSource(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame)
     : b(b), context(context), frame(frame), listed(!findsTilesOnGPU(context.plan)) {}
 
+TileSource TileSource::ofMask(GPUBuilder &b, const GPUContext &context,
+                              const GPUFrame &frame) {
+  TileSource source(b, context, frame);
+  source.listed = false;
+  return source;
+}
+
 namespace {
 /// The state while tiles are found.
 struct Search {
@@ -76,6 +83,9 @@ TileClass TileSource::classOf(Value firstTile, int64_t tiles) {
   RegionCloner cloner(b, context.ids, frame.values, 1);
   cloner.keys = frame.tokens;
   cloner.heads = frame.heads;
+  cloner.answer = [&](block_plan::HelperOp helper, ValueRange arguments) {
+    return buildHelper(b, helper, arguments);
+  };
   SmallVector<Value> answer = cloner.clone(
       context.plan.getClassify(), {frame.batch, frame.head, row.position,
                                    lastRow.position, j0, b.min(j1, last), frame.step});

@@ -164,6 +164,8 @@ public:
   bool neighbours = true;
   /// Values of the region that are known already.
   mlir::IRMapping known;
+  /// Where not null: what a helper answers, instead of a call of the runtime.
+  std::function<mlir::Value(block_plan::HelperOp, mlir::ValueRange)> answer;
 
   /// Clones here what depends on none of the arguments that are null, and knows it
   /// from now on.

@@ -101,6 +101,11 @@ struct sparse_attn_gpu_driver {
   const char *(*download)(void *context, int device, void *to, const void *from,
                           size_t bytes);
 
+  /* Copies from the device to itself, after all that it was told; may be under way when
+   * this returns, but not past the next download or wait. */
+  const char *(*copy)(void *context, int device, void *to, const void *from,
+                      size_t bytes);
+
   /* Makes the map of K or V for a kernel that has maps. */
   const char *(*map)(void *context, int device, const sparse_attn_gpu_tensor *tensor,
                      sparse_attn_gpu_map *map);

@@ -42,6 +42,10 @@ struct sa_gpu_kernel {
   int32_t tile_rows, tile_keys;
   int32_t finds_tiles; /* 1: items name key tiles; 0: runs */
   int32_t has_maps;    /* 1: see SA_GPU_MAPPED */
+  /* Kernels that make a plan's lists, and blocks of theirs; NULL: the host makes them.
+   * See sa_gpu_list. */
+  const char *check, *count, *list;
+  int32_t list_threads, list_shared_bytes;
 };
 
 /* What thread block number i of a launch works at: a tile of query rows and the tiles of
@@ -58,6 +62,26 @@ typedef struct sa_gpu_item {
   int32_t slot;       /* -1: write O and LSE; else leave the state in this slot */
   int32_t reserved;
 } sa_gpu_item;
+
+/* The list of a query tile, which a plan makes where its operands lie. A launch of
+ * `count` and then one of `list` have an item for each query tile of each plane whose
+ * mask may differ: stack is 1, and [first, end) all key tiles. In between, the host adds
+ * up.
+ *
+ * `count` writes tiles, runs and bits. `list` writes the runs from first_run on, cut
+ * where a share ends, and how many that makes, at most shares - 1 more. Bit tiles follow
+ * one another from first_bits on. */
+typedef struct sa_gpu_list {
+  int32_t tiles, runs, bits; /* how many of them */
+  int32_t first_run, first_bits;
+  int32_t first_share, shares; /* into sa_gpu_args::shares */
+  int32_t reserved;
+} sa_gpu_list;
+
+/* Runs of a share of a list: share s of n of t tiles is [t * s / n, t * (s + 1) / n). */
+typedef struct sa_gpu_share {
+  int32_t first, end;
+} sa_gpu_share;
 
 /* A batch entry: its real lengths, and p of row 0. Rows from `rows` on are padding, of
  * which O is 0 and LSE -inf. */
@@ -107,7 +131,13 @@ typedef struct sa_gpu_args {
   int32_t aligned;             /* SA_GPU_ALIGNED_*, SA_GPU_MAPPED */
   int32_t item_count;          /* read by kernels that have maps */
   int32_t bit_rows;            /* of a bit tile */
-  sa_view values[];            /* by value id */
+  int32_t tokens;              /* N; read by `check` */
+  int32_t reserved;
+  sa_gpu_list *lists;   /* of `count` and `list`: by item */
+  sa_gpu_share *shares; /* of `list` */
+  int32_t *faults;      /* of `check`: by block, 1 where it has found a value that a
+                         * layout operand must not have, else 0 */
+  sa_view values[];     /* by value id */
 } sa_gpu_args;
 
 #ifdef __cplusplus

@@ -16,9 +16,11 @@
 enum { kInvalidValue = 1, kOutOfMemory = 2, kInvalidImage = 200, kNoBinary = 209 };
 
 static fake_cuda cuda;
-static int contexts[2];  /* their addresses are the contexts */
-static void *stack[8];   /* of current contexts */
-static int functions[2]; /* attend, combine */
+static int contexts[2]; /* their addresses are the contexts */
+static void *stack[8];  /* of current contexts */
+static const char *const names[] = {"attend", "combine", "check", "count", "list"};
+enum { kFunctions = sizeof(names) / sizeof(*names) };
+static int functions[kFunctions];
 
 EXPORT fake_cuda *get_fake_cuda(void) { return &cuda; }
 
@@ -94,8 +96,12 @@ EXPORT int cuModuleUnload(void *module) {
 }
 EXPORT int cuModuleGetFunction(void **function, void *module, const char *name) {
   (void)module;
-  *function = &functions[!strcmp(name, "combine")];
-  return strcmp(name, "attend") && strcmp(name, "combine") ? 500 : need_context();
+  for (int i = 0; i < kFunctions; ++i)
+    if (!strcmp(name, names[i])) {
+      *function = &functions[i];
+      return need_context();
+    }
+  return 500;
 }
 EXPORT int cuFuncSetAttribute(void *function, int attribute, int value) {
   if (attribute != 8)
@@ -124,7 +130,14 @@ EXPORT int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) {
 }
 EXPORT int cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) {
   ++cuda.waits;
+  cuda.downloaded += bytes;
   memcpy(to, (const void *)(uintptr_t)from, bytes);
+  return need_context();
+}
+EXPORT int cuMemcpyDtoD_v2(uint64_t to, uint64_t from, size_t bytes) {
+  ++cuda.waits;
+  cuda.copied += bytes;
+  memcpy((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
   return need_context();
 }
 EXPORT int cuStreamSynchronize(void *stream) {
@@ -146,7 +159,7 @@ EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y,
   if (grid_y != 1 || grid_z != 1 || block_y != 1 || block_z != 1 || extra)
     return kInvalidValue;
   fake_launch *launch = &cuda.launches[cuda.launch_count++];
-  launch->is_combine = function == &functions[1];
+  launch->name = names[(int *)function - functions];
   launch->blocks = grid_x;
   launch->threads = block_x;
   launch->shared_bytes = shared_bytes;

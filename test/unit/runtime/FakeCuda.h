@@ -16,11 +16,11 @@
 #include <stdint.h>
 
 typedef struct fake_launch {
-  int is_combine;
+  const char *name; /* of the kernel */
   unsigned blocks, threads, shared_bytes;
   void *stream;
   int context; /* device of the current one */
-  char arguments[512];
+  char arguments[640];
 } fake_launch;
 
 typedef struct fake_cuda {
@@ -31,6 +31,7 @@ typedef struct fake_cuda {
   /* What they look at. */
   int retained, loaded, allocations, depth; /* now */
   int waits;                                /* and copies, so far */
+  size_t downloaded, copied;                /* bytes so far */
   int shared_bytes;                         /* asked for the kernel */
   char image[32];                           /* that was loaded last */
   int maps;                                 /* made so far, and the last one */

@@ -45,7 +45,8 @@ fake_cuda &fake() {
 struct GPUKernel {
   Kernel kernel;
   sa_gpu_module module = {"sm_80", 80, 0, "ptx", nullptr, 0, nullptr, 0};
-  sa_gpu_kernel code = {&module, "attend", "combine", 128, 40000, kRows, kKeys, 1, 0};
+  sa_gpu_kernel code = {&module, "attend", "combine", 128,     40000,   kRows, kKeys,
+                        1,       0,        nullptr,   nullptr, nullptr, 0,     0};
 
   explicit GPUKernel(bool operand = false, bool list = false) {
     kernel.addQKV(2, 2);
@@ -303,6 +304,82 @@ TEST_F(GPU, LayoutOperandsHereOrThere) {
   }
 }
 
+// Kernels do nothing here, so that all lists are empty.
+TEST_F(GPU, ListsOfOperandsThatAreThere) {
+  GPUKernel kernel(/*operand=*/true);
+  Attention &attention = kernel.kernel.attentions.front();
+  attention.code.binding = SA_BINDING_PLAN;
+  attention.checks = {kernel.kernel.makeCheck(SA_CHECK_OFFSETS, {3}, {}, "segments")};
+  kernel.code.finds_tiles = 0;
+  sparse_attn_shape shape = {2, 2, 1, 70, 4096};
+  constexpr int kOffsets = 2000;
+  std::vector<int32_t> starts(kOffsets);
+  for (int i = 0; i < kOffsets; ++i)
+    starts[i] = 2 * i;
+  auto offsets = Tensor::of({kOffsets}, starts);
+  auto plan = [&](DLDevice device) {
+    offsets->dl.device = device;
+    fake().launch_count = 0;
+    fake().downloaded = fake().copied = 0;
+    return makePlan(kernel.get(), shape, {offsets.get()}, &options);
+  };
+  // Without kernels for it, and of operands that are here, the host lists tiles.
+  plan({kDLCUDA, 1});
+  EXPECT_EQ(fake().launch_count, 0);
+  EXPECT_EQ(fake().downloaded, kOffsets * sizeof(int32_t));
+  kernel.code.check = "check";
+  kernel.code.count = "count";
+  kernel.code.list = "list";
+  kernel.code.list_threads = 64;
+  kernel.code.list_shared_bytes = 256;
+  plan({kDLCPU, 0});
+  EXPECT_EQ(fake().launch_count, 0);
+
+  int allocations = fake().allocations;
+  Plan made = plan({kDLCUDA, 1});
+  ASSERT_EQ(fake().launch_count, 3);
+  const char *names[] = {"check", "count", "list"};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_STREQ(fake().launches[i].name, names[i]);
+    EXPECT_EQ(fake().launches[i].threads, 64u);
+  }
+  constexpr unsigned kTiles = 5; // of 70 rows; all planes are alike
+  EXPECT_EQ(fake().launches[1].blocks, kTiles);
+  EXPECT_EQ(fake().launches[2].blocks, kTiles);
+  EXPECT_EQ(fake().copied, kOffsets * sizeof(int32_t));
+  EXPECT_EQ(fake().downloaded,
+            fake().launches[0].blocks * sizeof(int32_t) +
+                kTiles * (2 * sizeof(sa_gpu_list) + sizeof(sa_gpu_share)));
+  const sa_gpu_args &args = argumentsOf(fake().launches[2]);
+  EXPECT_NE(args.values[3].data, offsets->dl.data) << "a copy, which stays";
+  EXPECT_EQ(static_cast<const int32_t *>(args.values[3].data)[7], 14);
+  EXPECT_EQ(fake().allocations, allocations + 3) << "operand, lists, items";
+  Tensors tensors(shape);
+  ASSERT_EQ(runPlan(made.get(), tensors, options), SPARSE_ATTN_OK);
+  EXPECT_EQ(argumentsOf(fake().launches[3]).runs, args.runs);
+  EXPECT_EQ(argumentsOf(fake().launches[3]).bits, args.bits);
+  made.reset();
+  EXPECT_EQ(fake().allocations, allocations);
+
+  // A size is checked before anything is started.
+  offsets = Tensor::of({0}, std::vector<int32_t>{});
+  offsets->dl.device = {kDLCUDA, 1};
+  fake().launch_count = 0;
+  const DLTensor *layout[] = {&offsets->dl};
+  sparse_attn_plan *none = nullptr;
+  EXPECT_EQ(sparse_attn_plan_create(kernel.get(), &shape, layout, 1, &options, &none),
+            SPARSE_ATTN_INVALID_ARGUMENT);
+  EXPECT_EQ(fake().launch_count, 0);
+  // Other plans need their room: a failure gives all back.
+  offsets = Tensor::of({kOffsets}, starts);
+  offsets->dl.device = {kDLCUDA, 1};
+  layout[0] = &offsets->dl;
+  fake().fail_launch = 1;
+  EXPECT_EQ(sparse_attn_plan_create(kernel.get(), &shape, layout, 1, &options, &none),
+            SPARSE_ATTN_GPU_FAILED);
+  EXPECT_EQ(fake().allocations, allocations);
+}
+
 TEST_F(GPU, MapsOfKeysAndValues) {
   GPUKernel kernel;
   kernel.code.has_maps = 1;
@@ -380,7 +457,7 @@ void checkItems(const sparse_attn_shape &shape, int64_t stack, bool split) {
     return;
   std::sort(slots.begin(), slots.end());
   std::vector<int> combined;
-  ASSERT_TRUE(fake().launches[1].is_combine);
+  ASSERT_STREQ(fake().launches[1].name, "combine");
   const sa_gpu_args &second = argumentsOf(fake().launches[1]);
   for (unsigned i = 0; i < fake().launches[1].blocks; ++i)
     for (int slot = second.items[i].first; slot < second.items[i].end; ++slot)

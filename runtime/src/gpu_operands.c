@@ -1,0 +1,145 @@
+/*===- gpu_operands.c - layout operands that stay in a GPU's memory --------===*
+ *
+ * Part of the sparse-attn project, under the Apache License v2.0 with LLVM
+ * Exceptions. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===----------------------------------------------------------------------===*
+ *
+ * Operands that grow with the sequence (offsets, block lists and their bits) stay where
+ * they are, if all of them lie there and the GPU can list the tiles of all masks. What is
+ * a number for each batch entry comes here, and so does what only the host can work with:
+ * indices that the plan sorts, and graphs.
+ *
+ *===----------------------------------------------------------------------===*/
+
+#include "gpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*===--- Where they are wanted --------------------------------------------===*/
+
+/* How an attention uses an operand. */
+typedef struct uses {
+  bool tiles; /* to list tiles */
+  bool here;  /* as values that the host reads */
+} uses;
+
+static bool names(const int32_t *ids, int32_t count, int32_t id) {
+  for (int32_t i = 0; i < count; ++i)
+    if (ids[i] == id)
+      return true;
+  return false;
+}
+
+static uses find_uses(const sa_attention *code, int32_t id) {
+  uses found = {false, code->kv_len == id || code->q_len == id || code->q_offset == id};
+  for (int32_t i = 0; i < code->check_count; ++i) {
+    const sa_check *check = &code->checks[i];
+    bool stays = check->kind == SA_CHECK_OFFSETS || check->kind == SA_CHECK_BSR;
+    if (names(check->inputs, check->input_count, id))
+      *(stays ? &found.tiles : &found.here) = true;
+  }
+  for (int32_t i = 0; i < code->table_count; ++i)
+    if (names(code->tables[i].inputs, code->tables[i].input_count, id))
+      found.here = true;
+  return found;
+}
+
+/* Whether lists are made of operand `id`, and nothing else. */
+static bool may_stay(const sparse_attn_plan *plan, int32_t id) {
+  bool tiles = false;
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    uses found = find_uses(plan->attentions[i].code, id);
+    if (found.here)
+      return false;
+    tiles = tiles || found.tiles;
+  }
+  return tiles;
+}
+
+/* Whether nothing on the host has to look into the masks of a plan: neither to list
+ * tiles, nor to choose between steps or ways. */
+static bool can_list_there(const sparse_attn_plan *plan) {
+  for (int32_t i = 0; i < plan->kernel->step_count; ++i)
+    if (plan->kernel->steps[i].kind == SA_STEP_CHOOSE)
+      return false;
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    const sa_plan_attention *attention = &plan->attentions[i];
+    const sa_attention *code = attention->code;
+    if (code->set_count && code->check_count)
+      return false;
+    if (sa_has_table(attention) &&
+        (!plan->gpu->attentions[i].kernel->list || code->period != 1))
+      return false;
+  }
+  return true;
+}
+
+static bool is_contiguous(const DLTensor *tensor) {
+  int64_t stride = 1;
+  for (int32_t axis = tensor->ndim; tensor->strides && axis-- > 0;) {
+    if (tensor->shape[axis] > 1 && tensor->strides[axis] != stride)
+      return false;
+    stride *= tensor->shape[axis];
+  }
+  return true;
+}
+
+void sa_gpu_choose_place(const sparse_attn_plan *plan, const DLTensor *const *layout) {
+  bool any = false, all = true;
+  size_t next = 0;
+  for (int32_t i = 0; i < plan->kernel->input_count; ++i) {
+    if (!plan->kernel->inputs[i].layout)
+      continue;
+    const DLTensor *tensor = layout[next++];
+    if (!may_stay(plan, i))
+      continue;
+    any = true;
+    all = all && tensor && sa_is_on(tensor->device, sa_plan_device(plan)) &&
+          is_contiguous(tensor);
+  }
+  plan->gpu->lists_tiles = any && all && !plan->empty && can_list_there(plan);
+}
+
+bool sa_gpu_keeps_operand(const sparse_attn_plan *plan, int32_t id) {
+  return plan->gpu && plan->gpu->lists_tiles && plan->kernel->inputs[id].layout &&
+         may_stay(plan, id);
+}
+
+/*===--- Copies -----------------------------------------------------------===*/
+
+sparse_attn_status sa_gpu_copy_operand(const sparse_attn_plan *plan, int32_t id,
+                                       const sa_view *given, sa_view *shape) {
+  sa_gpu_plan *gpu = plan->gpu;
+  const sparse_attn_gpu_driver *driver = gpu->device.driver;
+  size_t bytes =
+      sa_view_elements(given) * ((size_t)plan->kernel->inputs[id].type_bits / 8);
+  const char *error = driver->allocate(driver->context, gpu->device.number,
+                                       bytes ? bytes : 1, &gpu->operands[id]);
+  if (!error && bytes)
+    error = driver->copy(driver->context, gpu->device.number, gpu->operands[id],
+                         given->data, bytes);
+  gpu->operand_bytes += bytes;
+  gpu->views[id] = sa_contiguous_view(gpu->operands[id], given->size);
+  *shape = sa_contiguous_view(NULL, given->size);
+  return sa_gpu_check(plan->kernel, &gpu->device, error);
+}
+
+sparse_attn_status sa_gpu_bring_operands(const sparse_attn_plan *plan, sa_view *views) {
+  const sparse_attn_kernel *kernel = plan->kernel;
+  sparse_attn_status status = SPARSE_ATTN_OK;
+  memcpy(views, plan->views, (size_t)kernel->value_count * sizeof(*views));
+  for (int32_t i = 0; !status && i < kernel->input_count; ++i)
+    if (sa_gpu_keeps_operand(plan, i))
+      status =
+          sa_download_operand(plan, &kernel->inputs[i], &plan->gpu->views[i], &views[i]);
+  return status;
+}
+
+void sa_gpu_drop_operands(const sparse_attn_plan *plan, sa_view *views) {
+  for (int32_t i = 0; views && i < plan->kernel->input_count; ++i)
+    if (sa_gpu_keeps_operand(plan, i))
+      free(views[i].allocated);
+  free(views);
+}
