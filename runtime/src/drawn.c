@@ -196,15 +196,15 @@ typedef struct listed_keys {
   const sa_choice *choice;
   const int32_t *keys;
   int64_t count; /* <= SA_PROBABILITIES */
+  /* Of each key: its tile, and its number there. Many sets ask for them. */
+  uint32_t tiles[SA_PROBABILITIES], bits[SA_PROBABILITIES];
 } listed_keys;
 
-/* Tells one key from another by divisions of 32 bits: there are many. */
-static bool keeps_listed(const sa_choice *choice, const sa_kept_keys *set, int32_t key) {
-  uint32_t size = (uint32_t)choice->query.tile_keys, tile = (uint32_t)key / size;
+static bool keeps_listed(const listed_keys *list, const sa_kept_keys *set, int64_t i) {
+  uint32_t tile = list->tiles[i], bit = list->bits[i];
   if (set->kinds[tile] != SPARSE_ATTN_TILE_PARTIAL)
     return set->kinds[tile] == SPARSE_ATTN_TILE_FULL;
-  uint32_t bit = (uint32_t)key - tile * size;
-  const uint64_t *words = (const uint64_t *)(set->bits + tile * choice->tile_bytes);
+  const uint64_t *words = (const uint64_t *)(set->bits + tile * list->choice->tile_bytes);
   return words[bit / 64] >> bit % 64 & 1;
 }
 
@@ -219,9 +219,9 @@ static void find_drawn(const listed_keys *list, int32_t number, double *result) 
     int32_t key = list->keys[i];
     bool has_own = set->kind == SA_SET_LIST || set->kind == SA_SET_LSH;
     result[i] = 0;
-    if (has_own && keeps_listed(choice, kept, key)) {
+    if (has_own && keeps_listed(list, kept, i)) {
       result[i] = (double)kept->probability[key];
-    } else if (candidates && keeps_listed(choice, candidates, key)) {
+    } else if (candidates && keeps_listed(list, candidates, i)) {
       if (set->kind == SA_SET_LSH && !hashed.choice)
         hashed = hash_row(choice, set, 0);
       result[i] = set->kind == SA_SET_LSH ? match_probability(&hashed, key) : kept->share;
@@ -237,7 +237,7 @@ static void find_probabilities(const listed_keys *list, int32_t number, double *
   if (!set->sampled) {
     const sa_kept_keys *kept = &list->choice->room->sets[number];
     for (int64_t i = 0; i < count; ++i)
-      result[i] = keeps_listed(list->choice, kept, list->keys[i]);
+      result[i] = keeps_listed(list, kept, i);
     return;
   }
   switch (set->kind) {
@@ -270,6 +270,11 @@ static void find_probabilities(const listed_keys *list, int32_t number, double *
 
 void sa_find_probabilities(const sa_choice *choice, int32_t number, const int32_t *keys,
                            int64_t count, double *result) {
-  listed_keys list = {choice, keys, count};
+  listed_keys list = {.choice = choice, .keys = keys, .count = count};
+  uint32_t size = (uint32_t)choice->query.tile_keys;
+  for (int64_t i = 0; i < count; ++i) {
+    list.tiles[i] = (uint32_t)keys[i] / size;
+    list.bits[i] = (uint32_t)keys[i] - list.tiles[i] * size;
+  }
   find_probabilities(&list, number, result);
 }
