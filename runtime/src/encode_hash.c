@@ -6,6 +6,7 @@
  *===----------------------------------------------------------------------===*/
 
 #include "encode.h"
+#include "lanes.h"
 
 enum { kQueryWeights, kKeyWeights };                 /* inputs */
 enum { kActivation, kLayers };                       /* parameters */
@@ -53,6 +54,40 @@ static size_t scratch_floats(const sa_encoding *code) {
   return 2 * (size_t)widest_layer(code);
 }
 
+/* exp(x), relative error below 3e-7 where that is an ordinary number; infinity from
+ * 2^127.5 on. A NaN stays. */
+static inline sa_lanes exponential(sa_lanes x) {
+  const float most = 89, least = -87, log2_e = 1.44269504f;
+  const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  const float round = 0x1.8p23f; /* adding it rounds to an integer, which the bits are */
+  sa_lane_bits above = (sa_lane_bits)(x > most), below = (sa_lane_bits)(x < least);
+  x = (sa_lanes)((above & (sa_lane_bits)sa_fill_lanes(most)) |
+                 (below & (sa_lane_bits)sa_fill_lanes(least)) |
+                 (~(above | below) & (sa_lane_bits)x));
+  sa_lanes shifted = x * log2_e + round, power = shifted - round;
+  sa_lanes r = x - power * ln2_high - power * ln2_low; /* |r| <= ln(2) / 2 */
+  sa_lanes sum = r * (1.0f / 5040) + 1.0f / 720;
+  sum = sum * r + 1.0f / 120;
+  sum = sum * r + 1.0f / 24;
+  sum = sum * r + 1.0f / 6;
+  sum = sum * r + 0.5f;
+  sum = sum * r + 1.0f;
+  sum = sum * r + 1.0f;
+  return sum * (sa_lanes)(((sa_lane_bits)shifted + 127) << 23);
+}
+
+static inline sa_lanes silu(sa_lanes x) { return x / (1.0f + exponential(-x)); }
+
+static void apply_silu(float *x, int64_t count) {
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sa_lanes four = silu(sa_load_lanes(x + i));
+    memcpy(x + i, &four, sizeof(four));
+  }
+  for (; i < count; ++i)
+    x[i] = silu(sa_fill_lanes(x[i]))[0];
+}
+
 static void activate(int64_t activation, float *x, int64_t count) {
   switch (activation) {
   case kRelu:
@@ -60,8 +95,7 @@ static void activate(int64_t activation, float *x, int64_t count) {
       x[i] = x[i] > 0 ? x[i] : x[i] * 0; /* NaN stays */
     return;
   case kSilu:
-    for (int64_t i = 0; i < count; ++i)
-      x[i] = x[i] / (1 + expf(-x[i]));
+    apply_silu(x, count);
     return;
   case kGelu:
     for (int64_t i = 0; i < count; ++i)
