@@ -5,6 +5,11 @@
  *
  *===----------------------------------------------------------------------===*/
 
+#ifdef __linux__
+#define _DEFAULT_SOURCE /* madvise */
+#include <sys/mman.h>
+#endif
+
 #include "encoded.h"
 
 #include <stdlib.h>
@@ -92,6 +97,20 @@ static bool place_planes(const sparse_attn_states *states, int32_t index, size_t
          sa_multiply(planes, kept->index_bytes, &bytes) && sa_add(*end, bytes, end);
 }
 
+/* Zeros, in large pages where the system has them: where a run reads a few lines of each
+ * small one, it looks up as many addresses as lines. */
+static void *allocate_large(size_t bytes) {
+  char *memory = sa_allocate_zeroed(bytes, 1);
+#ifdef MADV_HUGEPAGE
+  const uintptr_t page = UINT64_C(1) << 21;
+  uintptr_t begin = ((uintptr_t)memory + page - 1) / page * page;
+  uintptr_t end = ((uintptr_t)memory + bytes) / page * page;
+  if (memory && begin < end)
+    (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* a hint */
+#endif
+  return memory;
+}
+
 static bool allocate_planes(sparse_attn_states *states, bool *overflow) {
   const sparse_attn_kernel *kernel = states->kernel;
   size_t offsets[SA_MOST_STATES + 1], bytes = 0;
@@ -104,7 +123,7 @@ static bool allocate_planes(sparse_attn_states *states, bool *overflow) {
       return false;
   *overflow = false;
   states->bytes = bytes;
-  states->memory = sa_allocate_zeroed(bytes + SA_ALIGNMENT, 1);
+  states->memory = allocate_large(bytes + SA_ALIGNMENT);
   if (!states->memory)
     return false;
   char *base = states->memory +
