@@ -83,7 +83,7 @@ def SparseAttn_ScorePagesOp : SparseAttn_ScoreOp<"pages", ["getGranularity", "ge
 }
 
 def SparseAttn_ScoreHashOp : SparseAttn_ScoreOp<"hash",
-    ["getKeyStates", "getWeightSizes", "getTensorSpecs"]> {
+    ["getLevels", "getKeyStates", "getWeightSizes", "getTensorSpecs"]> {
   let summary = "agreeing bits of learned signatures (HashAttention)";
   let description = [{
     ```

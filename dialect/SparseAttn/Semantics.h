@@ -233,6 +233,12 @@ struct Encoding {
   llvm::SmallVector<double> reals;
 };
 
+/// Scores that are one of few numbers: best, best - step, ...
+struct ScoreLevels {
+  int64_t count;
+  double best, step;
+};
+
 /// What a mask that a run decides does to make a set of keys; the values of `kind` are
 /// those of sa_set::kind, which documents the rest.
 struct KeySet {

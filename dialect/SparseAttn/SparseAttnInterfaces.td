@@ -122,6 +122,9 @@ def ScoreOpInterface : SparseAttn_OperandInterface<"ScoreOpInterface"> {
     InterfaceMethod<[{Emits the scores of key units from the states and an encoded query:
       the meaning again, in f32, after what the encoding has done already.}],
       "void", "buildScore", (ins "::sparse_attn::UnitScoreBuilder &":$builder)>,
+    InterfaceMethod<"Which scores of one head there are, where these are few.",
+      "::std::optional<::sparse_attn::ScoreLevels>", "getLevels", (ins), "",
+      [{ return ::std::nullopt; }]>,
     InterfaceMethod<[{The sizes of weights that follow from D: an error when compiling
       where the type says otherwise, and for a run where the tensor has another size.}],
       "::llvm::SmallVector<::sparse_attn::WeightSize>", "getWeightSizes",
@@ -135,6 +138,16 @@ def ScoreOpInterface : SparseAttn_OperandInterface<"ScoreOpInterface"> {
       "::llvm::ArrayRef<::sparse_attn::ParameterSpec>", "getParameters", (ins), "",
       [{ return {}; }]>,
   ];
+  let extraSharedClassDeclaration = [{
+    /// The levels of the scores where a byte holds one, and no sum of heads is asked for:
+    /// then a generated function makes bytes of them.
+    ::std::optional<::sparse_attn::ScoreLevels> getByteLevels() {
+      auto levels = $_op.getLevels();
+      bool fits = levels && levels->count <= 256 &&
+                  $_op.getShare() == ::sparse_attn::Sharing::None;
+      return fits ? levels : ::std::nullopt;
+    }
+  }];
 }
 
 def SelectionOpInterface : SparseAttn_OperandInterface<"SelectionOpInterface"> {

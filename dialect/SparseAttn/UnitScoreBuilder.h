@@ -32,6 +32,8 @@ public:
   virtual void sumWords(
       llvm::function_ref<Lanes(mlir::Value word, Lanes sum)> add,
       llvm::function_ref<Lanes(Lanes sum)> finish = [](Lanes sum) { return sum; }) = 0;
+  /// The level (`getLevels`) that is the sum, from 0 on, of what each word adds: i32.
+  virtual void sumLevels(llvm::function_ref<Lanes(mlir::Value word, Lanes sum)> add) = 0;
   /// The sum of what words contribute from that one on whose number is the last word of
   /// the encoded query.
   virtual void
@@ -56,12 +58,17 @@ public:
   virtual Lanes add(const Lanes &a, const Lanes &b) = 0;
   virtual Lanes mul(const Lanes &a, const Lanes &b) = 0;
   virtual Lanes fma(const Lanes &a, const Lanes &b, const Lanes &c) = 0; ///< a * b + c
-  virtual Lanes max(const Lanes &a, const Lanes &b) = 0;                 ///< a NaN stays
+  /// c + the larger product of word `word` of the query with the same words of states
+  /// `low` and `high`, low <= high or both NaN. The sign of the query tells which one it
+  /// is, so that a score reads half of these states.
+  virtual Lanes addLargerProduct(mlir::Value word, unsigned low, unsigned high,
+                                 const Lanes &c) = 0;
   /// `a` where `x` is -0, `b` elsewhere.
   virtual Lanes ifNegativeZero(const Lanes &x, const Lanes &a, const Lanes &b) = 0;
 
   //===--- i32 -------------------------------------------------------------===//
   virtual Lanes toReal(const Lanes &integers) = 0;
+  virtual Lanes addInts(const Lanes &a, const Lanes &b) = 0;
   virtual Lanes bitXor(const Lanes &a, const Lanes &b) = 0;
   virtual Lanes popcount(const Lanes &a) = 0;
   /// Bits [first, first + count), from bit 0 on.

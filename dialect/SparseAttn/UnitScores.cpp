@@ -22,24 +22,20 @@ void ScoreDotOp::buildScore(UnitScoreBuilder &b) { b.dotKeys(); }
 
 /// The largest products with any key of the page, channel by channel.
 void ScorePagesOp::buildScore(UnitScoreBuilder &b) {
-  b.sumWords([&](Value channel, Lanes sum) {
-    Lanes q = b.query(channel);
-    return b.add(sum,
-                 b.max(b.mul(q, b.state(0, channel)), b.mul(q, b.state(1, channel))));
-  });
+  b.sumWords(
+      [&](Value channel, Lanes sum) { return b.addLargerProduct(channel, 0, 1, sum); });
 }
 
 /// agreeing - differing = bits - 2 differing
+std::optional<ScoreLevels> ScoreHashOp::getLevels() {
+  int64_t bits = getLayers().back();
+  return ScoreLevels{bits + 1, static_cast<double>(bits), 2};
+}
 void ScoreHashOp::buildScore(UnitScoreBuilder &b) {
-  b.sumWords(
-      [&](Value word, Lanes sum) {
-        Lanes differing = b.popcount(b.bitXor(b.queryBits(word), b.state(0, word)));
-        return b.add(sum, b.toReal(differing)); // whole numbers far below 2^24
-      },
-      [&](Lanes differing) {
-        auto bits = static_cast<double>(getLayers().back());
-        return b.fma(b.real(-2), differing, b.real(bits));
-      });
+  b.sumLevels([&](Value word, Lanes differing) {
+    return b.addInts(differing,
+                     b.popcount(b.bitXor(b.queryBits(word), b.state(0, word))));
+  });
 }
 
 /// sum of q l, or of q (low + step l) = low (sum of q) + step (sum of q l)

@@ -46,6 +46,9 @@ private:
   Constant *i64(int64_t value) {
     return llvm::ConstantInt::getSigned(llvm::Type::getInt64Ty(context), value);
   }
+  Constant *f64(double value) {
+    return llvm::ConstantFP::get(llvm::Type::getDoubleTy(context), value);
+  }
   Constant *null() { return llvm::ConstantPointerNull::get(pointerType); }
   Constant *string(StringRef text) {
     Constant *&global = strings[text];
@@ -76,7 +79,7 @@ private:
   Constant *pointTo(const std::vector<double> &numbers) {
     Constants elements;
     for (double number : numbers)
-      elements.push_back(llvm::ConstantFP::get(llvm::Type::getDoubleTy(context), number));
+      elements.push_back(f64(number));
     return pointTo(elements);
   }
   template <typename T, typename Build>
@@ -175,7 +178,8 @@ Constant *DescriptorBuilder::buildEncoding(const EncodingDesc &e) {
 
 Constant *DescriptorBuilder::buildScore(const ScoreDesc &score) {
   return structure<sa_score>({i32(score.encoding), i32(score.granularity),
-                              i32(score.shareGroup), i32(score.block)});
+                              i32(score.shareGroup), i32(score.block), i32(score.levels),
+                              i32(0), f64(score.best), f64(score.step)});
 }
 
 Constant *DescriptorBuilder::buildSet(const SetDesc &s) {

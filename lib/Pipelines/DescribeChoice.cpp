@@ -84,6 +84,11 @@ void ChoiceDescriber::describeScore(ScoreOpInterface score, int64_t block) {
   desc.scores.push_back({number, static_cast<int32_t>(score.getGranularity()),
                          score.getShare() == Sharing::Group,
                          static_cast<int32_t>(block)});
+  if (std::optional<ScoreLevels> levels = score.getByteLevels()) {
+    desc.scores.back().levels = static_cast<int32_t>(levels->count);
+    desc.scores.back().best = levels->best;
+    desc.scores.back().step = levels->step;
+  }
 }
 
 int32_t ChoiceDescriber::findScore(SelectionOpInterface selection) {

@@ -29,6 +29,11 @@ size_t sa_choose_room_bytes(int64_t units);
 void sa_choose_top_k(const float *scores, const uint64_t *candidates, int64_t units,
                      int64_t k, void *room, uint64_t *chosen);
 
+/* The same where levels[u], a byte, is how far unit u is from the best: no scores, and no
+ * NaNs. Whole words of levels are read. */
+void sa_choose_top_k_levels(const uint8_t *levels, const uint64_t *candidates,
+                            int64_t units, int64_t k, uint64_t *chosen);
+
 /* Candidates in the order of their scores while those before have at most the share p,
  * in [0, 1], of the softmax over all, and the ties of the last one. Masses are in
  * double. */

@@ -10,7 +10,7 @@
  *   status, buffer, executor, level, philox,
  *   real                                        small services
  *   words, lanes, score_pass, choose_rank,
- *   choose_keys, choose_mass                    which units a selection takes
+ *   choose_keys, choose_levels, choose_mass     which units a selection takes
  *   numbering, draw, sample                     which keys are drawn
  *   tensor, program, operands, checks           what a caller or library gave
  *   means                                       block means of keys or values

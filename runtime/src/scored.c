@@ -50,7 +50,7 @@ static const sa_view *values_from(const sa_score_job *job, const sa_encoder *enc
 
 void sa_score_units(const sa_score_job *job, int64_t head, const float *query,
                     int64_t first, int64_t end, sa_view *values, float *head_scores,
-                    float *scores) {
+                    void *scores) {
   const sa_run_state *state = job->state;
   int32_t encoding = score_of(job)->encoding;
   int64_t h = head_of(job, head), units = end - first;
@@ -61,14 +61,26 @@ void sa_score_units(const sa_score_job *job, int64_t head, const float *query,
     size_t skip = (size_t)sa_state_index(own, first, 0) * sa_word_bytes(own->word);
     planes[s] = (const char *)sa_run_plane(state, encoding, s, job->call->b, h) + skip;
   }
+  size_t bytes = score_of(job)->levels ? sizeof(uint8_t) : sizeof(float);
   sa_score_args args = {.states = planes,
                         .query = query,
-                        .scores = head ? head_scores : scores + first,
+                        .scores = head ? (char *)head_scores
+                                       : (char *)scores + (size_t)first * bytes,
                         .units = units,
                         .values = values_from(job, &encoder, first, values),
                         .b = job->call->b,
                         .kv_head = job->call->kv_head};
   job->attention->level->scores[job->number](&args);
+  /* Levels are of one head. */
   for (int64_t u = 0; head && u < units; ++u)
-    scores[first + u] += head_scores[u];
+    ((float *)scores)[first + u] += head_scores[u];
+}
+
+const float *sa_read_scores(const sa_score *score, const void *scores, int64_t units,
+                            float *room) {
+  if (!score->levels)
+    return scores;
+  for (int64_t u = 0; u < units; ++u)
+    room[u] = (float)(score->best - score->step * ((const uint8_t *)scores)[u]);
+  return room;
 }

@@ -50,9 +50,21 @@ static const uint64_t *find_units(const sa_choice *choice, const row_unit *rows,
     return keys;
   uint64_t *units = choice->room->unit_candidates;
   memset(units, 0, (size_t)sa_ceil_div(rows->units, 64) * sizeof(*units));
-  for (int64_t u = 0; u < rows->units; ++u)
-    if (has_any(keys, u * rows->block, sa_min((u + 1) * rows->block, choice->query.keys)))
-      units[u / 64] |= UINT64_C(1) << u % 64;
+  int64_t per_word = 64 % rows->block ? 1 : 64 / rows->block; /* units of 64 keys */
+  for (int64_t u = 0; u < rows->units; u += per_word) {
+    uint64_t word = keys[u * rows->block / 64];
+    /* Most words have all candidates, or none. */
+    if (per_word > 1 &&
+        (word == 0 || (word == UINT64_MAX && u + per_word <= rows->units))) {
+      units[u / 64] |= (word & ((UINT64_C(1) << per_word) - 1)) << u % 64;
+      continue;
+    }
+    int64_t end = sa_min(u + per_word, rows->units);
+    for (int64_t one = u; one < end; ++one)
+      if (has_any(keys, one * rows->block,
+                  sa_min((one + 1) * rows->block, choice->query.keys)))
+        units[one / 64] |= UINT64_C(1) << one % 64;
+  }
   return units;
 }
 
@@ -79,9 +91,13 @@ static void expand_units(const sa_choice *choice, const row_unit *rows,
 
 /*===--- Scores -----------------------------------------------------------===*/
 
+static const sa_score *score_of(const sa_choice *choice, int32_t number) {
+  return &choice->attention->code->scores[number];
+}
+
 /* The scores of rows [i0, i1) of Q, with those of the whole group where it shares. */
 static void score_rows(const sa_choice *choice, int32_t number, int64_t i0, int64_t i1,
-                       int64_t units, float *scores) {
+                       int64_t units, void *scores) {
   sa_score_job job = {choice->state, choice->attention, choice->call, number};
   int64_t heads = sa_score_heads(choice->attention, number);
   for (int64_t head = 0; head < heads; ++head) {
@@ -114,25 +130,30 @@ static void merge_row(const sa_choice *choice, const row_unit *rows,
   }
 }
 
-static void score_units(const sa_choice *choice, const sa_set *set, const row_unit *rows,
-                        const sa_kept_keys *candidates) {
-  int32_t granularity = choice->attention->code->scores[set->score].granularity;
+/* What is of one row and unit, or of all rows, needs no largest. */
+static bool is_of_units(const sa_choice *choice, const sa_set *set,
+                        const row_unit *rows) {
+  int32_t granularity = score_of(choice, set->score)->granularity;
+  return granularity == SA_OF_TILE ||
+         (rows->end == rows->begin + 1 && (rows->block == 1 || granularity != SA_OF_KEY));
+}
+
+/* Scores of units from those of rows, or keys, as f32. */
+static void merge_rows(const sa_choice *choice, const sa_set *set, const row_unit *rows,
+                       const sa_kept_keys *candidates) {
+  const sa_score *score = score_of(choice, set->score);
   float *scores = choice->room->scores;
-  int64_t first = choice->first_row + rows->begin, end = choice->first_row + rows->end;
-  bool of_keys = granularity == SA_OF_KEY;
-  /* What is of one row and unit, or of all rows, needs no largest. */
-  if (granularity == SA_OF_TILE ||
-      (rows->end == rows->begin + 1 && (rows->block == 1 || !of_keys))) {
-    score_rows(choice, set->score, first, end, rows->units, scores);
-    return;
-  }
+  bool of_keys = score->granularity == SA_OF_KEY;
+  int64_t units = of_keys ? choice->query.keys : rows->units;
   for (int64_t u = 0; u < rows->units; ++u)
     scores[u] = NAN;
-  for (int64_t i = first; i < end; ++i) {
-    score_rows(choice, set->score, i, i + 1, of_keys ? choice->query.keys : rows->units,
-               choice->room->row_scores);
-    merge_row(choice, rows, candidates, i - choice->first_row, of_keys,
-              choice->room->row_scores, scores);
+  for (int64_t row = rows->begin; row < rows->end; ++row) {
+    int64_t i = choice->first_row + row;
+    score_rows(choice, set->score, i, i + 1, units, choice->room->row_scores);
+    merge_row(
+        choice, rows, candidates, row, of_keys,
+        sa_read_scores(score, choice->room->row_scores, units, choice->room->head_scores),
+        scores);
   }
 }
 
@@ -162,26 +183,45 @@ static const uint64_t *choose_buckets(const sa_choice *choice, const sa_set *set
   return find_units(choice, rows, all);
 }
 
+/* The k best of `units`, whose scores are levels where `levels` tells so. */
+static void choose_best(const sa_choice *choice, const sa_set *set, const row_unit *rows,
+                        const uint64_t *units, const void *scores, bool levels) {
+  int64_t k = sa_count_draws(set->parameters[0], set->reals[0], rows->units);
+  uint64_t *chosen = choice->room->unit_chosen;
+  if (levels)
+    sa_choose_top_k_levels(scores, units, rows->units, k, chosen);
+  else
+    sa_choose_top_k(scores, units, rows->units, k, choice->room->work, chosen);
+}
+
 static const uint64_t *choose_scores(const sa_choice *choice, const sa_set *set,
                                      const row_unit *rows,
                                      const sa_kept_keys *candidates) {
+  const sa_score *score = score_of(choice, set->score);
   uint64_t *keys = choice->room->candidates, *chosen = choice->room->unit_chosen;
   sa_collect_keys(choice, candidates, rows->begin, rows->end, keys);
   const uint64_t *units = find_units(choice, rows, keys);
-  const float *scores = choice->list->scores ? choice->list->scores[set->score] : NULL;
+  const void *scores = choice->list->scores ? choice->list->scores[set->score] : NULL;
+  bool levels = score->levels && (scores || is_of_units(choice, set, rows));
   if (!scores) {
-    score_units(choice, set, rows, candidates);
     scores = choice->room->scores;
+    if (is_of_units(choice, set, rows))
+      score_rows(choice, set->score, choice->first_row + rows->begin,
+                 choice->first_row + rows->end, rows->units, choice->room->scores);
+    else
+      merge_rows(choice, set, rows, candidates);
   }
-  if (set->kind == SA_SET_THRESHOLD) {
+  if (set->kind == SA_SET_TOP_K) {
+    choose_best(choice, set, rows, units, scores, levels);
+    return chosen;
+  }
+  if (levels)
+    scores = sa_read_scores(score, scores, rows->units, choice->room->head_scores);
+  if (set->kind == SA_SET_THRESHOLD)
     sa_choose_threshold(scores, units, rows->units, set->reals[0], chosen);
-  } else if (set->kind == SA_SET_TOP_P) {
+  else
     sa_choose_top_p(scores, units, rows->units, set->reals[0], choice->room->work,
                     chosen);
-  } else {
-    int64_t k = sa_count_draws(set->parameters[0], set->reals[0], rows->units);
-    sa_choose_top_k(scores, units, rows->units, k, choice->room->work, chosen);
-  }
   return chosen;
 }
 

@@ -145,11 +145,15 @@ void sa_encode_rows(const sa_score_job *job, int64_t head, int64_t i0, int64_t i
                     float *query, void *work);
 
 /* Scores units [first, end), `first` a multiple of SA_STATE_LANES, for an encoded query:
- * writes scores[first] on for head 0, adds to them for others. There is room for whole
- * groups, and for `values` if first is not 0. */
+ * writes numbers first on of `scores`, f32 or levels, for head 0, adds to them for
+ * others. There is room for whole groups, and for `values` if first is not 0. */
 void sa_score_units(const sa_score_job *job, int64_t head, const float *query,
                     int64_t first, int64_t end, sa_view *values, float *head_scores,
-                    float *scores);
+                    void *scores);
+
+/* Scores as f32: what was written, or in `room` where that are levels. */
+const float *sa_read_scores(const sa_score *score, const void *scores, int64_t units,
+                            float *room);
 
 /*===--- selections.c -----------------------------------------------------===*/
 

@@ -9,9 +9,14 @@
 // CHECK-LABEL: func.func @selects_0_score0_{{.*}}(%{{.*}}: !llvm.ptr)
 // CHECK:         arith.xori %{{.*}}, %{{.*}} : vector<16xi32>
 // CHECK:         math.ctpop %{{.*}} : vector<16xi32>
+// CHECK:         arith.trunci %{{.*}} : vector<16xi32> to vector<16xi8>
+// CHECK-NOT:     arith.sitofp
 
-// Bounds of a page, 64 channels, in several chains.
+// Bounds of a page, 64 channels, in several chains: one of the two, or both.
 // CHECK-LABEL: func.func @selects_0_score1_
+// CHECK:         arith.select %{{.*}} : !llvm.ptr
+// CHECK:         scf.if
+// CHECK:         vector.fma
 // CHECK:         vector.load %{{.*}} : memref<64x16xf32>, vector<16xf32>
 // CHECK:         arith.maximumf %{{.*}}, %{{.*}} fastmath<nsz> : vector<16xf32>
 

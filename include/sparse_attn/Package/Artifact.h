@@ -83,6 +83,8 @@ struct ScoreDesc {
   int32_t granularity = 0;
   bool shareGroup = false;
   int32_t block = 1;
+  int32_t levels = 0; ///< 0: scores are f32
+  double best = 0, step = 0;
 };
 
 /// sa_set.

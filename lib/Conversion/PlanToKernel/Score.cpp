@@ -34,6 +34,7 @@ public:
         states(score.getKeyStates(context.shape.headDim, context.shape.valueDim, block)),
         queryCount(score.getEncoding(context.shape.headDim, block, context.getScale())
                        .queryWords),
+        levels(score.getLevels()), isOfBytes(score.getByteLevels().has_value()),
         args(args), units(b.indexField(args, offsetof(sa_score_args, units))),
         queryWords(b.pointerField(args, offsetof(sa_score_args, query))),
         scores(b.pointerField(args, offsetof(sa_score_args, scores))) {
@@ -47,7 +48,8 @@ public:
   using AddWord = function_ref<Lanes(Value word, Lanes sum)>;
   using Finish = function_ref<Lanes(Lanes sum)>;
 
-  void sumWords(AddWord add, Finish finish) override;
+  void sumWords(AddWord add, Finish finish) override { sumAllGroups(add, finish); }
+  void sumLevels(AddWord add) override;
   void sumLastWords(AddWord add) override;
   void dotKeys() override;
 
@@ -68,12 +70,13 @@ public:
   Lanes add(const Lanes &x, const Lanes &y) override { return map<arith::AddFOp>(x, y); }
   Lanes mul(const Lanes &x, const Lanes &y) override { return map<arith::MulFOp>(x, y); }
   Lanes fma(const Lanes &x, const Lanes &y, const Lanes &z) override;
-  Lanes max(const Lanes &x, const Lanes &y) override {
-    // Which zero is larger makes no difference to a sum.
-    return map<arith::MaximumFOp>(x, y, arith::FastMathFlags::nsz);
-  }
+  Lanes addLargerProduct(Value word, unsigned low, unsigned high,
+                         const Lanes &c) override;
   Lanes ifNegativeZero(const Lanes &x, const Lanes &a, const Lanes &c) override;
   Lanes toReal(const Lanes &integers) override;
+  Lanes addInts(const Lanes &x, const Lanes &y) override {
+    return map<arith::AddIOp>(x, y);
+  }
   Lanes bitXor(const Lanes &x, const Lanes &y) override {
     return map<arith::XOrIOp>(x, y);
   }
@@ -85,24 +88,26 @@ private:
 
   OpBuilder &types() { return b.builder; }
   Lanes spread(Value scalar) { return Lanes(groups, b.splat(scalar, kLanes)); }
-  template <typename Op, typename... Rest>
-  Lanes map(const Lanes &x, const Lanes &y, Rest... rest) {
+  template <typename Op> Lanes map(const Lanes &x, const Lanes &y) {
     Lanes result;
     for (auto [a, c] : llvm::zip_equal(x, y))
-      result.push_back(Op::create(b.builder, b.loc, a, c, rest...));
+      result.push_back(Op::create(b.builder, b.loc, a, c));
     return result;
   }
   Value loadQuery(Value word, Type type) {
     return LLVM::LoadOp::create(b.builder, b.loc, type,
                                 b.advance(queryWords, b.mul(word, kWordBytes)));
   }
-  void prefetch(Value words, Value word);
+  /// Word `word` of the groups entered, of a state of `kind` whose array is `array`.
+  Lanes loadState(const KeyState &kind, Value array, Value word, int64_t bytesAhead);
+  void prefetch(Value words, Value word, int64_t bytesAhead);
   void enter(Value first, int64_t count);
   /// Calls `body` with some words and their number, `part` where there are so many left,
   /// for all words that are summed.
   void
   forEachPart(int64_t part, SmallVector<Value> &carried,
               function_ref<SmallVector<Value>(Value, int64_t, ValueRange carried)> body);
+  void sumAllGroups(AddWord add, Finish finish);
   /// Adds what word first + n does to sum n of the groups entered, n < count.
   SmallVector<Value> addWords(ValueRange sums, Value first, int64_t count, AddWord add);
   /// The sum of sums of the groups entered.
@@ -118,6 +123,9 @@ private:
   const AttendContext &context;
   SmallVector<KeyState> states;
   int64_t queryCount; ///< words
+  std::optional<ScoreLevels> levels;
+  bool isOfBytes;
+  bool sumsInts = false;
   Value args, units, queryWords, scores;
   SmallVector<Value> arrays; ///< of the states
 
@@ -154,15 +162,22 @@ static Type getWordType(OpBuilder &types, KeyState::Word word) {
   llvm_unreachable("every word has a type");
 }
 
+/// How far ahead a stream is asked for, and one of which only some lines are read.
+static constexpr int64_t kBytesAhead = 6 << 10, kSomeBytesAhead = 8 << 10;
+
 Lanes ScoreFunction::state(unsigned number, Value word) {
-  const KeyState &state = states[number];
-  Type type = getWordType(types(), state.word);
+  return loadState(states[number], arrays[number], word, kBytesAhead);
+}
+
+Lanes ScoreFunction::loadState(const KeyState &kind, Value array, Value word,
+                               int64_t bytesAhead) {
+  Type type = getWordType(types(), kind.word);
   Lanes result;
   for (int64_t group = 0; group < groups; ++group) {
-    Value at = b.mul(b.add(firstGroup, b.index(group)), kLanes * state.bytes());
-    auto words = b.arrayAt(b.advance(arrays[number], at), {state.width, kLanes}, type);
+    Value at = b.mul(b.add(firstGroup, b.index(group)), kLanes * kind.bytes());
+    auto words = b.arrayAt(b.advance(array, at), {kind.width, kLanes}, type);
     Value lanes = b.loadVector(words, {word, b.index(0)}, b.vectorType(kLanes, type));
-    prefetch(words, word);
+    prefetch(words, word, bytesAhead);
     if (isa<FloatType>(type) && !type.isF32())
       lanes = arith::ExtFOp::create(b.builder, b.loc, b.vectorType(kLanes), lanes);
     else if (type.getIntOrFloatBitWidth() < 32)
@@ -173,17 +188,56 @@ Lanes ScoreFunction::state(unsigned number, Value word) {
   return result;
 }
 
-/// Asks for what is read some KiB after word `word` of a group: between two pages of
+/// Asks for what is read `bytesAhead` after word `word` of a group: between two pages of
 /// memory the processor does not follow by itself.
-void ScoreFunction::prefetch(Value words, Value word) {
+void ScoreFunction::prefetch(Value words, Value word, int64_t bytesAhead) {
   auto type = cast<MemRefType>(words.getType());
   int64_t wordBytes = kLanes * type.getElementTypeBitWidth() / 8;
-  constexpr int64_t kBytesAhead = 6 << 10, kFirstLevel = 3;
-  int64_t ahead =
-      groupsAhead ? groupsAhead * type.getDimSize(0) : kBytesAhead / wordBytes;
+  constexpr int64_t kFirstLevel = 3;
+  int64_t ahead = groupsAhead ? groupsAhead * type.getDimSize(0) : bytesAhead / wordBytes;
   memref::PrefetchOp::create(b.builder, b.loc, words,
                              {b.add(word, b.index(ahead)), b.index(0)},
                              /*isWrite=*/false, kFirstLevel, /*isDataCache=*/true);
+}
+
+/// Where the query is 0, infinite or NaN, a product with the other state may be NaN.
+Lanes ScoreFunction::addLargerProduct(Value word, unsigned low, unsigned high,
+                                      const Lanes &c) {
+  constexpr int64_t kMagnitude = 0x7fffffff, kInfinite = 0x7f800000;
+  assert(states[low].word == states[high].word &&
+         states[low].width == states[high].width);
+  auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
+    return arith::CmpIOp::create(b.builder, b.loc, predicate, x, y);
+  };
+  Value bits = loadQuery(word, types().getI32Type()), one = b.i32(1);
+  Value magnitude = arith::AndIOp::create(b.builder, b.loc, bits, b.i32(kMagnitude));
+  Value isPlain = compare(arith::CmpIPredicate::ult,
+                          arith::SubIOp::create(b.builder, b.loc, magnitude, one),
+                          b.i32(kInfinite - 1));
+  Value isNegative = compare(arith::CmpIPredicate::slt, bits, b.i32(0));
+  Value larger =
+      arith::SelectOp::create(b.builder, b.loc, isNegative, arrays[low], arrays[high]);
+  // Groups of an array are this far apart: the next ones meet the same query.
+  int64_t groupBytes = states[low].bytes() * kLanes;
+  int64_t ahead = llvm::alignTo(kSomeBytesAhead, groupBytes);
+  Lanes q = query(word);
+  auto yield = [&](const Lanes &sums) { scf::YieldOp::create(b.builder, b.loc, sums); };
+  auto branch = scf::IfOp::create(
+      b.builder, b.loc, isPlain,
+      [&](OpBuilder &, Location) {
+        yield(fma(q, loadState(states[low], larger, word, ahead), c));
+      },
+      [&](OpBuilder &, Location) {
+        // Which zero is larger makes no difference to a sum.
+        Lanes x = mul(q, state(low, word)), y = mul(q, state(high, word)), sums;
+        for (auto [a, other, sum] : llvm::zip_equal(x, y, c))
+          sums.push_back(arith::AddFOp::create(
+              b.builder, b.loc, sum,
+              arith::MaximumFOp::create(b.builder, b.loc, a, other,
+                                        arith::FastMathFlags::nsz)));
+        yield(sums);
+      });
+  return Lanes(branch.getResults());
 }
 
 Lanes ScoreFunction::lookup(Value first, const Lanes &offsets) {
@@ -278,14 +332,16 @@ SmallVector<Value> ScoreFunction::addWords(ValueRange sums, Value first, int64_t
 
 Lanes ScoreFunction::addUp(ArrayRef<Value> sums) {
   Lanes total(sums.take_front(groups));
-  for (size_t n = groups; n < sums.size(); n += groups)
-    total = add(total, Lanes(sums.slice(n, groups)));
+  for (size_t n = groups; n < sums.size(); n += groups) {
+    Lanes next(sums.slice(n, groups));
+    total = sumsInts ? addInts(total, next) : add(total, next);
+  }
   return total;
 }
 
 Lanes ScoreFunction::sumAll(AddWord add) {
   int64_t part = groups == 1 ? std::min(kAtOnce, states.front().width) : 1;
-  SmallVector<Value> sums(part * groups, b.splat(b.f32(0), kLanes));
+  SmallVector<Value> sums(part * groups, b.splat(sumsInts ? b.i32(0) : b.f32(0), kLanes));
   forEachPart(part, sums, [&](Value word, int64_t count, ValueRange sums) {
     return addWords(sums, word, count, add);
   });
@@ -298,12 +354,19 @@ void ScoreFunction::enter(Value first, int64_t count) {
 }
 
 Value ScoreFunction::scoresOf(int64_t group) {
-  Value at = b.mul(b.add(firstGroup, b.index(group)), kLanes * kWordBytes);
-  return b.arrayAt(b.advance(scores, at), {kLanes}, types().getF32Type());
+  Type type = isOfBytes ? Type(types().getI8Type()) : Type(types().getF32Type());
+  Value at =
+      b.mul(b.add(firstGroup, b.index(group)), isOfBytes ? kLanes : kLanes * kWordBytes);
+  return b.arrayAt(b.advance(scores, at), {kLanes}, type);
 }
 void ScoreFunction::store(const Lanes &lanes) {
-  for (auto [group, score] : llvm::enumerate(lanes))
-    b.storeVector(score, scoresOf(group), {b.index(0)});
+  VectorType bytes = b.vectorType(kLanes, types().getI8Type());
+  for (auto [group, score] : llvm::enumerate(lanes)) {
+    Value words = score;
+    if (isOfBytes)
+      words = arith::TruncIOp::create(b.builder, b.loc, bytes, words);
+    b.storeVector(words, scoresOf(group), {b.index(0)});
+  }
 }
 
 void ScoreFunction::scoreGroups(AddWord add, Finish finish) {
@@ -340,12 +403,12 @@ void ScoreFunction::scoreByWords(Value groupCount, AddWord add, Finish finish) {
   });
 }
 
-void ScoreFunction::sumWords(AddWord add, Finish finish) {
+void ScoreFunction::sumAllGroups(AddWord add, Finish finish) {
   constexpr int64_t kFirstLevel = 16 << 10; // what a query may take of that cache
   constexpr int64_t kStreams = 1 << 10;     // bytes of groups that are read side by side
   Value full = b.div(units, b.index(kLanes)), done = b.index(0);
   exist = Value();
-  if (queryCount * kWordBytes > kFirstLevel) {
+  if (queryCount * kWordBytes > kFirstLevel && !sumsInts) { // sums wait as f32
     scoreByWords(full, add, finish);
     done = full;
   } else if (states.front().bytes() * kLanes <= kStreams) {
@@ -362,6 +425,15 @@ void ScoreFunction::sumWords(AddWord add, Finish finish) {
                                   b.splat(b.toI32(units), kLanes));
     enter(group, 1);
     scoreGroups(add, finish);
+  });
+}
+
+void ScoreFunction::sumLevels(AddWord add) {
+  assert(levels && "a score of levels says which");
+  sumsInts = true;
+  sumAllGroups(add, [&](Lanes level) {
+    return isOfBytes ? level
+                     : fma(real(-levels->step), toReal(level), real(levels->best));
   });
 }
 

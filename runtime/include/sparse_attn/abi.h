@@ -231,7 +231,7 @@ typedef struct sa_encoding {
 typedef struct sa_score_args {
   const void *const *states; /* by number in sa_encoding::states; 64-byte aligned */
   const void *query;         /* encoded, 64-byte aligned */
-  float *scores;             /* room for whole groups of SA_STATE_LANES */
+  void *scores; /* f32, or levels of a byte; room for whole groups of SA_STATE_LANES */
   int64_t units;
   const sa_view *values;
   int64_t b, kv_head;
@@ -244,6 +244,10 @@ typedef struct sa_score {
                         * tile of rows and a block */
   int32_t share_group; /* 1: summed over the query heads of a group */
   int32_t block;       /* keys of a unit */
+  /* 0: scores are f32. Else a score is one of so many numbers, at most 256, and what is
+   * made of a unit is a byte: the score is best - step * byte, with step > 0. */
+  int32_t levels, reserved;
+  double best, step;
 } sa_score;
 
 /* A set of keys for each row. `operands` are sets before it. A selection's first operand

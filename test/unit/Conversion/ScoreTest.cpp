@@ -59,6 +59,8 @@ struct ScoreCase {
   /// Calls its argument with every term, and returns by what their sum is multiplied.
   std::function<double(const Unit &, std::function<void(double)>)> terms;
   std::optional<uint32_t> lastQueryWord = std::nullopt; ///< nullopt: any
+  bool areBounds = false; ///< words of the first state are at most those of the second
+  int64_t bits = 0; ///< > 0: what is made are bytes, and the score is bits - 2 * byte
 };
 
 constexpr int64_t kHeadDim = 40;
@@ -97,9 +99,10 @@ ScoreCase antidiagonal(int64_t stride, int64_t block, int64_t rows,
           static_cast<uint32_t>(first)};
 }
 
-ScoreCase hash(int64_t bits, const std::string &hidden = "") {
+/// A byte tells up to 255 differing bits of one head apart.
+ScoreCase hash(int64_t bits, const std::string &hidden = "", bool shared = false) {
   return {"hash %w, %w layers = [" + hidden + std::to_string(bits) +
-              "] : tensor<?x?xf32>, tensor<?x?xf32>",
+              (shared ? "] share = group" : "]") + " : tensor<?x?xf32>, tensor<?x?xf32>",
           1,
           {{SA_WORD_I32, bits / 32, 0}},
           bits / 32,
@@ -110,7 +113,10 @@ ScoreCase hash(int64_t bits, const std::string &hidden = "") {
                       ? 1
                       : -1);
             return 1.0;
-          }};
+          },
+          std::nullopt,
+          /*areBounds=*/false,
+          bits < 256 && !shared ? bits : 0};
 }
 
 ScoreCase pages(int64_t block) {
@@ -123,7 +129,9 @@ ScoreCase pages(int64_t block) {
             for (int64_t d = 0; d < kHeadDim; ++d)
               add(std::fmax(u.q(d) * u.real(0, d), u.q(d) * u.real(1, d)));
             return 1.0;
-          }};
+          },
+          std::nullopt,
+          /*areBounds=*/true};
 }
 
 ScoreCase quantizedChannels(int64_t count) {
@@ -176,6 +184,8 @@ const std::vector<ScoreCase> &getCases() {
       hash(96),
       hash(256),
       hash(64, "8, "),
+      hash(224),
+      hash(32, "", /*shared=*/true),
       pages(1),
       pages(16),
       products(channels + "1 : tensor<?x?xi32>", 1, 1),
@@ -260,6 +270,11 @@ void check(sa_score_fn function, const ScoreCase &c, int64_t units, Numbers &num
     pointers.push_back(words);
     unit.arrays.push_back(words);
   }
+  for (int64_t i = 0; c.areBounds && i < room * c.states[0].width; ++i) {
+    float &low = memory[0]->as<float>()[i], &high = memory[1]->as<float>()[i];
+    if (low > high)
+      std::swap(low, high);
+  }
   GuardedMemory query(c.queryWords * sizeof(float));
   for (int64_t w = 0; w < c.queryWords; ++w)
     query.as<uint32_t>()[w] =
@@ -267,10 +282,11 @@ void check(sa_score_fn function, const ScoreCase &c, int64_t units, Numbers &num
   if (c.lastQueryWord)
     query.as<uint32_t>()[c.queryWords - 1] = *c.lastQueryWord;
   unit.query = query.as<uint32_t>();
-  GuardedMemory scores(room * sizeof(float));
-  std::fill_n(scores.as<float>(), room, kUntouched);
+  GuardedMemory scores(room * (c.bits ? sizeof(uint8_t) : sizeof(float)));
+  if (!c.bits)
+    std::fill_n(scores.as<float>(), room, kUntouched);
   sa_score_args args = {
-      pointers.data(), unit.query, scores.as<float>(), units, nullptr, 0, 0};
+      pointers.data(), unit.query, scores.as<uint8_t>(), units, nullptr, 0, 0};
   function(&args);
   for (unit.unit = 0; unit.unit < units; ++unit.unit) {
     double sum = 0, magnitude = 0;
@@ -278,8 +294,9 @@ void check(sa_score_fn function, const ScoreCase &c, int64_t units, Numbers &num
       sum += term;
       magnitude += std::abs(term);
     });
-    ASSERT_NEAR(scores.as<float>()[unit.unit], sum * factor,
-                1e-6 * std::abs(magnitude * factor))
+    double score = c.bits ? c.bits - 2.0 * scores.as<uint8_t>()[unit.unit]
+                          : scores.as<float>()[unit.unit];
+    ASSERT_NEAR(score, sum * factor, 1e-6 * std::abs(magnitude * factor))
         << "unit " << unit.unit << " of " << units;
   }
 }

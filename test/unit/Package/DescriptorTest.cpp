@@ -103,6 +103,9 @@ void compareSets(const sa_attention &found, const AttentionDesc &expected) {
     EXPECT_EQ(f.granularity, e.granularity);
     EXPECT_EQ(f.share_group, e.shareGroup ? 1 : 0);
     EXPECT_EQ(f.block, e.block);
+    EXPECT_EQ(f.levels, e.levels);
+    EXPECT_EQ(f.best, e.best);
+    EXPECT_EQ(f.step, e.step);
   }
 }
 

@@ -53,7 +53,7 @@ static AttentionDesc makeAttention() {
   chosen.parameters = {1000000000000, -3};
   chosen.reals = {0.25, 1e300};
   a.sets = {known, chosen};
-  a.scores = {{0, 2, true, 16}, {1, 0, false, 1}};
+  a.scores = {{0, 2, true, 16}, {1, 0, false, 1, 33, 32, 2}};
   a.tables = {{1, {3, -1}, {2, 0, 1}}, {1, {}, {}}};
   a.checks = {{5, {3, 4}, {1000000000000}, "graph_hop"}};
   a.classifySymbol = "made_classify";

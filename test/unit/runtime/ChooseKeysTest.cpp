@@ -56,6 +56,16 @@ public:
       sa_choose_top_k(scores.data(), words.data(), units(), k, room, chosen);
     });
   }
+  /// Of scores 0, -1, ..., -255: their levels are bytes, in whole words.
+  Set topKLevels(int64_t k) {
+    constexpr uint8_t kNothing = 0;
+    std::vector<uint8_t> levels(words.size() * 64, kNothing);
+    for (size_t u = 0; u < scores.size(); ++u)
+      levels[u] = static_cast<uint8_t>(-scores[u]);
+    return choose([&](void *, uint64_t *chosen) {
+      sa_choose_top_k_levels(levels.data(), words.data(), units(), k, chosen);
+    });
+  }
   Set topP(double p) {
     return choose([&](void *room, uint64_t *chosen) {
       sa_choose_top_p(scores.data(), words.data(), units(), p, room, chosen);
@@ -261,6 +271,60 @@ TEST(ChooseTopK, everyLargeCase) {
                       count / 8, count / 2, count - 1, count, count + 1})
       ASSERT_EQ(choice.topK(k), choice.expectedTopK(k)) << k;
   });
+}
+
+//===----------------------------------------------------------------------===//
+// Levels
+//===----------------------------------------------------------------------===//
+
+TEST(ChooseTopKLevels, everySmallCase) {
+  forEveryCase({0.0f, -1.0f, -254.0f, -255.0f}, 5, [](Choice &choice, int units) {
+    for (int k = 0; k <= units + 1; ++k)
+      ASSERT_EQ(choice.topKLevels(k), choice.expectedTopK(k)) << k;
+  });
+}
+
+float drawSignLevels(std::mt19937 &random, size_t unit) {
+  return drawSigns(random, unit) - 16;
+}
+float drawBytes(std::mt19937 &random, size_t) {
+  return -static_cast<float>(random() >> 24);
+}
+float drawBest(std::mt19937 &, size_t) { return 0; }
+float drawWorst(std::mt19937 &, size_t) { return -255; }
+float drawEnds(std::mt19937 &random, size_t) { return random() % 10 ? -255 : 0; }
+constexpr Draw kLevelDraws[] = {drawSignLevels, drawBytes, drawBest, drawWorst, drawEnds};
+
+TEST(ChooseTopKLevels, everyLargeCase) {
+  std::mt19937 random(9);
+  for (Draw draw : kLevelDraws)
+    for (size_t units : {63, 64, 65, 1000, 20000})
+      for (double share : {1.0, 0.5, 0.05}) {
+        Choice choice = makeLarge(draw, units, share, random);
+        auto count = static_cast<int64_t>(choice.ranked().size());
+        for (int64_t k :
+             {int64_t(1), int64_t(2), count / 10, count / 2, count - 1, count, count + 1})
+          ASSERT_EQ(choice.topKLevels(k), choice.expectedTopK(k))
+              << units << " units, share " << share << ", k " << k;
+      }
+}
+
+// What the runtime samples has one level, the rest others, on either side of it.
+TEST(ChooseTopKLevels, aMisleadingSample) {
+  constexpr size_t kUnits = 20000;
+  std::mt19937 random(10);
+  Set sampled(kUnits);
+  for (int i = 0; i < 1100; ++i)
+    sampled[sa_sample_unit(i, kUnits)] = true;
+  for (float seen : {0.0f, -1.0f, -100.0f, -255.0f})
+    for (Draw draw : kLevelDraws) {
+      std::vector<float> scores;
+      for (size_t u = 0; u < kUnits; ++u)
+        scores.push_back(sampled[u] ? seen : draw(random, u));
+      Choice choice(std::move(scores), Set(kUnits, true));
+      for (int64_t k : {1, 700, 2000, 9000, 19000, 19999})
+        ASSERT_EQ(choice.topKLevels(k), choice.expectedTopK(k)) << seen << ", k " << k;
+    }
 }
 
 constexpr double kShares[] = {0, 1e-9, 0.1, 0.35, 0.5, 0.75, 0.9, 0.999, 1};
