@@ -11,6 +11,7 @@
  *   gpu_device.c   devices, and the modules that they have loaded
  *   gpu_plan.c     chooses kernels and the shape of their tiles
  *   gpu_operands.c layout operands that stay in the GPU's memory
+ *   gpu_hops.c     distances in a graph, for the pairs of tiles
  *   gpu_run.c      workspace and launches
  *   gpu_lists.c    lists that the GPU makes of such operands
  *   gpu_items.c    tiles, lists and parts of an attention as items
@@ -82,6 +83,8 @@ typedef struct sa_gpu_attention {
   size_t listed_bytes;
   sa_gpu_list *lists;
   int64_t batches, heads; /* such planes */
+  int32_t hop_table;      /* of the distances that the kernel reads, or -1 */
+  size_t hop_index, hops; /* offsets */
 } sa_gpu_attention;
 
 typedef struct sa_gpu_plan {
@@ -222,6 +225,25 @@ sparse_attn_status sa_gpu_fetch_runs(const sparse_attn_plan *plan,
 sa_run_list sa_gpu_fetched_list(const sparse_attn_plan *plan,
                                 const sa_plan_attention *attention, int64_t b, int64_t h,
                                 int64_t first, int64_t row_tile, const sa_buffer *runs);
+
+/*===--- gpu_hops.c -------------------------------------------------------===*/
+
+/* Distances of an attention's pairs, as sa_gpu_args has them. */
+typedef struct sa_gpu_hops {
+  const sa_reach *distances;
+  sa_buffer index; /* int32_t */
+  sa_buffer rows;  /* uint16_t */
+} sa_gpu_hops;
+
+/* Elements of a query tile in the index. */
+static inline int64_t sa_gpu_hop_elements(const sa_attention *code) {
+  return 2 + (int64_t)code->tile_rows;
+}
+
+/* Appends those of the query tile after the last one, which visits `runs`, and numbers
+ * its tiles in them. OUT_OF_MEMORY or OVERFLOW. */
+sparse_attn_status sa_gpu_append_hops(sa_gpu_hops *hops, const sa_tile_query *query,
+                                      int32_t tile_rows, sa_run *runs, int64_t count);
 
 /*===--- gpu_run.c --------------------------------------------------------===*/
 

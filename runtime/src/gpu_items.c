@@ -45,6 +45,7 @@ typedef struct listing {
   sa_buffer shares;       /* share */
   sa_buffer visited;      /* sa_run: of one query tile */
   sa_buffer runs;         /* sa_run: those that go to the device */
+  sa_gpu_hops hops;       /* with distances where the kernel reads some */
 } listing;
 
 static int64_t count_tiles(const listing *list) {
@@ -84,6 +85,12 @@ static bool copy_list(listing *list, int64_t b, int64_t h, int64_t row_tile,
   return true;
 }
 
+static sa_tile_query query_of(const listing *list, int64_t number) {
+  int64_t row_tiles = list->attention->row_tiles, plane = number / row_tiles;
+  return sa_plan_query(list->plan, list->attention, plane / list->heads,
+                       plane % list->heads, number % row_tiles);
+}
+
 /* Fills list->visited for query tile `number`. */
 static bool find_visited(listing *list, int64_t number) {
   int64_t row_tiles = list->attention->row_tiles, plane = number / row_tiles;
@@ -91,9 +98,18 @@ static bool find_visited(listing *list, int64_t number) {
   list->visited.size = 0;
   if (sa_has_table(list->attention))
     return copy_list(list, b, h, number % row_tiles, number);
-  sa_tile_query query =
-      sa_plan_query(list->plan, list->attention, b, h, number % row_tiles);
+  sa_tile_query query = query_of(list, number);
   return query.rows == 0 || sa_enumerate_tiles(&query, append_run, &list->visited);
+}
+
+/* Appends the distances of query tile `number`, and tells what is visited of them. */
+static sparse_attn_status add_hops(listing *list, int64_t number) {
+  if (!list->hops.distances)
+    return SPARSE_ATTN_OK;
+  sa_tile_query query = query_of(list, number);
+  return sa_gpu_append_hops(&list->hops, &query, list->attention->code->tile_rows,
+                            (sa_run *)list->visited.data,
+                            (int64_t)(list->visited.size / sizeof(sa_run)));
 }
 
 static int64_t count_visited(const listing *list) {
@@ -190,6 +206,9 @@ static sparse_attn_status make_shares(listing *list) {
     list->share_begin[number] = (int64_t)(list->shares.size / sizeof(share));
     if (!find_visited(list, number))
       return SPARSE_ATTN_OUT_OF_MEMORY;
+    sparse_attn_status status = add_hops(list, number);
+    if (status)
+      return status;
     int64_t parts = sa_max(1, sa_ceil_div(count_visited(list), most));
     for (int64_t part = 0; part < parts; ++part)
       if (!append_share(list, part, parts))
@@ -315,6 +334,8 @@ static void add_tile(listing *list, int64_t b, int64_t h, int64_t row_tile,
                       .first_row = (int32_t)rows.first,
                       .rows = (int32_t)(rows.count * list->gpu->stack),
                       .slot = -1};
+  if (list->hops.distances)
+    item.hops = (int32_t)(number * sa_gpu_hop_elements(attention->code));
   if (rows.count == 0)
     return;
   int64_t first_slot = list->gpu->slots;
@@ -386,11 +407,18 @@ static sparse_attn_status place_bits(listing *list) {
   return SPARSE_ATTN_OK;
 }
 
-static bool place_runs(listing *list) {
-  void *room = sa_gpu_place(list->image, list->runs.size, &list->gpu->runs);
-  if (room && list->runs.size)
-    memcpy(room, list->runs.data, list->runs.size);
+static bool place_buffer(listing *list, const sa_buffer *buffer, size_t *at) {
+  void *room = sa_gpu_place(list->image, buffer->size, at);
+  if (room && buffer->size)
+    memcpy(room, buffer->data, buffer->size);
   return room != NULL;
+}
+
+static bool place_lists(listing *list) {
+  sa_gpu_attention *gpu = list->gpu;
+  return place_buffer(list, &list->runs, &gpu->runs) &&
+         place_buffer(list, &list->hops.index, &gpu->hop_index) &&
+         place_buffer(list, &list->hops.rows, &gpu->hops);
 }
 
 bool sa_gpu_place_entries(const sparse_attn_plan *plan,
@@ -420,6 +448,8 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
                   .image = image,
                   .batches = by_batch ? plan->shape.batch : 1,
                   .heads = code->per_head ? plan->shape.heads : 1};
+  if (gpu->hop_table >= 0)
+    list.hops.distances = attention->tables[gpu->hop_table];
   size_t tiles = (size_t)count_tiles(&list);
   gpu->batches = list.batches;
   gpu->heads = list.heads;
@@ -435,7 +465,7 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
                              : make_shares(&list);
   if (!status)
     status = list_items(&list);
-  if (!status && ((!there && !place_runs(&list)) ||
+  if (!status && ((!there && !place_lists(&list)) ||
                   !sa_gpu_place_entries(plan, attention, image, &gpu->entries)))
     status = SPARSE_ATTN_OUT_OF_MEMORY;
   free(list.piece_bits);
@@ -443,5 +473,7 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
   free(list.shares.data);
   free(list.visited.data);
   free(list.runs.data);
+  free(list.hops.index.data);
+  free(list.hops.rows.data);
   return status;
 }

@@ -135,6 +135,9 @@ static void adopt(const sparse_attn_plan *plan, sa_plan_attention *attention,
   gpu->code.tile_rows =
       (int32_t)choose_rows(&plan->shape, attention->code, kernel->tile_rows / gpu->stack);
   gpu->code.tile_keys = kernel->tile_keys;
+  /* Distances have a form of their own: gpu_hops.c. */
+  gpu->hop_table = attention->code->hop_table;
+  gpu->code.hop_table = -1;
   if (!kernel->finds_tiles)
     gpu->code.binding = SA_BINDING_PLAN;
   /* The host's fill is for tiles of its own size: pairs are bisected. */

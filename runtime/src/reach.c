@@ -166,6 +166,13 @@ void sa_fill_reach(const void *table, int32_t b, const sa_fill_args *pairs,
   }
 }
 
+int32_t sa_reach_slot(const sa_reach *reach, int32_t b, int32_t p) {
+  const sa_reach_batch *batch = batch_of(reach, b);
+  if (p < batch->start[0] || p >= batch->start[batch->chunk_count])
+    return -1;
+  return batch->slot[sa_count_up_to(batch->start, batch->chunk_count, p) - 1];
+}
+
 /*===--- Distances --------------------------------------------------------===*/
 
 static const uint16_t kUnreachable = 0xffff;

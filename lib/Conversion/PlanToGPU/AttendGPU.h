@@ -64,7 +64,7 @@ struct GPUFrame {
 
   mlir::Value args, values; ///< pointers
   mlir::Value shared;       ///< pointer to shared memory
-  mlir::Value batch, head, kvHead, firstRow, rowCount, first, end, slot;
+  mlir::Value batch, head, kvHead, firstRow, rowCount, first, end, slot, hops;
   mlir::Value keys, tokens, firstPosition; ///< of the batch entry
   mlir::Value heads, group, stack, step, classTiles, aligned, bitRows;
   mlir::Value thread, lane, warp;
@@ -108,6 +108,7 @@ struct GPUTile {
   mlir::Value number;
   mlir::Value full; ///< i1
   mlir::Value bits; ///< number of its bit tile; null where no plan lists tiles
+  mlir::Value hops; ///< its first row of distances; null where the kernel needs none
 
   Values flatten() const;
   static GPUTile restore(mlir::ValueRange values);
@@ -176,6 +177,7 @@ public:
 private:
   std::pair<GPUTile, Values> nextOfMask(mlir::ValueRange state);
   std::pair<GPUTile, Values> nextOfRuns(mlir::ValueRange state);
+  mlir::Value firstHopsOf(mlir::Value number);
   Values refine(mlir::ValueRange state);
   TileClass classOf(mlir::Value firstTile, int64_t tiles);
 

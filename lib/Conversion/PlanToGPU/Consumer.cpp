@@ -63,6 +63,7 @@ private:
   Value leads;   ///< whether it is the one thread of its warp that releases buffers
   Value queries; ///< descriptor
   bool listed = !findsTilesOnGPU(context.plan);
+  bool hasHops = context.plan.getHopTable().has_value();
 };
 } // namespace
 
@@ -81,7 +82,7 @@ Consumer::State Consumer::restore(ValueRange values) const {
     return front;
   };
   State state;
-  state.tile = GPUTile::restore(take(listed ? 3 : 2));
+  state.tile = GPUTile::restore(take(2 + listed + hasHops));
   ValueRange uses = take(2);
   state.keyUse = uses[0], state.valueUse = uses[1];
   state.weights = Values(take(shape.keys / 4));
@@ -97,7 +98,8 @@ GPUTile Consumer::take(Value keyUse) {
   auto word = [&](int64_t i) {
     return b.ofFirstLane(vector::ExtractOp::create(b.builder, b.loc, words, i));
   };
-  return {word(0), b.ne(word(1), b.i32(0)), listed ? word(2) : Value()};
+  return {word(0), b.ne(word(1), b.i32(0)), listed ? word(2) : Value(),
+          hasHops ? word(3) : Value()};
 }
 
 void Consumer::release(RingBuilder &ring, Value use) {

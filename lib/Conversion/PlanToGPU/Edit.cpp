@@ -15,31 +15,33 @@ namespace {
 /// Edits the scores of one thread.
 class Editor {
 public:
-  Editor(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame, Value tile,
-         const KeyRange &keys, bool full)
-      : b(b), context(context), frame(frame), plan(context.plan), keys(keys), full(full),
-        cloner(b, context.ids, frame.values, 1), lists(b, context, frame),
+  Editor(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
+         const GPUTile &tile, const KeyRange &keys, bool full)
+      : b(b), context(context), frame(frame), plan(context.plan), tile(tile), keys(keys),
+        full(full), cloner(b, context.ids, frame.values, 1), lists(b, context, frame),
         last(frame.lastKey(b)) {
     if (context.shape.listed)
-      firstPlace = b.add(tile, keys.first);
+      firstPlace = b.add(tile.number, keys.first);
     else
-      firstKey =
-          b.add(frame.firstKeyOf(b, context.shape, tile), b.mul(keys.first, frame.step));
+      firstKey = b.add(frame.firstKeyOf(b, context.shape, tile.number),
+                       b.mul(keys.first, frame.step));
     cloner.keys = frame.tokens;
     cloner.heads = frame.heads;
   }
 
-  /// All scores. `bits` is the number of the bit tile where a plan lists tiles; `kept`
-  /// are what buildKept returns, or none.
-  Fragments edit(const Fragments &scores, Value bits, ArrayRef<Value> kept);
+  /// All scores; `kept` are what buildKept returns, or none.
+  Fragments edit(const Fragments &scores, ArrayRef<Value> kept);
   Values getKept();
   /// One score, of key `number` of the tile.
-  Value editPair(const GPURow &row, Value number, Value score, Value bits);
+  Value editPair(const GPURow &row, Value number, Value score);
 
 private:
-  Value modify(const GPURow &row, Value score, Value key);
-  Value getBits(const GPURow &row, Value tile);
-  SmallVector<Value> loadBits(const GPURow &row, Value tile);
+  Value modify(const GPURow &row, Value score, Value key, Value distance);
+  Value getDistances(const GPURow &row);
+  Value toDistance(Value element);
+  std::array<Value, 2> loadDistances(Value row, int64_t fragment);
+  Value getBits(const GPURow &row);
+  SmallVector<Value> loadBits(const GPURow &row);
   Value getPlace(int64_t fragment, int64_t column);
   Value getKey(int64_t fragment, int64_t column);
   Value existing(Value key);
@@ -50,6 +52,7 @@ private:
   const GPUContext &context;
   const GPUFrame &frame;
   block_plan::AttentionOp plan;
+  const GPUTile &tile;
   const KeyRange &keys;
   bool full;
   RegionCloner cloner;
@@ -59,12 +62,44 @@ private:
 };
 } // namespace
 
-Value Editor::modify(const GPURow &row, Value score, Value key) {
+Value Editor::modify(const GPURow &row, Value score, Value key, Value distance) {
   if (plan.getModify().empty())
     return score;
   score = b.mulF(score, b.f32(context.getScale()));
-  return cloner.clone(plan.getModify(), {score, b.f32(0), frame.batch, row.head,
-                                         row.index, row.position, key})[0];
+  return cloner.clone(plan.getModify(),
+                      {score, distance ? distance : b.f32(0), frame.batch, row.head,
+                       row.index, row.position, key})[0];
+}
+
+/// Pointer to the row's distances of the keys of the tile; null where there are none.
+Value Editor::getDistances(const GPURow &row) {
+  if (!tile.hops)
+    return Value();
+  Type i32 = b.builder.getI32Type();
+  constexpr int64_t kNumbers = 2; // elements before those of the rows
+  Value index = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, hop_index)));
+  Value element = b.add(b.add(frame.hops, b.i32(kNumbers)), row.query);
+  Value own = b.loadAt(i32, b.element(index, element, sizeof(int32_t)), b.i32(0), 4);
+  Value hops = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, hops)));
+  hops = b.element(hops, b.add(tile.hops, own), context.shape.keys * sizeof(uint16_t));
+  return b.element(hops, keys.first, sizeof(uint16_t));
+}
+
+/// As f32, inf where there is no path.
+Value Editor::toDistance(Value element) {
+  Value number =
+      arith::UIToFPOp::create(b.builder, b.loc, b.builder.getF32Type(), element);
+  return b.select(b.eq(element, b.i32(0xffff)), b.f32(kInfinity), number);
+}
+
+/// Of the two columns that the lane has of a fragment.
+std::array<Value, 2> Editor::loadDistances(Value row, int64_t fragment) {
+  if (!row)
+    return {};
+  Value first = b.element(row, b.mul(frame.member, 2), sizeof(uint16_t));
+  Value word =
+      b.loadAt(b.builder.getI32Type(), first, b.i32(8 * fragment * sizeof(uint16_t)), 4);
+  return {toDistance(b.band(word, b.i32(0xffff))), toDistance(b.shr(word, b.i32(16)))};
 }
 
 /// Of what a thread loads at once of a row of bits.
@@ -74,16 +109,16 @@ static int64_t wordBytesOf(const GPUShape &shape, const KeyRange &keys) {
 }
 
 /// Pointer to the bits of the row's pairs.
-Value Editor::getBits(const GPURow &row, Value tile) {
+Value Editor::getBits(const GPURow &row) {
   int64_t rowBytes = context.shape.keys / 8;
   Value base = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, bits)));
   Value tileBytes = b.toI64(b.mul(frame.bitRows, rowBytes));
-  Value bits = b.offset(base, b.mul(b.toI64(tile), tileBytes));
+  Value bits = b.offset(base, b.mul(b.toI64(tile.bits), tileBytes));
   return b.element(bits, row.query, rowBytes);
 }
 
-SmallVector<Value> Editor::loadBits(const GPURow &row, Value tile) {
-  Value bytes = b.offset(getBits(row, tile), b.divU(keys.first, 8));
+SmallVector<Value> Editor::loadBits(const GPURow &row) {
+  Value bytes = b.offset(getBits(row), b.divU(keys.first, 8));
   int64_t wordBytes = wordBytesOf(context.shape, keys);
   SmallVector<Value> words;
   for (int64_t byte = 0; byte < keys.count / 8; byte += wordBytes) {
@@ -155,20 +190,22 @@ Value Editor::isSet(int64_t fragment, int64_t column, ArrayRef<Value> words) {
   return b.ne(b.band(b.shr(words[first / bits], place), b.i32(1)), b.i32(0));
 }
 
-Fragments Editor::edit(const Fragments &scores, Value bits, ArrayRef<Value> kept) {
+Fragments Editor::edit(const Fragments &scores, ArrayRef<Value> kept) {
   Fragments edited = scores;
-  for (auto [tile, values] : llvm::enumerate(edited))
+  for (auto [number, values] : llvm::enumerate(edited))
     for (int64_t half = 0; half < 2; ++half) {
-      GPURow row = frame.fragmentRow(b, context.shape, tile, half);
+      GPURow row = frame.fragmentRow(b, context.shape, number, half);
       SmallVector<Value> words;
-      if (!full && bits)
-        words = loadBits(row, bits);
-      for (size_t i = 2 * half; i < values.size(); i += 4)
+      if (!full && tile.bits)
+        words = loadBits(row);
+      Value distances = getDistances(row);
+      for (size_t i = 2 * half; i < values.size(); i += 4) {
+        std::array<Value, 2> hops = loadDistances(distances, i / 4);
         for (int64_t column = 0; column < 2; ++column) {
           int64_t fragment = i / 4;
           Value key = getKey(fragment, column);
           Value &score = values[i + column];
-          score = modify(row, score, full ? key : existing(key));
+          score = modify(row, score, full ? key : existing(key), hops[column]);
           if (context.shape.weighted)
             score = b.fma(score, b.f32(context.getScoreFactor()),
                           lists.biasAt(getPlace(fragment, column)));
@@ -176,28 +213,35 @@ Fragments Editor::edit(const Fragments &scores, Value bits, ArrayRef<Value> kept
             continue;
           Value keep;
           if (!kept.empty()) {
-            size_t number = tile * values.size() + i + column;
-            Value bit = b.band(kept[number / kWordBits], getBit(b, number));
+            size_t place = number * values.size() + i + column;
+            Value bit = b.band(kept[place / kWordBits], getBit(b, place));
             keep = b.ne(bit, b.i32(0));
           } else {
             keep = words.empty() ? isKept(row, key) : isSet(fragment, column, words);
           }
           score = b.select(keep, score, b.f32(-kInfinity));
         }
+      }
     }
   return edited;
 }
 
-Value Editor::editPair(const GPURow &row, Value number, Value score, Value bits) {
+Value Editor::editPair(const GPURow &row, Value number, Value score) {
   assert(!firstPlace && "warps alone cannot follow a list");
   Value key = b.add(firstKey, b.mul(number, frame.step));
-  score = modify(row, score, existing(key));
+  Value distance;
+  if (Value distances = getDistances(row)) {
+    Value element = b.loadAt(b.builder.getI16Type(),
+                             b.element(distances, number, sizeof(uint16_t)), b.i32(0), 2);
+    distance = toDistance(
+        arith::ExtUIOp::create(b.builder, b.loc, b.builder.getI32Type(), element));
+  }
+  score = modify(row, score, existing(key), distance);
   if (full)
     return score;
   Value keep;
-  if (bits) {
-    Value byte =
-        b.loadAt(b.builder.getI8Type(), getBits(row, bits), b.divU(number, 8), 1);
+  if (tile.bits) {
+    Value byte = b.loadAt(b.builder.getI8Type(), getBits(row), b.divU(number, 8), 1);
     byte = arith::ExtUIOp::create(b.builder, b.loc, b.builder.getI32Type(), byte);
     keep = b.ne(b.band(b.shr(byte, b.remU(number, 8)), b.i32(1)), b.i32(0));
   } else {
@@ -209,23 +253,21 @@ Value Editor::editPair(const GPURow &row, Value number, Value score, Value bits)
 Values sparse_attn::buildKept(GPUBuilder &b, const GPUContext &context,
                               const GPUFrame &frame, const GPUTile &tile) {
   KeyRange keys = KeyRange::all(b, context.shape);
-  return Editor(b, context, frame, tile.number, keys, /*full=*/false).getKept();
+  return Editor(b, context, frame, tile, keys, /*full=*/false).getKept();
 }
 
 void sparse_attn::buildEdit(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const GPUTile &tile, bool full,
                             Fragments &scores, ArrayRef<Value> kept) {
   KeyRange keys = KeyRange::all(b, context.shape);
-  Editor editor(b, context, frame, tile.number, keys, full);
-  scores = editor.edit(scores, tile.bits, kept);
+  scores = Editor(b, context, frame, tile, keys, full).edit(scores, kept);
 }
 
 void sparse_attn::buildEdit(GPUBuilder &b, const GPUContext &context,
                             const GPUFrame &frame, const GPUTile &tile,
                             const KeyRange &keys, Fragments &scores) {
   auto edit = [&](bool full) {
-    Editor editor(b, context, frame, tile.number, keys, full);
-    Fragments edited = editor.edit(scores, tile.bits, {});
+    Fragments edited = Editor(b, context, frame, tile, keys, full).edit(scores, {});
     Values flat;
     for (const Values &row : edited)
       llvm::append_range(flat, row);
@@ -244,8 +286,8 @@ Value sparse_attn::buildEditPair(GPUBuilder &b, const GPUContext &context,
                                  const GPURow &row, Value number, Value score) {
   KeyRange keys = KeyRange::all(b, context.shape);
   auto edit = [&](bool full) {
-    Editor editor(b, context, frame, tile.number, keys, full);
-    return Values{editor.editPair(row, number, score, tile.bits)};
+    Editor editor(b, context, frame, tile, keys, full);
+    return Values{editor.editPair(row, number, score)};
   };
   return b.choose(tile.full, [&] { return edit(true); }, [&] { return edit(false); })[0];
 }

@@ -42,6 +42,7 @@ GPUFrame::GPUFrame(GPUBuilder &b, const GPUContext &context, Value args, Value s
   first = item(offsetof(sa_gpu_item, first));
   end = item(offsetof(sa_gpu_item, end));
   slot = item(offsetof(sa_gpu_item, slot));
+  hops = item(offsetof(sa_gpu_item, hops));
   kvHead = b.divU(head, group);
   auto entry = element(offsetof(sa_gpu_args, entries), batch, sizeof(sa_gpu_entry));
   keys = entry(offsetof(sa_gpu_entry, keys));

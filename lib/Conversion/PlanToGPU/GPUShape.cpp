@@ -171,8 +171,6 @@ std::string sparse_attn::getGPUObstacle(block_plan::AttentionOp plan,
                                         const GPUTarget &target) {
   if (std::string reason = getListObstacle(plan); !reason.empty())
     return reason;
-  if (plan.getHopTable())
-    return "hop_decay has no GPU kernels yet";
   if (plan.getKeyBlock())
     return "attention over pooled keys has no GPU kernels yet";
   GPUShape shape(plan, target);

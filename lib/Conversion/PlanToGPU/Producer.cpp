@@ -121,7 +121,8 @@ void Producer::sendKeys(const GPUTile &tile, Value use) {
         arith::ExtUIOp::create(b.builder, b.loc, b.builder.getI32Type(), tile.full);
     Value words = vector::FromElementsOp::create(
         b.builder, b.loc, b.vectorType(4, b.builder.getI32Type()),
-        ValueRange{tile.number, full, tile.bits ? tile.bits : b.i32(0), b.i32(0)});
+        ValueRange{tile.number, full, tile.bits ? tile.bits : b.i32(0),
+                   tile.hops ? tile.hops : b.i32(0)});
     b.storeAt(words, shared.tileOf(b, use), b.i32(0), 16);
   });
   b.branch(

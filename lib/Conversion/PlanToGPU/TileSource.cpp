@@ -23,10 +23,15 @@ using namespace mlir;
 using namespace sparse_attn;
 
 Values GPUTile::flatten() const {
-  return bits ? Values{number, full, bits} : Values{number, full};
+  Values values = {number, full};
+  for (Value known : {bits, hops})
+    if (known)
+      values.push_back(known);
+  return values;
 }
 GPUTile GPUTile::restore(ValueRange values) {
-  return {values[0], values[1], values.size() > 2 ? values[2] : Value()};
+  return {values[0], values[1], values.size() > 2 ? values[2] : Value(),
+          values.size() > 3 ? values[3] : Value()};
 }
 
 TileSource::TileSource(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame)
@@ -143,6 +148,16 @@ std::pair<GPUTile, Values> TileSource::nextOfMask(ValueRange state) {
   return {tile, search.flatten()};
 }
 
+/// Of tile `number` among those that have distances.
+Value TileSource::firstHopsOf(Value number) {
+  Value index = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, hop_index)));
+  index = b.element(index, frame.hops, sizeof(int32_t));
+  auto element = [&](int64_t i) {
+    return b.loadAt(b.builder.getI32Type(), index, b.i32(i * sizeof(int32_t)), 4);
+  };
+  return b.add(element(0), b.mulI32(number, element(1)));
+}
+
 /// The state is a run and the number of its tiles that were given.
 std::pair<GPUTile, Values> TileSource::nextOfRuns(ValueRange state) {
   Value run = state[0], given = state[1];
@@ -157,14 +172,19 @@ std::pair<GPUTile, Values> TileSource::nextOfRuns(ValueRange state) {
         Value mask = field(offsetof(sa_run, mask));
         Value after = b.add(given, b.i32(1));
         Value last = b.eq(after, field(offsetof(sa_run, tiles)));
-        return {b.add(field(offsetof(sa_run, first_tile)), given), mask,
-                b.add(mask, given), b.select(last, b.add(run, b.i32(1)), run),
-                b.select(last, b.i32(0), after)};
+        Values values = {
+            b.select(last, b.add(run, b.i32(1)), run), b.select(last, b.i32(0), after),
+            b.add(field(offsetof(sa_run, first_tile)), given), mask, b.add(mask, given)};
+        if (context.plan.getHopTable())
+          values.push_back(firstHopsOf(b.add(field(offsetof(sa_run, hops)), given)));
+        return values;
       },
       [&]() -> Values {
-        Value none = b.i32(-1);
-        return {none, none, none, run, given};
+        Values values = {run, given};
+        values.append(context.plan.getHopTable() ? 4 : 3, b.i32(-1));
+        return values;
       });
-  GPUTile tile{found[0], b.eq(found[1], b.i32(SA_RUN_FULL)), found[2]};
-  return {tile, {found[3], found[4]}};
+  Values tile = {found[2], b.eq(found[3], b.i32(SA_RUN_FULL))};
+  llvm::append_range(tile, ValueRange(found).drop_front(4));
+  return {GPUTile::restore(tile), {found[0], found[1]}};
 }

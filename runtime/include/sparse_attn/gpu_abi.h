@@ -60,7 +60,7 @@ typedef struct sa_gpu_item {
   int32_t first, end; /* tiles of keys; with a plan, elements of sa_gpu_args::runs; of
                        * lists, the number of a part and of all */
   int32_t slot;       /* -1: write O and LSE; else leave the state in this slot */
-  int32_t reserved;
+  int32_t hops;       /* first element of sa_gpu_args::hop_index for the tile */
 } sa_gpu_item;
 
 /* The list of a query tile, which a plan makes where its operands lie. A launch of
@@ -123,6 +123,11 @@ typedef struct sa_gpu_args {
   const sa_gpu_entry *entries; /* by batch entry */
   const sa_run *runs;          /* of plans; ascending for each item */
   const uint8_t *bits;         /* bit tiles as in sa_attend_args */
+  /* Of kernels that read distances in a graph. A query tile has in hop_index: its first
+   * row of distances, the number of rows that a key tile has, and of each of its rows
+   * which of these. Tile t of a run has those from (run.hops + t) * number on. */
+  const int32_t *hop_index;
+  const uint16_t *hops; /* rows of tile_keys; 0xffff = unreachable */
   float *states;               /* by slot: [tile_rows][value_dim], then m, then l */
   int32_t heads;               /* H */
   int32_t group;               /* query heads of a key/value head */

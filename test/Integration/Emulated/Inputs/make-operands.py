@@ -20,6 +20,12 @@ np.save("chunks.npy", np.array([[0, 30, 100, 101, 220, 300]], np.int32))
 np.save("chunk_node.npy", np.array([[2, 0, 4, 1, 3]], np.int32))
 np.save("edges.npy", np.array([0, 1, 3, 5, 7, 8], np.int32))
 np.save("neighbours.npy", np.array([1, 0, 2, 1, 3, 2, 4, 3], np.int32))
+# Two parts without a way between them, in chunks that begin and end inside the sequence,
+# where those of the second batch entry do elsewhere.
+np.save("part_chunks.npy", np.array([[20, 30, 100, 101, 220, 260], [0, 9, 9, 20, 150, 170]], np.int32))
+np.save("parted_edges.npy", np.array([0, 1, 3, 4, 5, 6], np.int32))
+np.save("parted_neighbours.npy", np.array([1, 0, 2, 1, 4, 3], np.int32))
+np.save("slopes.npy", np.linspace(0.001, 0.1, 4).astype(np.float32))
 np.save("length.npy", np.array([25, 0], np.int32))
 
 # Blocks of 16 queries x 16 keys, a third of them, with bits in half of those.

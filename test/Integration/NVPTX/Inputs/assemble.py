@@ -19,12 +19,14 @@ HEAD_DIMS = "64,80,128,192,256"
 DTYPES = "bf16,f16,f32"
 
 
-def assemble(target: str, pattern: str, head_dim: int, dtype: str, folder: str) -> str:
+def assemble(target: str, pattern: str, modifiers: str, head_dim: int, dtype: str,
+             folder: str) -> str:
     """What ptxas -v says of the attend kernel, in a line."""
     ptx = os.path.join(folder, "kernel.ptx")
     subprocess.run(
         ["sparse-attn-compile", "--pattern", pattern, "--head-dim", str(head_dim),
-         "--dtype", dtype, "--target", target, "--emit=asm", "-o", ptx],
+         "--dtype", dtype, "--target", target, "--emit=asm", "-o", ptx]
+        + (["--modifiers", modifiers] if modifiers else []),
         check=True)
     done = subprocess.run(
         ["ptxas", "-v", f"-arch={target}", ptx, "-o", os.path.join(folder, "kernel.cubin")],
@@ -44,13 +46,14 @@ def main() -> None:
     parser.add_argument("--head-dims", default=HEAD_DIMS, help="(default: %(default)s)")
     parser.add_argument("--dtypes", default=DTYPES, help="(default: %(default)s)")
     parser.add_argument("--pattern", action="append", help=f"(default: {PATTERNS})")
+    parser.add_argument("--modifiers", help="of scores (default: none)")
     args = parser.parse_args()
     head_dims = [int(dim) for dim in args.head_dims.split(",")]
     count = 0
     with tempfile.TemporaryDirectory() as folder:
         for pattern, head_dim, dtype in itertools.product(
                 args.pattern or PATTERNS, head_dims, args.dtypes.split(",")):
-            registers = assemble(args.target, pattern, head_dim, dtype, folder)
+            registers = assemble(args.target, pattern, args.modifiers, head_dim, dtype, folder)
             print(f"{pattern}, D {head_dim}, {dtype}: {registers} registers")
             count += 1
     print(f"{count} kernels, none spills")
