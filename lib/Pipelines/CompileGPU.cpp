@@ -79,13 +79,20 @@ static GPUKernelDesc describeMerge(func::FuncOp kernel, unsigned index) {
   return desc;
 }
 
+static GPUKernelDesc describeMeans(func::FuncOp kernel, unsigned index) {
+  GPUKernelDesc desc;
+  desc.run = getGPUSymbol(kernel, index, "pool");
+  desc.threads = kMeansThreads;
+  return desc;
+}
+
 /// Adds the kernels of the library's last module to the steps that they belong to.
 static void describeKernels(ModuleOp plans, const GPUTarget &target,
                             CompiledLibrary &library) {
   for (auto [desc, kernel] : llvm::zip_equal(library.kernels, getKernels(plans))) {
     auto plans = kernel.getBody().getOps<block_plan::AttentionOp>();
     auto plan = plans.begin();
-    unsigned attentions = 0, merges = 0;
+    unsigned attentions = 0, merges = 0, pools = 0;
     auto add = [&](StepDesc &step, GPUKernelDesc own) {
       own.module = library.gpuModules.size() - 1;
       step.gpus.push_back(std::move(own));
@@ -95,6 +102,8 @@ static void describeKernels(ModuleOp plans, const GPUTarget &target,
         add(step, describeAttention(kernel, *plan++, attentions++, target));
       else if (step.kind == StepDesc::Merge)
         add(step, describeMerge(kernel, merges++));
+      else if (step.kind == StepDesc::Pool)
+        add(step, describeMeans(kernel, pools++));
   }
 }
 

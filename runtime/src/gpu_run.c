@@ -207,6 +207,28 @@ static sparse_attn_status run_merge(const running *run, const sa_gpu_step *step)
                 step->kernel->threads, 0, &own);
 }
 
+/* Nothing is made where no attention reads it, that is, none of those that are needed. */
+static sparse_attn_status run_pool(const running *run, const sa_step *step,
+                                   const sa_gpu_step *gpu) {
+  const sparse_attn_plan *plan = run->plan;
+  const sa_view *means = &run->values[step->first_result];
+  const sa_gpu_attention *reader = NULL;
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    const sa_attention *code = plan->attentions[i].code;
+    if ((code->k == step->first_result || code->v == step->first_result) &&
+        sa_is_attention_needed(plan, &plan->attentions[i]))
+      reader = &plan->gpu->attentions[i];
+  }
+  if (!reader)
+    return SPARSE_ATTN_OK;
+  parameters own = {.has_maps = false};
+  own.arguments.args.entries =
+      (const sa_gpu_entry *)(plan->gpu->memory + reader->entries);
+  return launch(run, gpu->run,
+                sa_ceil_div((int64_t)sa_view_elements(means), gpu->kernel->threads),
+                gpu->kernel->threads, 0, &own);
+}
+
 /*===--- Runs -------------------------------------------------------------===*/
 
 char *sa_gpu_open_workspace(const sparse_attn_plan *plan, char *workspace,
@@ -229,10 +251,14 @@ sparse_attn_status sa_gpu_run(const sparse_attn_plan *plan, const sa_view *value
     attention += step->kind == SA_STEP_ATTENTION;
     if (!needed)
       continue;
-    status = step->kind == SA_STEP_MERGE
-                 ? run_merge(&run, &plan->gpu->steps[i])
-                 : run_attention(&run, &plan->attentions[number],
-                                 &plan->gpu->attentions[number], &plan->gpu->steps[i]);
+    const sa_gpu_step *gpu = &plan->gpu->steps[i];
+    if (step->kind == SA_STEP_MERGE)
+      status = run_merge(&run, gpu);
+    else if (step->kind == SA_STEP_POOL)
+      status = run_pool(&run, step, gpu);
+    else
+      status = run_attention(&run, &plan->attentions[number],
+                             &plan->gpu->attentions[number], gpu);
   }
   return status;
 }

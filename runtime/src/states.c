@@ -297,6 +297,10 @@ sparse_attn_status sa_check_run_states(const sparse_attn_plan *plan,
   const sparse_attn_shape *shape = &plan->shape;
   if (!states)
     return SPARSE_ATTN_OK;
+  if (plan->gpu)
+    return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT,
+                   "kernel '%s': states are read by runs on the processor alone",
+                   plan->kernel->name);
   if (states->print != plan->encodings_print)
     return sa_fail(
         SPARSE_ATTN_INVALID_ARGUMENT,

@@ -78,6 +78,9 @@ private:
 /// Threads of a block that merges states, a warp for each row.
 inline constexpr int64_t kMergeRows = 4, kMergeThreads = 32 * kMergeRows;
 
+/// Threads of a block of the kernel that makes means of keys or values.
+inline constexpr int64_t kMeansThreads = 128;
+
 /// Why `plan` has no GPU kernel; empty where it has one.
 std::string getGPUObstacle(block_plan::AttentionOp plan, const GPUTarget &target);
 

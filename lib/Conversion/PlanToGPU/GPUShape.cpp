@@ -171,8 +171,6 @@ std::string sparse_attn::getGPUObstacle(block_plan::AttentionOp plan,
                                         const GPUTarget &target) {
   if (std::string reason = getListObstacle(plan); !reason.empty())
     return reason;
-  if (plan.getKeyBlock())
-    return "attention over pooled keys has no GPU kernels yet";
   GPUShape shape(plan, target);
   if (shape.sharedBytes > target.sharedBytes)
     return llvm::formatv("head sizes of {0} and {1} need {2} bytes of shared memory, and "

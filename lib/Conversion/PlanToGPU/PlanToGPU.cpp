@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Means.h"
 #include "Merge.h"
 #include "Warpgroups.h"
 #include "sparse_attn/gpu_abi.h"
@@ -207,6 +208,13 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
                     getGPUSymbol(kernel, index++, "merge"), kMergeThreads, 0,
                     getParameters(ids), [&](GPUBuilder &b, ValueRange parameters) {
                       buildMerge(b, merge, ids, parameters[0]);
+                    });
+      index = 0;
+      for (auto pool : kernel.getBody().getOps<PoolOp>())
+        buildKernel(getOperation(), pool.getLoc(), getGPUSymbol(kernel, index++, "pool"),
+                    kMeansThreads, 0, getParameters(ids),
+                    [&](GPUBuilder &b, ValueRange parameters) {
+                      buildMeans(b, pool, ids, parameters[0]);
                     });
       kernel.erase();
     }

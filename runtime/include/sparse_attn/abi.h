@@ -398,7 +398,7 @@ typedef struct sa_step {
   int32_t type_code;    /* of O or of the means, as DLDataType; LSE is f32 */
   int32_t type_bits;
   const sa_attention *attention;
-  const sa_gpu_kernel *gpus; /* of an attention or a merge: one for each GPU target,
+  const sa_gpu_kernel *gpus; /* of all but a choice: one for each GPU target,
                               * ascending */
   int32_t gpu_count, reserved;
 } sa_step;

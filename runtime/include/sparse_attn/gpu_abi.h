@@ -34,10 +34,12 @@ typedef struct sa_gpu_module {
 struct sa_gpu_kernel {
   const sa_gpu_module *module;
   /* Of an attention: items are query tiles, or parts of their keys. Of a merge: there are
-   * no items, and a block merges tile_rows of the B * H * M rows. */
+   * no items, and a block merges tile_rows of the B * H * M rows. Of a pool: a thread
+   * makes an element of the means; the entries are those of an attention that reads them.
+   */
   const char *run;
   const char *combine; /* items are query tiles, the slots [first, end) their parts; NULL
-                        * of a merge */
+                        * of others */
   int32_t threads, shared_bytes; /* of a block; combine needs no shared memory */
   int32_t tile_rows, tile_keys;
   int32_t finds_tiles; /* 1: items name key tiles; 0: runs */
@@ -127,16 +129,16 @@ typedef struct sa_gpu_args {
    * row of distances, the number of rows that a key tile has, and of each of its rows
    * which of these. Tile t of a run has those from (run.hops + t) * number on. */
   const int32_t *hop_index;
-  const uint16_t *hops; /* rows of tile_keys; 0xffff = unreachable */
-  float *states;               /* by slot: [tile_rows][value_dim], then m, then l */
-  int32_t heads;               /* H */
-  int32_t group;               /* query heads of a key/value head */
-  int32_t stack;               /* heads of a tile */
-  int32_t step, class_tiles;   /* as in sa_attend_args */
-  int32_t aligned;             /* SA_GPU_ALIGNED_*, SA_GPU_MAPPED */
-  int32_t item_count;          /* read by kernels that have maps */
-  int32_t bit_rows;            /* of a bit tile */
-  int32_t tokens;              /* N; read by `check` */
+  const uint16_t *hops;      /* rows of tile_keys; 0xffff = unreachable */
+  float *states;             /* by slot: [tile_rows][value_dim], then m, then l */
+  int32_t heads;             /* H */
+  int32_t group;             /* query heads of a key/value head */
+  int32_t stack;             /* heads of a tile */
+  int32_t step, class_tiles; /* as in sa_attend_args */
+  int32_t aligned;           /* SA_GPU_ALIGNED_*, SA_GPU_MAPPED */
+  int32_t item_count;        /* read by kernels that have maps */
+  int32_t bit_rows;          /* of a bit tile */
+  int32_t tokens;            /* N; read by `check` */
   int32_t reserved;
   sa_gpu_list *lists;   /* of `count` and `list`: by item */
   sa_gpu_share *shares; /* of `list` */
