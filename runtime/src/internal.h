@@ -187,9 +187,7 @@ sparse_attn_status sa_reach_create(const sparse_attn_kernel *kernel,
                                    const sa_table *table, const sa_view *values,
                                    sa_reach **reach);
 void sa_reach_destroy(sa_reach *reach);
-
-/* The slot of position p, -1 where p is in no chunk. */
-int32_t sa_reach_slot(const sa_reach *reach, int32_t b, int32_t p);
+int32_t sa_reach_slot(const sa_reach *reach, int32_t b, int32_t p); /* -1: no chunk */
 /* Distances of positions [p0, p0 + rows) to keys [j0, j0 + keys) into a tile
  * with `tile_keys` columns; 0xffff where unreachable and past `keys`. */
 void sa_reach_hops(const sa_reach *reach, int32_t b, int32_t p0, int32_t rows, int32_t j0,

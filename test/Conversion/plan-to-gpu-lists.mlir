@@ -28,7 +28,7 @@
 // Pairs are asked about the mask where a tile is not full, and nothing else is.
 // CHECK: scf.if
 // CHECK-NOT: llvm.intr.log2
-// CHECK: llvm.intr.exp2
+// CHECK: llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz"
 func.func @lists(%q: !qkv, %k: !qkv, %v: !qkv, %indices: tensor<?x?x?x?xi32>) -> (!qkv, !state) {
   %mask = sparse_attn.listed %indices : tensor<?x?x?x?xi32>
   %o, %lse = sparse_attn.attention %q, %k, %v mask(%mask) : !qkv, !qkv, !qkv -> !qkv, !state

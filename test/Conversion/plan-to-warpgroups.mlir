@@ -43,8 +43,14 @@
 // CHECK-COUNT-8: wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16
 // CHECK: wgmma.commit_group
 // CHECK: wgmma.wait_group.sync.aligned 1
-// CHECK: llvm.intr.exp2
+// A maximum and a power are an instruction each.
+// CHECK: llvm.intr.maxnum
+// CHECK: llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz"
 // CHECK: wgmma.wait_group.sync.aligned 0
+// O is scaled only where the maximum of a row of the warp has grown.
+// CHECK: %[[GROWN:.*]] = nvvm.vote.sync ballot
+// CHECK: %[[ANY:.*]] = arith.cmpi ne, %[[GROWN]], %{{.*}} : i32
+// CHECK: scf.if %[[ANY]]
 // CHECK: arith.truncf
 func.func @near(%q: !qkv, %k: !qkv, %v: !qkv) -> (!qkv, !state) {
   %causal = sparse_attn.causal

@@ -284,9 +284,12 @@ mlir::Value getShift(GPUBuilder &b, mlir::Value maximum);
 /// sum * factor, where a factor in [0, 1] that is too small for its type leaves an inf.
 mlir::Value buildDecay(GPUBuilder &b, mlir::Value sum, mlir::Value factor);
 
-/// Makes weights of scores.
+/// Makes weights of scores, m and l; O is to be rescaled.
 void buildSoftmax(GPUBuilder &b, const GPUContext &context, Fragments &scores,
                   RowStates &states);
+/// Scales the sums of rows whose maxima have grown, if there is one in the warp.
+void buildRescale(GPUBuilder &b, const RowValues &before, const RowValues &maxima,
+                  Fragments &outputs);
 /// The columns of a row that a thread has: `first`, which is at most `largest`, and on.
 struct RowColumns {
   mlir::Value first;

@@ -8,7 +8,7 @@
 // The softmax of a tile runs while the weights of the tile before are multiplied with V:
 //
 //   start S' = Q K'^T     start O += P V     wait for S'     softmax of S'
-//   wait for O     O *= 2^(m - m')     P = S' in 16 bits
+//   wait for O     O *= 2^(m - m') where m' > m     P = S' in 16 bits
 //
 //===----------------------------------------------------------------------===//
 
@@ -197,9 +197,7 @@ Consumer::State Consumer::advance(State state, bool full) {
   Fragments scores = {buildWaitForProducts(b, 1, started)};
   release(shared.keys, state.keyUse);
   buildEdit(b, context, frame, state.tile, full, scores, kept);
-  // O is not there yet.
-  auto before = state.rows.maxima[0];
-  state.rows.outputs[0].clear();
+  RowValues before = state.rows.maxima;
   buildSoftmax(b, context, scores, state.rows);
 
   size_t count = scores[0].size();
@@ -208,14 +206,8 @@ Consumer::State Consumer::advance(State state, bool full) {
   done = buildWaitForProducts(b, 0, done);
   release(shared.values, state.valueUse);
   outputs.assign(done.begin() + count, done.end());
-  for (int64_t half = 0; half < 2; ++half) {
-    Value shift = getShift(b, state.rows.maxima[0][half]);
-    Value decay = b.power2(b.subF(before[half], shift));
-    for (size_t i = 2 * half; i < outputs.size(); i += 4)
-      for (size_t column : {0, 1})
-        outputs[i + column] = b.mulF(outputs[i + column], decay);
-  }
-  state.rows.outputs[0] = outputs;
+  state.rows.outputs = {outputs};
+  buildRescale(b, before, state.rows.maxima, state.rows.outputs);
   state.weights = pack(Values(ValueRange(done).take_front(count)));
   state.keyUse = b.add(state.keyUse, 1);
   state.valueUse = b.add(state.valueUse, 1);

@@ -126,7 +126,8 @@ SmallVector<Value> Editor::loadBits(const GPURow &row) {
         b.loadAt(b.builder.getIntegerType(8 * wordBytes), bytes, b.i32(byte), wordBytes);
     if (wordBytes < 4)
       word = arith::ExtUIOp::create(b.builder, b.loc, b.builder.getI32Type(), word);
-    words.push_back(word);
+    // The lane's first column of a fragment is its lowest bit.
+    words.push_back(b.shr(word, b.mul(frame.member, 2)));
   }
   return words;
 }
@@ -186,8 +187,8 @@ Values Editor::getKept() {
 /// Of the words of a row of bits.
 Value Editor::isSet(int64_t fragment, int64_t column, ArrayRef<Value> words) {
   int64_t first = 8 * fragment + column, bits = 8 * wordBytesOf(context.shape, keys);
-  Value place = b.add(b.mul(frame.member, 2), b.i32(first % bits));
-  return b.ne(b.band(b.shr(words[first / bits], place), b.i32(1)), b.i32(0));
+  Value bit = b.i32(static_cast<int32_t>(1u << first % bits));
+  return b.ne(b.band(words[first / bits], bit), b.i32(0));
 }
 
 Fragments Editor::edit(const Fragments &scores, ArrayRef<Value> kept) {

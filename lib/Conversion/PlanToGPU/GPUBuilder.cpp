@@ -245,13 +245,20 @@ Value GPUBuilder::fma(Value a, Value b, Value c) {
   return math::FmaOp::create(builder, loc, a, b, c);
 }
 Value GPUBuilder::maxF(Value a, Value b) {
-  return arith::MaxNumFOp::create(builder, loc, a, b);
+  // What arith has for it becomes four instructions.
+  return LLVM::MaxNumOp::create(builder, loc, a, b);
 }
 Value GPUBuilder::eqF(Value a, Value b) {
   return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, a, b);
 }
 Value GPUBuilder::power2(Value x) {
   return LLVM::Exp2Op::create(builder, loc, x, LLVM::FastmathFlags::afn);
+}
+Value GPUBuilder::power2OrZero(Value x) {
+  return LLVM::CallIntrinsicOp::create(builder, loc, builder.getF32Type(),
+                                       builder.getStringAttr("llvm.nvvm.ex2.approx.ftz"),
+                                       ValueRange{x})
+      .getResult(0);
 }
 Value GPUBuilder::log2(Value x) {
   // llvm.intr.log2 has no instruction there.

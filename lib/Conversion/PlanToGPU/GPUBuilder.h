@@ -114,6 +114,8 @@ public:
   mlir::Value eqF(mlir::Value a, mlir::Value b);
   /// 2^x and log2 x by the processor's function unit, with a relative error of 2^-22.
   mlir::Value power2(mlir::Value x);
+  /// The same, and 0 below 2^-126: one instruction, where the whole range takes four.
+  mlir::Value power2OrZero(mlir::Value x);
   mlir::Value log2(mlir::Value x);
   /// Two f32 rounded to 16 bits, `low` in the lower half of a word.
   mlir::Value pack(mlir::Value low, mlir::Value high, mlir::Type element);

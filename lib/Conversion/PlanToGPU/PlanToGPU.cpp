@@ -115,7 +115,9 @@ static void buildTiles(GPUBuilder &b, const GPUContext &context, const GPUFrame 
         b.barrier();
         copyKeys(next);
         buildEdit(b, context, frame, tile, keys, scores);
+        RowValues before = states.maxima;
         buildSoftmax(b, context, scores, states);
+        buildRescale(b, before, states.maxima, states.outputs);
         buildAccumulate(b, context, frame, keys, b.i32(0), context.shape.paddedValueDim,
                         ValueSum{scores, states.outputs, {}});
         Values result = next.flatten();

@@ -94,6 +94,46 @@ Value sparse_attn::buildDecay(GPUBuilder &b, Value sum, Value factor) {
   return b.select(isInfinite, sum, decayed);
 }
 
+/// By what sums shrink where the maximum grows.
+static Value buildShrinking(GPUBuilder &b, Value before, Value maximum) {
+  return b.power2OrZero(b.subF(before, getShift(b, maximum)));
+}
+
+void sparse_attn::buildRescale(GPUBuilder &b, const RowValues &before,
+                               const RowValues &maxima, Fragments &outputs) {
+  Value grown = b.truth(false);
+  Values flat;
+  for (auto [tile, row] : llvm::enumerate(outputs)) {
+    for (int64_t half = 0; half < 2; ++half)
+      grown = b.lor(grown, b.lnot(b.eqF(before[tile][half], maxima[tile][half])));
+    llvm::append_range(flat, row);
+  }
+  flat = b.choose(
+      b.ne(b.ballot(grown), b.i32(0)),
+      [&] {
+        Fragments scaled = outputs;
+        Values result;
+        for (auto [tile, row] : llvm::enumerate(scaled)) {
+          for (int64_t half = 0; half < 2; ++half) {
+            Value factor = buildShrinking(b, before[tile][half], maxima[tile][half]);
+            forEachOfRow(row, half,
+                         [&](Value &output) { output = b.mulF(output, factor); });
+          }
+          llvm::append_range(result, row);
+        }
+        return result;
+      },
+      [&] { return flat; });
+  size_t at = 0;
+  for (Values &row : outputs)
+    for (Value &output : row)
+      output = flat[at++];
+}
+
+// Weights may reach 2^8, which is far from any type's limit, before the maximum that they
+// are relative to is raised and O is scaled. That is rare after the first few tiles.
+static constexpr double kHeadroom = 8;
+
 void sparse_attn::buildSoftmax(GPUBuilder &b, const GPUContext &context,
                                Fragments &scores, RowStates &states) {
   Value factor = b.f32(context.getLog2Factor());
@@ -105,17 +145,17 @@ void sparse_attn::buildSoftmax(GPUBuilder &b, const GPUContext &context,
                    [&](Value &score) { highest = b.maxF(highest, score); });
       highest = combineQuad(b, highest, [&](Value x, Value y) { return b.maxF(x, y); });
       Value before = maximum;
-      maximum = b.maxF(maximum, b.mulF(highest, factor));
-      Value shift = getShift(b, maximum);
-      Value decay = b.power2(b.subF(before, shift));
-      Value negative = arith::NegFOp::create(b.builder, b.loc, shift);
+      Value reached = b.mulF(highest, factor);
+      Value isFar = arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::OGT,
+                                          reached, b.addF(before, b.f32(kHeadroom)));
+      maximum = b.select(isFar, reached, before);
+      Value negative = arith::NegFOp::create(b.builder, b.loc, getShift(b, maximum));
+      Value decay = buildShrinking(b, before, maximum);
       sum = b.mulF(sum, decay);
       forEachOfRow(scores[tile], half, [&](Value &score) {
-        score = b.power2(b.fma(score, factor, negative));
+        score = b.power2OrZero(b.fma(score, factor, negative));
         sum = b.addF(sum, score);
       });
-      forEachOfRow(states.outputs[tile], half,
-                   [&](Value &output) { output = b.mulF(output, decay); });
     }
 }
 

@@ -35,8 +35,7 @@ struct sa_gpu_kernel {
   const sa_gpu_module *module;
   /* Of an attention: items are query tiles, or parts of their keys. Of a merge: there are
    * no items, and a block merges tile_rows of the B * H * M rows. Of a pool: a thread
-   * makes an element of the means; the entries are those of an attention that reads them.
-   */
+   * makes one of the means; the entries are those of an attention that reads them. */
   const char *run;
   const char *combine; /* items are query tiles, the slots [first, end) their parts; NULL
                         * of others */
