@@ -123,11 +123,12 @@ def measure(name, dtype, threads, repetitions, folder):
     q, k, v = (rng.standard_normal((1, HEADS, n, D), dtype=np.float32) for n in (rows, keys, keys))
     if shape:
         shape(rng, q, k)
-    given = weights(rng) if weights else {}
+    given = {key: at_lines(x) for key, x in weights(rng).items()} if weights else {}
     tensors = {"q": q, "k": k, "v": v}
     if dtype == "bf16":
         tensors = {key: torch.from_numpy(at_lines(as_bf16(x))).view(torch.bfloat16)
                    for key, x in tensors.items()}
+        given = {key: torch.from_numpy(x) for key, x in given.items()}
     else:
         tensors = {key: at_lines(x) for key, x in tensors.items()}
     kernel = compile_kernel(expression, dtype, folder, "sparse")
