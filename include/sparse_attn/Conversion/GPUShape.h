@@ -72,7 +72,7 @@ private:
   void placeWarps(const GPUTarget &target);
   void placeLists();
   int64_t getMostKeys(int64_t outputs) const;
-  void placeWarpgroups(const GPUTarget &target);
+  void placeWarpgroups(block_plan::AttentionOp plan, const GPUTarget &target);
 };
 
 /// Threads of a block that merges states, a warp for each row.

@@ -16,10 +16,13 @@ using namespace sparse_attn;
 // Of the 255 registers that a thread can have: f32 sums of O, and the scores of a tile,
 // which the weights replace. The rest holds fragments of operands, addresses and the
 // state of the rows. ptxas spills some of it where sums and scores take more than this.
-// Operands of f32 need more, for what tf32 leaves of them.
+// Operands of f32 need more, for what tf32 leaves of them, and of that for sm_90a more
+// than for sm_80.
 static constexpr int64_t kOutputRegisters = 128;
-static int64_t getScoreRegisters(int64_t outputs, bool split) {
-  return outputs <= kOutputRegisters / 2 && !split ? 64 : 32;
+static int64_t getScoreRegisters(int64_t outputs, bool split, const GPUTarget &target) {
+  if (outputs <= kOutputRegisters / 2)
+    return split ? 32 : 64;
+  return split && target.warpgroups ? 16 : 32;
 }
 
 // The same of a thread of a warpgroup, which has 240: sums of O, scores, and the weights
@@ -28,6 +31,18 @@ static constexpr int64_t kTileRegisters = 184;
 // ptxas keeps less of what lives longer than a tile in registers where one product has
 // 256 columns.
 static constexpr int64_t kManyOutputs = 128, kFullTileRegisters = 168;
+// And still less where deciding about a pair takes more than a few operations.
+static constexpr int64_t kFewOperations = 8, kPairRegisters = 12;
+static int64_t getTileRegisters(int64_t outputs, block_plan::AttentionOp plan) {
+  if (outputs < kManyOutputs)
+    return kTileRegisters;
+  int64_t operations = 0;
+  for (Region *region : {&plan.getPredicate(), &plan.getModify()})
+    region->walk(
+        [&](Operation *op) { operations += !op->hasTrait<OpTrait::ConstantLike>(); });
+  bool few = operations <= kFewOperations && !plan.getHopTable();
+  return few ? kFullTileRegisters : kFullTileRegisters - kPairRegisters;
+}
 static constexpr int64_t kMostKeys = 128, kLeastKeys = 16;
 static constexpr int64_t kMostColumns = 256; // of a wgmma
 static constexpr int64_t kWarpgroup = 128;   // threads
@@ -66,7 +81,7 @@ GPUShape::GPUShape(block_plan::AttentionOp plan, const GPUTarget &target) {
   warpgroups =
       target.warpgroups && !element.isF32() && paddedValueDim <= kMostColumns && !listed;
   if (warpgroups)
-    placeWarpgroups(target);
+    placeWarpgroups(plan, target);
   // Where too little of shared memory is left, smaller tiles of warps may fit.
   if (!warpgroups || keys < kLeastKeys) {
     warpgroups = false;
@@ -107,7 +122,7 @@ void GPUShape::placeWarps(const GPUTarget &target) {
       placeLists();
   };
   // A thread has half a score of each key in a row tile.
-  int64_t scores = getScoreRegisters(outputs * rowTiles, element.isF32());
+  int64_t scores = getScoreRegisters(outputs * rowTiles, element.isF32(), target);
   blocks = getBlocks(outputs * rowTiles + scores, element.isF32());
   keys = std::min(scores / rowTiles * 2, getMostKeys(outputs));
   for (place(); sharedBytes > target.sharedBytes && keys > 16; place())
@@ -129,7 +144,7 @@ void GPUShape::placeLists() {
   sharedBytes = at;
 }
 
-void GPUShape::placeWarpgroups(const GPUTarget &target) {
+void GPUShape::placeWarpgroups(block_plan::AttentionOp plan, const GPUTarget &target) {
   consumers = 2;
   copyThreads = kWarpgroup;
   threads = (consumers + 1) * kWarpgroup;
@@ -161,8 +176,8 @@ void GPUShape::placeWarpgroups(const GPUTarget &target) {
   // A thread has half a sum of each column of O, half a score of each key, and half as
   // many words of weights.
   int64_t outputs = paddedValueDim / 2;
-  int64_t left = outputs < kManyOutputs ? kTileRegisters : kFullTileRegisters;
-  keys = std::min<int64_t>(kMostKeys, (left - outputs) * 4 / 3 / 16 * 16);
+  int64_t left = getTileRegisters(outputs, plan) - outputs;
+  keys = std::min<int64_t>(kMostKeys, left * 4 / 3 / 16 * 16);
   for (place(); sharedBytes > target.sharedBytes && keys >= kLeastKeys; place())
     keys -= 16;
 }
