@@ -19,10 +19,15 @@ using namespace sparse_attn;
 // Operands of f32 need more, for what tf32 leaves of them, and of that for sm_90a more
 // than for sm_80.
 static constexpr int64_t kOutputRegisters = 128;
-static int64_t getScoreRegisters(int64_t outputs, bool split, const GPUTarget &target) {
+static int64_t getScoreRegisters(int64_t outputs, int64_t rowTiles, bool split,
+                                 const GPUTarget &target) {
   if (outputs <= kOutputRegisters / 2)
     return split ? 32 : 64;
-  return split && target.warpgroups ? 16 : 32;
+  if (split)
+    return target.warpgroups ? 16 : 32;
+  // With D = 192 ptxas spills beside 64 keys, with 256 and with two row tiles of 80 it
+  // does not.
+  return rowTiles == 1 && outputs < kOutputRegisters ? 24 : 32;
 }
 
 // The same of a thread of a warpgroup, which has 240: sums of O, scores, and the weights
@@ -122,7 +127,8 @@ void GPUShape::placeWarps(const GPUTarget &target) {
       placeLists();
   };
   // A thread has half a score of each key in a row tile.
-  int64_t scores = getScoreRegisters(outputs * rowTiles, element.isF32(), target);
+  int64_t scores =
+      getScoreRegisters(outputs * rowTiles, rowTiles, element.isF32(), target);
   blocks = getBlocks(outputs * rowTiles + scores, element.isF32());
   keys = std::min(scores / rowTiles * 2, getMostKeys(outputs));
   for (place(); sharedBytes > target.sharedBytes && keys > 16; place())
