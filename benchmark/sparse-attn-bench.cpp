@@ -6,9 +6,6 @@
 //===----------------------------------------------------------------------===//
 //
 //   sparse-attn-bench --case=NAME,LIBRARY,B,H,Hkv,M,N,THREADS ... [--benchmark_...]
-//   sparse-attn-bench --ceilings=THREADS
-//
-// The second form prints what the machine can do at most, as JSON.
 //
 // Each case is one Google Benchmark on random inputs. Its counters:
 //   flops     2 (D + Dv) for each pair of a visited tile, a second
@@ -293,34 +290,18 @@ static void runCase(benchmark::State &state, const Case &c) {
   state.counters["workspace_bytes"] = problem.workspace.size();
 }
 
-/// Prints the ceilings of `threads` cores at once, for scripts.
-static int printCeilings(int threads) {
-  if (threads < 1)
-    fail("--ceilings wants a number of threads >= 1");
-  double fma = measureFma(threads, 0.3), read = measureRead(threads, 0.3);
-  double bf16Dot = measureBf16Dot(threads, 0.3);
-  std::printf("{\"threads\": %d, \"fma\": %.6g, ", threads, fma);
-  if (bf16Dot)
-    std::printf("\"bf16_dot\": %.6g, ", bf16Dot);
-  std::printf("\"read\": %.6g}\n", read);
-  return 0;
-}
-
 int main(int argc, char **argv) {
   std::vector<char *> rest;
   std::vector<Case> cases;
   for (int i = 0; i < argc; ++i) {
     std::string argument = argv[i];
-    if (argument.rfind("--ceilings=", 0) == 0)
-      return printCeilings(std::atoi(argument.c_str() + 11));
     if (argument.rfind("--case=", 0) == 0)
       cases.push_back(parseCase(argument.substr(7)));
     else
       rest.push_back(argv[i]);
   }
   if (cases.empty())
-    fail("give at least one --case=NAME,LIBRARY,B,H,Hkv,M,N,THREADS, or "
-         "--ceilings=THREADS");
+    fail("give at least one --case=NAME,LIBRARY,B,H,Hkv,M,N,THREADS");
   for (const Case &c : cases)
     benchmark::RegisterBenchmark(c.name.c_str(),
                                  [c](benchmark::State &state) { runCase(state, c); })

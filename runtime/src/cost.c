@@ -105,7 +105,7 @@ double sa_attention_cost(const sparse_attn_plan *plan, const sa_plan_attention *
   work_sample sample = sample_work(plan, attention, most_pairs);
   if (sample.rows == 0)
     return beside;
-  if (!schedule.packed && schedule.rows * schedule.stack > SA_ROWS_IN_PLACE)
+  if (!schedule.packed && !schedule.in_place)
     beside += (kPackRoom + kPackKey) * tile * (double)schedule.calls *
               (double)sample.key_tiles / (double)sample.query_tiles;
   return (double)sample.pairs / (double)sample.rows * rows + beside;

@@ -75,8 +75,8 @@ typedef struct sa_gpu_attention {
   sa_level level;
   sa_gpu_items items, combined;
   int64_t slots;
-  size_t entries, runs,
-      bits; /* offsets; of the last two, from `listed` if that is there */
+  size_t entries;    /* an offset in `memory` of the plan */
+  size_t runs, bits; /* the same, or in `listed` if that is there */
   /* Where the GPU lists the tiles: its memory, and what it says of each query tile of
    * each plane whose mask may differ. */
   char *listed;
@@ -135,6 +135,8 @@ void sa_gpu_move_operands(const sparse_attn_plan *plan, char *memory, sa_view *v
 /* Brings an image, if it has bytes, into memory of its own. */
 sparse_attn_status sa_gpu_send(const sparse_attn_plan *plan, const sa_gpu_image *image,
                                char **memory);
+/* Frees memory of a device; NULL is allowed. */
+void sa_gpu_release(const sa_gpu_device *device, void *memory);
 
 /* Brings what the finished plan knows into the device's memory. */
 sparse_attn_status sa_gpu_upload(sparse_attn_plan *plan);
@@ -236,8 +238,8 @@ typedef struct sa_gpu_hops {
 } sa_gpu_hops;
 
 /* Elements of a query tile in the index. */
-static inline int64_t sa_gpu_hop_elements(const sa_attention *code) {
-  return 2 + (int64_t)code->tile_rows;
+static inline int64_t sa_gpu_hop_elements(int32_t tile_rows) {
+  return 2 + (int64_t)tile_rows;
 }
 
 /* Appends those of the query tile after the last one, which visits `runs`, and numbers

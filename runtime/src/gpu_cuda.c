@@ -290,36 +290,36 @@ static const char *cuda_upload(void *unused, int number, void *to, const void *f
   return leave(error);
 }
 
+/* Enters a device once that has done all that it was told; with an error it is left. */
+static const char *enter_idle(int number) {
+  const char *error = enter(number);
+  if (!error && (error = check(cuda.wait_for_all(), "cuCtxSynchronize")))
+    leave(error);
+  return error;
+}
+
+/* Any stream may have been told to write what is copied. */
 static const char *cuda_download(void *unused, int number, void *to, const void *from,
                                  size_t bytes) {
   (void)unused;
-  const char *error = enter(number);
-  if (error)
-    return error;
-  /* Any stream may have been told to write `from`. */
-  error = check(cuda.wait_for_all(), "cuCtxSynchronize");
-  if (!error)
-    error = check(cuda.download(to, (uintptr_t)from, bytes), "cuMemcpyDtoH");
-  return leave(error);
+  const char *error = enter_idle(number);
+  return error ? error
+               : leave(check(cuda.download(to, (uintptr_t)from, bytes), "cuMemcpyDtoH"));
 }
 
 static const char *cuda_copy(void *unused, int number, void *to, const void *from,
                              size_t bytes) {
   (void)unused;
-  const char *error = enter(number);
+  const char *error = enter_idle(number);
   if (error)
     return error;
-  /* As for a download. */
-  error = check(cuda.wait_for_all(), "cuCtxSynchronize");
-  if (!error)
-    error = check(cuda.copy((uintptr_t)to, (uintptr_t)from, bytes), "cuMemcpyDtoD");
-  return leave(error);
+  return leave(check(cuda.copy((uintptr_t)to, (uintptr_t)from, bytes), "cuMemcpyDtoD"));
 }
 
 static const char *cuda_wait(void *unused, int number) {
   (void)unused;
-  const char *error = enter(number);
-  return error ? error : leave(check(cuda.wait_for_all(), "cuCtxSynchronize"));
+  const char *error = enter_idle(number);
+  return error ? error : leave(NULL);
 }
 
 static const char *cuda_launch(void *unused, int number,

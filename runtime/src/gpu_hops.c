@@ -46,8 +46,8 @@ sparse_attn_status sa_gpu_append_hops(sa_gpu_hops *hops, const sa_tile_query *qu
                                       int32_t tile_rows, sa_run *runs, int64_t count) {
   size_t row_bytes = (size_t)query->tile_keys * sizeof(uint16_t);
   size_t first = hops->rows.size / row_bytes;
-  int32_t *index =
-      sa_buffer_extend(&hops->index, (2 + (size_t)tile_rows) * sizeof(*index));
+  int32_t *index = sa_buffer_extend(&hops->index, (size_t)sa_gpu_hop_elements(tile_rows) *
+                                                      sizeof(*index));
   if (!index)
     return SPARSE_ATTN_OUT_OF_MEMORY;
   int32_t *numbers = index + 2, tiles = 0;

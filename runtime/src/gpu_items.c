@@ -335,7 +335,7 @@ static void add_tile(listing *list, int64_t b, int64_t h, int64_t row_tile,
                       .rows = (int32_t)(rows.count * list->gpu->stack),
                       .slot = -1};
   if (list->hops.distances)
-    item.hops = (int32_t)(number * sa_gpu_hop_elements(attention->code));
+    item.hops = (int32_t)(number * sa_gpu_hop_elements(attention->code->tile_rows));
   if (rows.count == 0)
     return;
   int64_t first_slot = list->gpu->slots;

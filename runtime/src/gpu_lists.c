@@ -5,10 +5,10 @@
  *
  *===----------------------------------------------------------------------===*
  *
- *   check     are the operands' values allowed?             a word of each block comes
- * back count     tiles, runs and bit tiles of each list        32 bytes of each list
- *   (here)    where each of them begins, and in how many shares it is cut
- *   list      decides again, and writes runs and bits       8 bytes of each share
+ *   check    are the values of operands allowed?     here come: a word of each block
+ *   count    tiles, runs and bit tiles of each list              32 bytes of each list
+ *   (here)   where each of them begins, and its shares
+ *   list     decides again, and writes runs and bits             8 bytes of each share
  *
  * So nothing comes here that grows faster than the number of query tiles, and no pair is
  * decided here. Items stay here: they are sorted by length.
@@ -107,8 +107,7 @@ sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan,
     status = start(plan, step, step->kernel->check, plan->gpu->views, &args, kBlocks);
   if (!status)
     status = download(plan, faults, memory, sizeof(faults));
-  if (memory)
-    driver->release(driver->context, device->number, memory);
+  sa_gpu_release(device, memory);
   bool any = false;
   for (int i = 0; i < kBlocks; ++i)
     any = any || faults[i];
@@ -232,15 +231,12 @@ sparse_attn_status sa_gpu_write_lists(sa_gpu_lister *lister, int64_t runs, int64
     status = download(plan, shares, memory, share_bytes);
   if (!status)
     status = download(plan, gpu->lists, args.lists, list_bytes);
-  if (memory)
-    driver->release(driver->context, device->number, memory);
+  sa_gpu_release(device, memory);
   return status;
 }
 
 void sa_gpu_close_lister(sa_gpu_lister *lister) {
-  const sa_gpu_device *device = &lister->plan->gpu->device;
-  if (lister->memory)
-    device->driver->release(device->driver->context, device->number, lister->memory);
+  sa_gpu_release(&lister->plan->gpu->device, lister->memory);
   free(lister->values);
 }
 

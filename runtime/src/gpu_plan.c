@@ -275,8 +275,7 @@ sparse_attn_status sa_gpu_upload(sparse_attn_plan *plan) {
   return status;
 }
 
-/* NULL is allowed. */
-static void release(const sa_gpu_device *device, void *memory) {
+void sa_gpu_release(const sa_gpu_device *device, void *memory) {
   if (memory)
     device->driver->release(device->driver->context, device->number, memory);
 }
@@ -285,11 +284,11 @@ void sa_gpu_destroy(sparse_attn_plan *plan) {
   sa_gpu_plan *gpu = plan->gpu;
   if (!gpu)
     return;
-  release(&gpu->device, gpu->memory);
+  sa_gpu_release(&gpu->device, gpu->memory);
   for (int32_t i = 0; gpu->operands && i < plan->kernel->input_count; ++i)
-    release(&gpu->device, gpu->operands[i]);
+    sa_gpu_release(&gpu->device, gpu->operands[i]);
   for (int32_t i = 0; gpu->attentions && i < plan->attention_count; ++i) {
-    release(&gpu->device, gpu->attentions[i].listed);
+    sa_gpu_release(&gpu->device, gpu->attentions[i].listed);
     free(gpu->attentions[i].lists);
   }
   for (int32_t i = 0; gpu->steps && i < plan->kernel->step_count; ++i)

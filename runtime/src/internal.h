@@ -371,9 +371,6 @@ typedef struct sa_tile_table {
   size_t bytes;
 } sa_tile_table;
 
-/* Up to so many rows of a call read their keys in place, if nothing else reads them. */
-enum { SA_ROWS_IN_PLACE = 8 };
-
 /* How an attention is cut into calls of generated code; see schedule.c. */
 typedef struct sa_schedule {
   int64_t group;  /* query heads of a key/value head */
@@ -383,6 +380,7 @@ typedef struct sa_schedule {
   int64_t calls;  /* in all */
   int64_t parts;  /* shares of a call's keys */
   bool packed;    /* keys are packed first: some tile is read by several calls */
+  bool in_place;  /* a call reads its keys where they are; else it packs them itself */
 } sa_schedule;
 
 struct sa_plan_attention {

@@ -19,6 +19,9 @@
  * takes as long as a tile. Rows that read their keys in place wait for these instead. */
 enum { kCallsWanted = 64, kPartTiles = 16, kPartTilesInPlace = 4 };
 
+/* Up to so many rows of a call read keys in place. */
+enum { kRowsInPlace = 8 };
+
 /* Fewer calls than this decide before others attend: a call that does both finds its
  * list, and what it has read for it, in its caches. */
 enum { kFewDeciding = 8 };
@@ -41,8 +44,8 @@ sa_schedule sa_make_schedule(const sparse_attn_plan *plan,
   schedule.packed = !code->gathered && attention->class_row_tiles * schedule.stacks > 1;
   schedule.calls = shape->batch * shape->kv_heads * tile_calls;
   int64_t few = code->set_count ? kFewDeciding : kCallsWanted;
-  bool in_place = !schedule.packed && schedule.rows * schedule.stack <= SA_ROWS_IN_PLACE;
-  int64_t part_tiles = in_place ? kPartTilesInPlace : kPartTiles;
+  schedule.in_place = !schedule.packed && schedule.rows * schedule.stack <= kRowsInPlace;
+  int64_t part_tiles = schedule.in_place ? kPartTilesInPlace : kPartTiles;
   if (schedule.calls > 0 && schedule.calls < few)
     schedule.parts = sa_max(1, sa_min(sa_ceil_div(kCallsWanted, schedule.calls),
                                       attention->key_tiles / part_tiles));

@@ -309,18 +309,31 @@ TEST(ChooseTopKLevels, everyLargeCase) {
       }
 }
 
+/// Those that the runtime looks at to guess where the best ones end, and some more.
+Set sampleUnits(size_t units) {
+  Set sampled(units);
+  for (int i = 0; i < 1100; ++i)
+    sampled[sa_sample_unit(i, static_cast<int64_t>(units))] = true;
+  return sampled;
+}
+
+/// Scores that are `seen` where the runtime samples.
+std::vector<float> drawMisleading(const Set &sampled, float seen, Draw draw,
+                                  std::mt19937 &random) {
+  std::vector<float> scores;
+  for (size_t u = 0; u < sampled.size(); ++u)
+    scores.push_back(sampled[u] ? seen : draw(random, u));
+  return scores;
+}
+
 // What the runtime samples has one level, the rest others, on either side of it.
 TEST(ChooseTopKLevels, aMisleadingSample) {
   constexpr size_t kUnits = 20000;
   std::mt19937 random(10);
-  Set sampled(kUnits);
-  for (int i = 0; i < 1100; ++i)
-    sampled[sa_sample_unit(i, kUnits)] = true;
+  Set sampled = sampleUnits(kUnits);
   for (float seen : {0.0f, -1.0f, -100.0f, -255.0f})
     for (Draw draw : kLevelDraws) {
-      std::vector<float> scores;
-      for (size_t u = 0; u < kUnits; ++u)
-        scores.push_back(sampled[u] ? seen : draw(random, u));
+      std::vector<float> scores = drawMisleading(sampled, seen, draw, random);
       Choice choice(std::move(scores), Set(kUnits, true));
       for (int64_t k : {1, 700, 2000, 9000, 19000, 19999})
         ASSERT_EQ(choice.topKLevels(k), choice.expectedTopK(k)) << seen << ", k " << k;
@@ -451,17 +464,13 @@ TEST(ChooseTopK, everyRankOfSomeRows) {
 TEST(ChooseTopK, aMisleadingSample) {
   constexpr size_t kUnits = 60000;
   std::mt19937 random(5);
-  Set sampled(kUnits);
-  for (int i = 0; i < 1100; ++i)
-    sampled[sa_sample_unit(i, kUnits)] = true;
+  Set sampled = sampleUnits(kUnits);
   int64_t rest = std::count(sampled.begin(), sampled.end(), false);
   float step = std::numeric_limits<float>::epsilon();
   for (float seen : {kNan, -kInfinity, 0.0f, 1 - step, 1.0f, 1 + step, 2.0f, kInfinity})
     for (Draw draw :
          {drawNormal, drawSteps, drawTwo, drawNans, drawInfinities, drawNan}) {
-      std::vector<float> scores;
-      for (size_t u = 0; u < kUnits; ++u)
-        scores.push_back(sampled[u] ? seen : draw(random, u));
+      std::vector<float> scores = drawMisleading(sampled, seen, draw, random);
       std::vector<int64_t> counts = {1, 60, 2000, rest / 3, rest - 300, rest, rest + 300};
       // Where the best ones end at what was seen, or at one of its neighbours.
       for (float value : {seen - step, seen, seen + step})
