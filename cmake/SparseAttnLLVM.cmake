@@ -18,9 +18,11 @@ endif()
 # The distribution's CMake files name a lit that is not there.
 set(LLVM_EXTERNAL_LIT "${LLVM_TOOLS_BINARY_DIR}/lit" CACHE STRING "" FORCE)
 
-# LLVM is built with RTTI and without exceptions.
+# LLVM is built with RTTI and without exceptions. -fPIC in programs, too: precompiled
+# headers are of one kind.
 set(SPARSE_ATTN_CXX_FLAGS -fno-exceptions -Wall -Wextra -Wno-unused-parameter
-                          -fvisibility-inlines-hidden)
+                          -fvisibility-inlines-hidden -fPIC)
+include(SparseAttnPrecompiled)
 
 # sparse_attn_library(NAME sources... [LINK libs...] [DEPENDS targets...])
 function(sparse_attn_library name)
@@ -28,6 +30,7 @@ function(sparse_attn_library name)
   add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${SPARSE_ATTN_CXX_FLAGS}>)
   target_link_libraries(${name} PUBLIC ${ARG_LINK} MLIR LLVM)
+  sparse_attn_precompiled(${name})
   if(ARG_DEPENDS)
     add_dependencies(${name} ${ARG_DEPENDS})
   endif()
@@ -39,6 +42,7 @@ function(sparse_attn_tool name)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_compile_options(${name} PRIVATE ${SPARSE_ATTN_CXX_FLAGS})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} MLIR LLVM)
+  sparse_attn_precompiled(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
   install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endfunction()

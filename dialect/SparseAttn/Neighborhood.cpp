@@ -117,7 +117,7 @@ double NeighborhoodOp::evaluate(const Pair &pair, Evaluator &) {
 namespace {
 /// Coordinates along one axis, ends inclusive. A single point holds the same
 /// value twice.
-struct Range {
+struct AxisRange {
   Value low, high;
   bool isPoint() const { return low == high; }
 };
@@ -137,12 +137,12 @@ public:
 
   /// The range of the next axis: exact while the axes before are constant over
   /// the tokens, the whole axis from there on.
-  Range next(const GridAxis &axis) {
+  AxisRange next(const GridAxis &axis) {
     size /= axis.length;
-    Range point = map(rest, [&](Value x) { return builder.floorDiv(x, size); });
+    AxisRange point = map(rest, [&](Value x) { return builder.floorDiv(x, size); });
     rest = map2(rest, point,
                 [&](Value x, Value c) { return builder.sub(x, builder.mul(c, size)); });
-    Range result = point;
+    AxisRange result = point;
     if (!point.isPoint() && constantSoFar)
       result = {
           builder.select(constantSoFar, point.low, builder.constant(0)),
@@ -155,17 +155,17 @@ public:
   }
 
 private:
-  template <typename Fn> static Range map(Range x, Fn fn) {
+  template <typename Fn> static AxisRange map(AxisRange x, Fn fn) {
     Value low = fn(x.low);
     return {low, x.isPoint() ? low : fn(x.high)};
   }
-  template <typename Fn> static Range map2(Range x, Range y, Fn fn) {
+  template <typename Fn> static AxisRange map2(AxisRange x, AxisRange y, Fn fn) {
     Value low = fn(x.low, y.low);
     return {low, x.isPoint() ? low : fn(x.high, y.high)};
   }
 
   TileBuilder &builder;
-  Range rest;
+  AxisRange rest;
   Value constantSoFar;
   int64_t size = 1;
 };
@@ -181,8 +181,8 @@ static GridAxis cutToLength(GridAxis axis) {
 // Without dilation, both ends of the window grow with p: the windows of [p0, p1]
 // cover [start(p0), end(p1)] and share [start(p1), end(p0)]. `length` is that of the
 // axis, or of a class on it, whose members p and j number then.
-static TileClass buildShifted(TileBuilder &builder, int64_t radius, Value length, Range p,
-                              Range j) {
+static TileClass buildShifted(TileBuilder &builder, int64_t radius, Value length,
+                              AxisRange p, AxisRange j) {
   Value zero = builder.constant(0), last = builder.sub(length, 1);
   Value lastStart = builder.max(builder.sub(last, 2 * radius), zero);
   Value firstEnd = builder.min(builder.constant(2 * radius), last);
@@ -211,15 +211,15 @@ static bool hasPeriodicClasses(ArrayRef<GridAxis> axes) {
 // The last axis in steps of its dilation, where that is a period: all positions are of
 // one class, all keys of one, and windows are those of an axis without dilation, whose
 // coordinates are the numbers of the members.
-static TileClass buildInSteps(TileBuilder &builder, const GridAxis &axis, Range p,
-                              Range j) {
+static TileClass buildInSteps(TileBuilder &builder, const GridAxis &axis, AxisRange p,
+                              AxisRange j) {
   Value residue = builder.floorMod(builder.p0, axis.dilation);
   Value sameClass = builder.eq(residue, builder.floorMod(builder.j0, axis.dilation));
   Value members = builder.add(
       builder.floorDiv(builder.sub(builder.constant(axis.length - 1), residue),
                        axis.dilation),
       1);
-  auto numberOf = [&](Range x) -> Range {
+  auto numberOf = [&](AxisRange x) -> AxisRange {
     Value low = builder.floorDiv(x.low, axis.dilation);
     return {low, x.isPoint() ? low : builder.floorDiv(x.high, axis.dilation)};
   };
@@ -230,8 +230,8 @@ static TileClass buildInSteps(TileBuilder &builder, const GridAxis &axis, Range 
 
 // With dilation, the window of one p is every `dilation`-th coordinate between
 // two members of its class; several p at least stay within the outermost ones.
-static TileClass buildDilated(TileBuilder &builder, const GridAxis &axis, Range p,
-                              Range j) {
+static TileClass buildDilated(TileBuilder &builder, const GridAxis &axis, AxisRange p,
+                              AxisRange j) {
   int64_t length = axis.length, dilation = axis.dilation;
   // A reach of the whole axis is as good as any beyond.
   int64_t reach = std::min(axis.radius * dilation, length);
@@ -297,7 +297,7 @@ TileClass NeighborhoodOp::buildTileClass(TileBuilder &builder) {
   GridWalker queries(builder, axes, builder.p0, builder.p1);
   GridWalker keys(builder, axes, builder.j0, builder.j1);
   for (const GridAxis &axis : axes) {
-    Range p = queries.next(axis), j = keys.next(axis);
+    AxisRange p = queries.next(axis), j = keys.next(axis);
     GridAxis cut = cutToLength(axis);
     TileClass kind = cut.dilation == 1 ? buildShifted(builder, cut.radius,
                                                       builder.constant(cut.length), p, j)

@@ -62,7 +62,7 @@ static bool isNarrow(ArrayRef<Step> steps, ArrayRef<StepBounds> bounds) {
 namespace {
 class Emitter {
 public:
-  Emitter(ArrayRef<Step> steps, ArrayRef<StepBounds> bounds, ArithBuilder &builder)
+  Emitter(ArrayRef<Step> steps, ArrayRef<StepBounds> bounds, FoldingBuilder &builder)
       : steps(steps), bounds(bounds), builder(builder), narrow(isNarrow(steps, bounds)) {}
 
   /// Every step as scalar code; arguments are i32 or f32.
@@ -99,7 +99,7 @@ private:
 
   ArrayRef<Step> steps;
   ArrayRef<StepBounds> bounds;
-  ArithBuilder &builder;
+  FoldingBuilder &builder;
   bool narrow;
 };
 } // namespace
@@ -553,7 +553,7 @@ SmallVector<Interval> Emitter::emitIntervals(TileBuilder &tile, ArrayRef<Value> 
 // RegionProgram
 //===----------------------------------------------------------------------===//
 
-Value RegionProgram::emit(ValueRange arguments, ArithBuilder &builder) const {
+Value RegionProgram::emit(ValueRange arguments, FoldingBuilder &builder) const {
   std::vector<StepBounds> bounds = computeBounds();
   return Emitter(steps, bounds, builder).emitScalars(arguments)[result];
 }

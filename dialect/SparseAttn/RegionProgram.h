@@ -100,7 +100,7 @@ public:
 
   /// Emits the program. Arguments are i32 (index in the region) and f32. Runs
   /// in i32 wherever no value can leave it: twice as many lanes as i64.
-  mlir::Value emit(mlir::ValueRange arguments, ArithBuilder &builder) const;
+  mlir::Value emit(mlir::ValueRange arguments, FoldingBuilder &builder) const;
 
   /// Emits the class of the rectangle of `builder`, for arguments b, h, p, j.
   TileClass emitClass(TileBuilder &builder) const;

@@ -14,32 +14,32 @@ using namespace mlir;
 using namespace sparse_attn;
 
 //===----------------------------------------------------------------------===//
-// ArithBuilder
+// FoldingBuilder
 //===----------------------------------------------------------------------===//
 
-Value ArithBuilder::constant(int64_t value) {
+Value FoldingBuilder::constant(int64_t value) {
   return arith::ConstantIntOp::create(builder, loc, value, 32);
 }
-Value ArithBuilder::truth(bool value) {
+Value FoldingBuilder::truth(bool value) {
   return arith::ConstantIntOp::create(builder, loc, value, 1);
 }
-Value ArithBuilder::add(Value a, Value b) {
+Value FoldingBuilder::add(Value a, Value b) {
   return builder.createOrFold<arith::AddIOp>(loc, a, b);
 }
-Value ArithBuilder::sub(Value a, Value b) {
+Value FoldingBuilder::sub(Value a, Value b) {
   return builder.createOrFold<arith::SubIOp>(loc, a, b);
 }
-Value ArithBuilder::mul(Value a, int64_t b) {
+Value FoldingBuilder::mul(Value a, int64_t b) {
   return builder.createOrFold<arith::MulIOp>(loc, a, constant(b));
 }
-Value ArithBuilder::min(Value a, Value b) {
+Value FoldingBuilder::min(Value a, Value b) {
   return builder.createOrFold<arith::MinSIOp>(loc, a, b);
 }
-Value ArithBuilder::max(Value a, Value b) {
+Value FoldingBuilder::max(Value a, Value b) {
   return builder.createOrFold<arith::MaxSIOp>(loc, a, b);
 }
 
-Value ArithBuilder::floorDiv(Value a, int64_t divisor) {
+Value FoldingBuilder::floorDiv(Value a, int64_t divisor) {
   if (divisor == 1)
     return a;
   // An arithmetic shift rounds down and is one instruction on every vector unit.
@@ -48,7 +48,7 @@ Value ArithBuilder::floorDiv(Value a, int64_t divisor) {
   return builder.createOrFold<arith::FloorDivSIOp>(loc, a, constant(divisor));
 }
 
-Value ArithBuilder::floorMod(Value a, int64_t divisor) {
+Value FoldingBuilder::floorMod(Value a, int64_t divisor) {
   if (divisor == 1)
     return constant(0);
   if (llvm::isPowerOf2_64(divisor))
@@ -56,31 +56,31 @@ Value ArithBuilder::floorMod(Value a, int64_t divisor) {
   return sub(a, mul(floorDiv(a, divisor), divisor));
 }
 
-Value ArithBuilder::compare(arith::CmpIPredicate predicate, Value a, Value b) {
+Value FoldingBuilder::compare(arith::CmpIPredicate predicate, Value a, Value b) {
   return builder.createOrFold<arith::CmpIOp>(loc, predicate, a, b);
 }
-Value ArithBuilder::eq(Value a, Value b) {
+Value FoldingBuilder::eq(Value a, Value b) {
   return compare(arith::CmpIPredicate::eq, a, b);
 }
-Value ArithBuilder::ne(Value a, Value b) {
+Value FoldingBuilder::ne(Value a, Value b) {
   return compare(arith::CmpIPredicate::ne, a, b);
 }
-Value ArithBuilder::lt(Value a, Value b) {
+Value FoldingBuilder::lt(Value a, Value b) {
   return compare(arith::CmpIPredicate::slt, a, b);
 }
-Value ArithBuilder::le(Value a, Value b) {
+Value FoldingBuilder::le(Value a, Value b) {
   return compare(arith::CmpIPredicate::sle, a, b);
 }
-Value ArithBuilder::land(Value a, Value b) {
+Value FoldingBuilder::land(Value a, Value b) {
   return builder.createOrFold<arith::AndIOp>(loc, a, b);
 }
-Value ArithBuilder::lor(Value a, Value b) {
+Value FoldingBuilder::lor(Value a, Value b) {
   return builder.createOrFold<arith::OrIOp>(loc, a, b);
 }
-Value ArithBuilder::lnot(Value a) {
+Value FoldingBuilder::lnot(Value a) {
   return builder.createOrFold<arith::XOrIOp>(loc, a, truth(true));
 }
-Value ArithBuilder::select(Value condition, Value a, Value b) {
+Value FoldingBuilder::select(Value condition, Value a, Value b) {
   return builder.createOrFold<arith::SelectOp>(loc, condition, a, b);
 }
 

@@ -34,9 +34,9 @@ struct KeyExtent {
 
 /// i32 and i1 arithmetic that folds constants as it is built. Positions, keys
 /// and parameters are below 2^30 in magnitude, so sums of two do not overflow.
-class ArithBuilder {
+class FoldingBuilder {
 public:
-  ArithBuilder(mlir::OpBuilder &builder, mlir::Location loc)
+  FoldingBuilder(mlir::OpBuilder &builder, mlir::Location loc)
       : builder(builder), loc(loc) {}
 
   mlir::OpBuilder &builder;
@@ -69,9 +69,9 @@ public:
 
 /// Builds the class of positions p0, p0 + step, ..., p1 x keys j0, j0 + step, ...,
 /// j1: ends are inclusive, and the step is 1 or `period`.
-class TileBuilder : public ArithBuilder {
+class TileBuilder : public FoldingBuilder {
 public:
-  using ArithBuilder::ArithBuilder;
+  using FoldingBuilder::FoldingBuilder;
   virtual ~TileBuilder();
 
   mlir::Value b, h, p0, p1, j0, j1; ///< i32
@@ -148,9 +148,9 @@ private:
 };
 
 /// Builds the modified score of one pair.
-class ScoreBuilder : public ArithBuilder {
+class ScoreBuilder : public FoldingBuilder {
 public:
-  using ArithBuilder::ArithBuilder;
+  using FoldingBuilder::FoldingBuilder;
   virtual ~ScoreBuilder();
 
   mlir::Value b, h, i, p, j; ///< i32

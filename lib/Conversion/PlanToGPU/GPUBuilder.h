@@ -27,7 +27,7 @@ public:
   using Values = llvm::SmallVector<mlir::Value>;
 
   //===--- Integers --------------------------------------------------------===//
-  mlir::Value mul(mlir::Value a, int64_t b) { return ArithBuilder::mul(a, b); }
+  mlir::Value mul(mlir::Value a, int64_t b) { return FoldingBuilder::mul(a, b); }
   mlir::Value divU(mlir::Value a, mlir::Value b);
   mlir::Value divU(mlir::Value a, int64_t b) { return divU(a, i32(b)); }
   mlir::Value remU(mlir::Value a, mlir::Value b);

@@ -28,10 +28,10 @@ inline constexpr double kLog2E = 1.4426950408889634;
 inline constexpr double kLn2 = 0.6931471805599453;
 
 /// Builds into one function of one attention. Sums, differences and comparisons
-/// are ArithBuilder's, of index or i32 values alike.
-class KernelBuilder : public ArithBuilder {
+/// are FoldingBuilder's, of index or i32 values alike.
+class KernelBuilder : public FoldingBuilder {
 public:
-  using ArithBuilder::ArithBuilder;
+  using FoldingBuilder::FoldingBuilder;
 
   //===--- Constants and integers (index type unless said otherwise) ------===//
   mlir::Value index(int64_t value);
