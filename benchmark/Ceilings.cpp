@@ -6,11 +6,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "Ceilings.h"
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cpuid.h>
 #include <immintrin.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 using Clock = std::chrono::steady_clock;
@@ -110,14 +112,23 @@ __attribute__((target("avx2"))) static float sumAll(const float *data, size_t co
   return total;
 }
 
+size_t sparse_attn_bench::getBytesBeyondCaches() {
+  long lastLevel = sysconf(_SC_LEVEL3_CACHE_SIZE); // 0 or -1: not known
+  return std::max(size_t(256) << 20, 2 * size_t(std::max(lastLevel, 0L)));
+}
+
 double sparse_attn_bench::measureRead(int threads, double seconds) {
-  constexpr size_t kFloats = size_t(64) << 20; // 256 MiB a thread, beyond every cache
-  std::vector<std::vector<float>> data(threads);
-  for (auto &part : data)
-    part.assign(kFloats, 1.0f);
+  // In parts, so that no call takes much longer than it was asked to.
+  constexpr size_t kPart = size_t(16) << 20;
+  static std::vector<std::vector<float>> data;
+  size_t parts = getBytesBeyondCaches() / (kPart * sizeof(float)) + 1;
+  while (data.size() < size_t(threads))
+    data.emplace_back(parts * kPart, 1.0f);
+  std::vector<size_t> next(threads, 0);
   std::atomic<float> sink = 0;
   return measure(threads, seconds, [&](int t) {
-    sink = sumAll(data[t].data(), kFloats);
-    return double(kFloats * sizeof(float));
+    sink = sumAll(data[t].data() + next[t] * kPart, kPart);
+    next[t] = (next[t] + 1) % parts;
+    return double(kPart * sizeof(float));
   });
 }

@@ -14,6 +14,12 @@
 
 using namespace sparse_attn_bench;
 
+/// Bytes that no cache of this machine holds.
+extern "C" __attribute__((visibility("default"))) size_t
+sparse_attn_bytes_beyond_caches() {
+  return getBytesBeyondCaches();
+}
+
 /// The ceiling `name` ("fma", "bf16_dot" or "read") of `threads` cores, measured over
 /// about `seconds`, in FLOP/s or bytes/s; 0 where the processor has no such instruction,
 /// -1 for another name.

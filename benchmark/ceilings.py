@@ -14,6 +14,13 @@ PATH = os.path.join(ROOT, "build", "lib", "libsparse-attn-ceilings.so")
 SECONDS = 0.1  # of one measurement
 
 
+def bytes_beyond_caches(path=PATH):
+    """What no cache of this machine holds."""
+    function = ctypes.CDLL(path).sparse_attn_bytes_beyond_caches
+    function.restype = ctypes.c_size_t
+    return function()
+
+
 class Ceiling:
     """`name` is fma, bf16_dot (FLOP/s) or read (bytes/s)."""
 

@@ -152,7 +152,7 @@ public:
       v.push_back(add(sparse_attn_kernel_input_info, 2, keys));
       int64_t read = k[0]->bytes + v[0]->bytes;
       if (s.queries <= 64 && read)
-        copies = std::min<int64_t>(4, (kBeyondCaches + read - 1) / read);
+        copies = std::min<int64_t>(16, (getBytesBeyondCaches() + read - 1) / read);
     }
     out = add(sparse_attn_kernel_output_info, 0, {s.batch, s.heads, s.queries});
     lse = add(sparse_attn_kernel_output_info, 1, {s.batch, s.heads, s.queries});
@@ -198,7 +198,6 @@ public:
 private:
   using Info = sparse_attn_status (*)(const sparse_attn_kernel *, size_t,
                                       sparse_attn_tensor_info *);
-  static constexpr int64_t kBeyondCaches = int64_t(128) << 20;
 
   /// A tensor of the kernel; its size on the fourth axis is the kernel's.
   Tensor *add(Info getInfo, size_t index, std::vector<int64_t> sizes) {
@@ -311,9 +310,6 @@ int main(int argc, char **argv) {
   benchmark::Initialize(&count, rest.data());
   if (benchmark::ReportUnrecognizedArguments(count, rest.data()))
     return 1;
-  for (int threads : {1, 2})
-    benchmark::AddCustomContext("read_bandwidth_" + std::to_string(threads),
-                                std::to_string(measureRead(threads, 0.3)));
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }
