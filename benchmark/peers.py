@@ -75,6 +75,8 @@ def start_case(case, log):
     environment = dict(os.environ)
     environment["SPARSE_ATTN_COMPILE"] = os.path.join(BIN, "sparse-attn-compile")
     environment["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(CACHE, "inductor")
+    # Outputs of 32 MiB and more would be mapped anew in each call, and cleared page by page.
+    environment.update(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_=str(1 << 40))
     process = subprocess.Popen(
         [sys.executable, CASE],
         stdin=subprocess.PIPE,
