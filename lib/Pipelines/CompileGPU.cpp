@@ -61,11 +61,13 @@ static GPUKernelDesc describeAttention(func::FuncOp kernel, block_plan::Attentio
   desc.tileKeys = shape.keys;
   desc.findsTiles = findsTilesOnGPU(plan);
   desc.hasMaps = shape.warpgroups;
-  if (listsTilesOnGPU(plan)) {
+  if (checksOperandsOnGPU(plan)) {
     desc.check = getGPUSymbol(kernel, index, "check");
+    desc.listThreads = kListThreads;
+  }
+  if (listsTilesOnGPU(plan)) {
     desc.count = getGPUSymbol(kernel, index, "count");
     desc.list = getGPUSymbol(kernel, index, "list");
-    desc.listThreads = kListThreads;
     desc.listSharedBytes = shape.rows * shape.keys / 8;
   }
   return desc;

@@ -95,7 +95,8 @@ typedef struct sa_gpu_plan {
   char *memory;                 /* of the device */
   size_t bytes;
   sa_view *views; /* by value id: layout operands in `memory`, or in their own */
-  /* Operands that came in the GPU's memory and stay there; it lists the tiles. */
+  /* Operands that came in the GPU's memory and stay there; it lists the tiles that are
+   * listed of them. */
   bool lists_tiles;
   void **operands; /* by value id: memory of those, or NULL */
   size_t operand_bytes;

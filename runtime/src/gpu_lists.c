@@ -91,7 +91,7 @@ sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan,
   const sa_gpu_device *device = &plan->gpu->device;
   const sparse_attn_gpu_driver *driver = device->driver;
   const sa_gpu_step *step = find_step(plan, attention);
-  if (!sa_has_table(attention))
+  if (!step->kernel->check)
     return SPARSE_ATTN_OK;
   void *memory = NULL;
   int32_t faults[kBlocks] = {0};

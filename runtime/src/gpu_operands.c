@@ -6,7 +6,8 @@
  *===----------------------------------------------------------------------===*
  *
  * Operands that grow with the sequence (offsets, block lists and their bits) stay where
- * they are, if all of them lie there and the GPU can list the tiles of all masks. What is
+ * they are, if all of them lie there and the GPU can list the tiles of all masks that
+ * have some; kernels of lists that a run brings ask them about pairs. What is
  * a number for each batch entry comes here, and so does what only the host can work with:
  * indices that the plan sorts, and graphs.
  *
@@ -21,9 +22,14 @@
 
 /* How an attention uses an operand. */
 typedef struct uses {
-  bool tiles; /* to list tiles */
+  bool there; /* kernels ask it about tiles or pairs */
   bool here;  /* as values that the host reads */
 } uses;
+
+/* Whether a kernel can check what `check` says. */
+static bool is_checked_there(const sa_check *check) {
+  return check->kind == SA_CHECK_OFFSETS || check->kind == SA_CHECK_BSR;
+}
 
 static bool names(const int32_t *ids, int32_t count, int32_t id) {
   for (int32_t i = 0; i < count; ++i)
@@ -36,9 +42,8 @@ static uses find_uses(const sa_attention *code, int32_t id) {
   uses found = {false, code->kv_len == id || code->q_len == id || code->q_offset == id};
   for (int32_t i = 0; i < code->check_count; ++i) {
     const sa_check *check = &code->checks[i];
-    bool stays = check->kind == SA_CHECK_OFFSETS || check->kind == SA_CHECK_BSR;
     if (names(check->inputs, check->input_count, id))
-      *(stays ? &found.tiles : &found.here) = true;
+      *(is_checked_there(check) ? &found.there : &found.here) = true;
   }
   for (int32_t i = 0; i < code->table_count; ++i)
     if (names(code->tables[i].inputs, code->tables[i].input_count, id))
@@ -46,16 +51,25 @@ static uses find_uses(const sa_attention *code, int32_t id) {
   return found;
 }
 
-/* Whether lists are made of operand `id`, and nothing else. */
+/* Whether kernels alone want to read operand `id`. */
 static bool may_stay(const sparse_attn_plan *plan, int32_t id) {
-  bool tiles = false;
+  bool there = false;
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     uses found = find_uses(plan->attentions[i].code, id);
     if (found.here)
       return false;
-    tiles = tiles || found.tiles;
+    there = there || found.there;
   }
-  return tiles;
+  return there;
+}
+
+/* Whether kernels read operands of an attention, but none can check them. */
+static bool lacks_check(const sparse_attn_plan *plan, int32_t attention) {
+  const sa_attention *code = plan->attentions[attention].code;
+  bool wanted = false;
+  for (int32_t i = 0; i < code->check_count; ++i)
+    wanted = wanted || is_checked_there(&code->checks[i]);
+  return wanted && !plan->gpu->attentions[attention].kernel->check;
 }
 
 /* Whether nothing on the host has to look into the masks of a plan: neither to list
@@ -67,7 +81,7 @@ static bool can_list_there(const sparse_attn_plan *plan) {
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];
     const sa_attention *code = attention->code;
-    if (code->set_count && code->check_count)
+    if (lacks_check(plan, i))
       return false;
     if (sa_has_table(attention) &&
         (!plan->gpu->attentions[i].kernel->list || code->period != 1))

@@ -133,6 +133,29 @@ size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
 
 /*===--- Visiting tiles ---------------------------------------------------===*/
 
+/* A plan whose masks can be asked here: it has copies of operands that stay in a GPU's
+ * memory. */
+typedef struct asked_plan {
+  sparse_attn_plan plan;
+  sa_view *views; /* those, or NULL */
+} asked_plan;
+
+/* Close it in any case. */
+static sparse_attn_status open_asked(const sparse_attn_plan *plan, asked_plan *asked) {
+  *asked = (asked_plan){*plan, NULL};
+  if (!plan->gpu || !plan->gpu->lists_tiles)
+    return SPARSE_ATTN_OK;
+  size_t values = (size_t)plan->kernel->value_count;
+  asked->plan.views = asked->views = sa_allocate_zeroed(values, sizeof(*asked->views));
+  return asked->views ? sa_gpu_bring_operands(plan, asked->views)
+                      : sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory",
+                                plan->kernel->name);
+}
+
+static void close_asked(asked_plan *asked) {
+  sa_gpu_drop_operands(&asked->plan, asked->views);
+}
+
 typedef struct visitor {
   void (*visit)(void *context, int64_t first_tile, int64_t tiles,
                 sparse_attn_tile_class kind);
@@ -185,9 +208,14 @@ sparse_attn_status sparse_attn_plan_visit(const sparse_attn_plan *plan, size_t i
   if (sa_gpu_lists(plan, attention))
     return visit_fetched(plan, attention, b, h, row_tile, &to);
   if (!sa_has_table(attention)) {
-    sa_tile_query query = sa_plan_query(plan, attention, b, h, row_tile);
-    sa_enumerate_tiles(&query, pass_on, &to);
-    return SPARSE_ATTN_OK;
+    asked_plan asked;
+    status = open_asked(plan, &asked);
+    if (!status) {
+      sa_tile_query query = sa_plan_query(&asked.plan, attention, b, h, row_tile);
+      sa_enumerate_tiles(&query, pass_on, &to);
+    }
+    close_asked(&asked);
+    return status;
   }
   sa_run_list list = sa_table_list(attention, b, h, row_tile);
   for (int64_t i = 0; i < list.count; ++i)
@@ -212,7 +240,14 @@ sparse_attn_plan_visit_keys(const sparse_attn_plan *plan, size_t index, int64_t 
   if (!visit)
     return sa_fail(SPARSE_ATTN_INVALID_ARGUMENT, "visit is null");
   visitor to = {visit, context};
-  return sa_enumerate_rows(plan, attention, b, h, key_tile, pass_on, &to);
+  if (sa_has_table(attention))
+    return sa_enumerate_rows(plan, attention, b, h, key_tile, pass_on, &to);
+  asked_plan asked;
+  status = open_asked(plan, &asked);
+  if (!status)
+    status = sa_enumerate_rows(&asked.plan, attention, b, h, key_tile, pass_on, &to);
+  close_asked(&asked);
+  return status;
 }
 
 sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_t index,
@@ -231,19 +266,14 @@ sparse_attn_status sparse_attn_plan_classify(const sparse_attn_plan *plan, size_
                    "positions [%lld, %lld] x keys [%lld, %lld] are no rectangle "
                    "within -2^30 to 2^30 and 0 to 2^30",
                    (long long)p0, (long long)p1, (long long)j0, (long long)j1);
-  sa_tile_query query = sa_plan_query(plan, attention, b, h, 0);
-  query.step = 1;
-  sa_view *views = NULL;
-  if (sa_gpu_lists(plan, attention)) {
-    views = sa_allocate_zeroed((size_t)plan->kernel->value_count, sizeof(*views));
-    status = views ? sa_gpu_bring_operands(plan, views)
-                   : sa_fail(SPARSE_ATTN_OUT_OF_MEMORY, "kernel '%s': no memory",
-                             plan->kernel->name);
-    query.context.values = views;
-  }
-  if (!status)
+  asked_plan asked;
+  status = open_asked(plan, &asked);
+  if (!status) {
+    sa_tile_query query = sa_plan_query(&asked.plan, attention, b, h, 0);
+    query.step = 1;
     *kind = (sparse_attn_tile_class)sa_classify(&query, (int32_t)p0, (int32_t)p1,
                                                 (int32_t)j0, (int32_t)j1);
-  sa_gpu_drop_operands(plan, views);
+  }
+  close_asked(&asked);
   return status;
 }

@@ -58,11 +58,14 @@ struct GPUShape {
   /// Elements of a list that become keys together; 0: the keys are neighbours.
   int64_t listed = 0;
   bool weighted = false; ///< listed keys have probabilities
-  int64_t tableAt = 0, keptAt = 0, listsAt = 0, biasesAt = 0;
+  bool decided = false;  ///< pairs of a tile of them, before there are scores
+  int64_t tableAt = 0, keptAt = 0, listsAt = 0, biasesAt = 0, pairsAt = 0;
   /// Of a hash table, in which the keys of so many elements are.
   int64_t slots() const { return 2 * listed; }
   /// Of a list of keys: those of the elements, and padding up to a whole tile.
   int64_t listSize() const { return listed + keys; }
+  /// Of bits of a row of such a tile.
+  int64_t pairWords() const { return (keys + 31) / 32; }
 
   int64_t consumers = 0;
   GPURing queryRing, keyRing, valueRing;
@@ -87,12 +90,18 @@ std::string getGPUObstacle(block_plan::AttentionOp plan, const GPUTarget &target
 /// The same of a mask that a run decides: kernels make no choices, but read lists.
 std::string getListObstacle(block_plan::AttentionOp plan);
 
+/// Whether what a mask combines with lists reads operands.
+bool readsStructures(block_plan::AttentionOp plan);
+
 /// Whether a kernel finds the tiles of `plan` by itself: else a plan lists them.
 bool findsTilesOnGPU(block_plan::AttentionOp plan);
 
 /// Whether kernels list the tiles of `plan`, whose operands lie in the device's memory:
 /// else the host does.
 bool listsTilesOnGPU(block_plan::AttentionOp plan);
+
+/// Whether a kernel checks operands of `plan` that lie in the device's memory.
+bool checksOperandsOnGPU(block_plan::AttentionOp plan);
 
 /// Of a block that lists the tiles of a query tile, and of one that checks operands.
 inline constexpr int64_t kListThreads = 128;

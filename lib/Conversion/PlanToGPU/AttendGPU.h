@@ -107,45 +107,13 @@ struct GPUTensor {
 struct GPUTile {
   mlir::Value number;
   mlir::Value full; ///< i1
-  mlir::Value bits; ///< number of its bit tile; null where no plan lists tiles
+  /// The number of its bit tile, in a plan or, of listed keys, in shared memory; null
+  /// where a predicate decides pairs.
+  mlir::Value bits;
   mlir::Value hops; ///< its first row of distances; null where the kernel needs none
 
   Values flatten() const;
   static GPUTile restore(mlir::ValueRange values);
-};
-
-/// The keys that an operand lists for the rows of a block, in shared memory: see
-/// KeyLists.cpp. Those past the last one are negative.
-class KeyLists {
-public:
-  KeyLists(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
-
-  Values begin();
-  std::pair<GPUTile, Values> next(mlir::ValueRange state);
-
-  /// The key at a place, and log2 of one over its probability.
-  mlir::Value keyAt(mlir::Value place);
-  mlir::Value biasAt(mlir::Value place);
-  /// What rows at positions [p0, p1] of a head do with a listed key.
-  TileClass classOf(mlir::Value head, mlir::Value p0, mlir::Value p1, mlir::Value key);
-
-private:
-  struct Element;
-  struct Table;
-  TileClass combine(mlir::Value mask, mlir::Value head, mlir::ValueRange rectangle);
-  TileClass combineHeads(const KeySet &set, mlir::Value head,
-                         llvm::ArrayRef<TileClass> operands);
-  mlir::Value shared(int64_t at, mlir::Value number);
-  Element load(mlir::Value number);
-  void forEach(mlir::Value first, mlir::Value end,
-               llvm::function_ref<void(mlir::Value number, const Element &)> body);
-  void markKept(Table &table, mlir::Value first, mlir::Value end);
-  mlir::Value writeList(mlir::Value first, mlir::Value at);
-  mlir::Value makeList(mlir::Value first, mlir::Value end, mlir::Value at);
-
-  GPUBuilder &b;
-  const GPUContext &context;
-  const GPUFrame &frame;
 };
 
 /// Whether buildHelper knows the helper.

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttendGPU.h"
+#include "KeyLists.h"
 #include "sparse_attn/gpu_abi.h"
 
 using namespace mlir;

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttendGPU.h"
+#include "KeyLists.h"
 #include "sparse_attn/gpu_abi.h"
 
 using namespace mlir;
@@ -110,6 +110,8 @@ static int64_t wordBytesOf(const GPUShape &shape, const KeyRange &keys) {
 
 /// Pointer to the bits of the row's pairs.
 Value Editor::getBits(const GPURow &row) {
+  if (firstPlace)
+    return lists.bitsOf(tile.bits, row);
   int64_t rowBytes = context.shape.keys / 8;
   Value base = b.toGlobal(b.pointerField(frame.args, offsetof(sa_gpu_args, bits)));
   Value tileBytes = b.toI64(b.mul(frame.bitRows, rowBytes));

@@ -82,6 +82,8 @@ GPUShape::GPUShape(block_plan::AttentionOp plan, const GPUTarget &target) {
   paddedValueDim = llvm::alignTo(valueDim, step);
   listed = plan.getChoice() ? kListed : 0;
   weighted = plan.isSampled();
+  // Searching an operand is too much to unroll for each score of a thread.
+  decided = listed && readsStructures(plan);
   // TMA brings neighbours, and few rows share a list.
   warpgroups =
       target.warpgroups && !element.isF32() && paddedValueDim <= kMostColumns && !listed;
@@ -147,6 +149,7 @@ void GPUShape::placeLists() {
   keptAt = take(listed / 32);
   listsAt = take(2 * listSize());
   biasesAt = weighted ? take(2 * listSize()) : 0;
+  pairsAt = decided ? take(2 * rows * pairWords()) : 0;
   sharedBytes = at;
 }
 
@@ -209,6 +212,10 @@ bool sparse_attn::listsTilesOnGPU(block_plan::AttentionOp plan) {
   plan.getClassify().walk(
       [&](block_plan::HelperOp helper) { answers &= isHelperOnGPU(helper); });
   return answers;
+}
+
+bool sparse_attn::checksOperandsOnGPU(block_plan::AttentionOp plan) {
+  return listsTilesOnGPU(plan) || (plan.getChoice() && readsStructures(plan));
 }
 
 bool sparse_attn::findsTilesOnGPU(block_plan::AttentionOp plan) {

@@ -20,7 +20,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttendGPU.h"
+#include "KeyLists.h"
 #include "sparse_attn/gpu_abi.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -253,6 +253,42 @@ Value KeyLists::makeList(Value first, Value end, Value at) {
 }
 
 //===----------------------------------------------------------------------===//
+// Pairs
+//===----------------------------------------------------------------------===//
+
+Value KeyLists::bitsOf(Value number, const GPURow &row) {
+  int64_t words = context.shape.pairWords();
+  Value index = b.add(b.mul(number, context.shape.rows), row.query);
+  return shared(context.shape.pairsAt, b.mul(index, words));
+}
+
+/// Decides the pairs of the tile at a place of the list, a word of a row at a time: bit
+/// tile `number`. A barrier comes before these are read.
+void KeyLists::decidePairs(Value place, Value number) {
+  const GPUShape &shape = context.shape;
+  int64_t words = shape.pairWords();
+  Value queries = b.divU(frame.rowCount, frame.stack), last = b.i32(shape.keys - 1);
+  b.loop(b.toIndex(frame.warp), b.toIndex(b.mul(queries, words)), shape.warps,
+         [&](Value index) {
+           Value unit = b.toI32(index), query = b.divU(unit, words);
+           Value first = b.mul(b.remU(unit, words), kWarp);
+           Value key = keyAt(b.add(place, b.min(b.add(first, frame.lane), last)));
+           GPURow row = frame.rowOf(b, b.mulI32(query, frame.stack));
+           Values kept = b.choose(
+               b.ge(key, b.i32(0)),
+               [&]() -> Values {
+                 return {classOf(row.head, row.position, row.position, key).must};
+               },
+               [&]() -> Values { return {b.truth(false)}; });
+           Value word = b.ballot(kept[0]);
+           b.branch(b.eq(frame.lane, b.i32(0)), [&] {
+             Value at = b.mul(b.divU(first, kWarp), kWord);
+             b.storeAt(word, b.offset(bitsOf(number, row), at), b.i32(0), kWord);
+           });
+         });
+}
+
+//===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
 
@@ -262,10 +298,17 @@ struct Reading {
   Value next, end;        ///< elements that no list has been made of
   Value place, placesEnd; ///< keys of the list in shared memory that no tile had
   Value list;             ///< where that begins
+  Value bits;             ///< number of the last bit tile; null where there are none
 
   explicit Reading(ValueRange state)
       : next(state[0]), end(state[1]), place(state[2]), placesEnd(state[3]),
-        list(state[4]) {}
+        list(state[4]), bits(state.size() > 5 ? state[5] : Value()) {}
+  Values flatten() const {
+    Values values = {next, end, place, placesEnd, list};
+    if (bits)
+      values.push_back(bits);
+    return values;
+  }
 };
 } // namespace
 
@@ -283,7 +326,10 @@ Values KeyLists::begin() {
   elements = b.max(elements, b.i32(kLeastTiles * context.shape.keys));
   Value begin = b.min(b.mulI32(elements, frame.first), length);
   Value none = b.i32(0);
-  return {begin, b.min(b.add(begin, elements), length), none, none, none};
+  Values state = {begin, b.min(b.add(begin, elements), length), none, none, none};
+  if (context.shape.decided)
+    state.push_back(none);
+  return state;
 }
 
 std::pair<GPUTile, Values> KeyLists::next(ValueRange state) {
@@ -300,16 +346,24 @@ std::pair<GPUTile, Values> KeyLists::next(ValueRange state) {
         Value other = b.sub(b.i32(shape.listSize()), at.list);
         Value count = makeList(at.next, end, other);
         // Of a list without keys the place is free again.
-        Value list = b.select(b.eq(count, b.i32(0)), at.list, other);
-        return Values{end, at.end, other, b.add(other, count), list};
+        at.list = b.select(b.eq(count, b.i32(0)), at.list, other);
+        at.next = end, at.place = other, at.placesEnd = b.add(other, count);
+        return at.flatten();
       });
   Reading at(found);
-  Value after = b.add(at.place, shape.keys);
+  Value after = b.add(at.place, shape.keys), exists = b.lt(at.place, at.placesEnd);
   GPUTile tile;
-  tile.number = b.select(b.lt(at.place, at.placesEnd), at.place, b.i32(-1));
+  tile.number = b.select(exists, at.place, b.i32(-1));
   tile.full = b.le(after, at.placesEnd);
   // The keys of a list are those of its only query row; more rows may differ in them.
   if (!context.plan.getKnown().empty())
     tile.full = b.land(tile.full, b.le(frame.rowCount, frame.stack));
-  return {tile, {at.next, at.end, after, at.placesEnd, at.list}};
+  if (shape.decided) {
+    // Two take turns, as lists do.
+    at.bits = tile.bits = b.sub(b.i32(1), at.bits);
+    b.branch(b.land(exists, b.lnot(tile.full)),
+             [&] { decidePairs(at.place, tile.bits); });
+  }
+  at.place = after;
+  return {tile, at.flatten()};
 }

@@ -14,7 +14,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttendGPU.h"
+#include "KeyLists.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -38,30 +38,24 @@ TileClass KeyLists::combineHeads(const KeySet &set, Value head,
   return chosen;
 }
 
-/// Kleene's logic: `rectangle` are the arguments of the structures' regions.
-TileClass KeyLists::combine(Value mask, Value head, ValueRange rectangle) {
-  block_plan::AttentionOp plan = context.plan;
-  auto structure = llvm::find(plan.getKnown(), mask);
-  if (structure != plan.getKnown().end()) {
-    RegionCloner cloner(b, context.ids, frame.values, 1);
-    cloner.keys = frame.tokens;
-    cloner.heads = frame.heads;
-    size_t number = structure - plan.getKnown().begin();
-    SmallVector<Value> answer = cloner.clone(plan.getStructures()[number], rectangle);
-    return {answer[0], answer[1]};
-  }
-  KeySet set = *cast<MaskOpInterface>(mask.getDefiningOp()).getKeySet();
+/// A rectangle that a mask is asked about, and what its parts have said.
+struct KeyLists::Question {
+  Value head;
+  Values rectangle; ///< the arguments of the structures' regions
+  llvm::DenseMap<Value, TileClass> known;
+};
+
+/// Kleene's logic.
+TileClass KeyLists::combineOperands(const KeySet &set, Question &question) {
   SmallVector<TileClass> operands;
   for (auto [number, operand] : llvm::enumerate(set.operands)) {
-    TileClass kind = combine(operand, head, rectangle);
+    TileClass kind = combine(operand, question);
     if (set.negates(number))
       kind = {b.lnot(kind.must), b.lnot(kind.may)};
     operands.push_back(kind);
   }
-  if (set.kind == KeySet::List)
-    return {b.truth(true), b.truth(true)};
   if (set.kind == KeySet::Heads)
-    return combineHeads(set, head, operands);
+    return combineHeads(set, question.head, operands);
   TileClass result = operands[0];
   for (const TileClass &kind : llvm::drop_begin(operands))
     result =
@@ -71,9 +65,37 @@ TileClass KeyLists::combine(Value mask, Value head, ValueRange rectangle) {
   return result;
 }
 
+TileClass KeyLists::combine(Value mask, Question &question) {
+  if (auto known = question.known.find(mask); known != question.known.end())
+    return known->second;
+  block_plan::AttentionOp plan = context.plan;
+  TileClass kind;
+  auto structure = llvm::find(plan.getKnown(), mask);
+  if (structure != plan.getKnown().end()) {
+    RegionCloner cloner(b, context.ids, frame.values, 1);
+    cloner.keys = frame.tokens;
+    cloner.heads = frame.heads;
+    cloner.answer = [&](block_plan::HelperOp helper, ValueRange arguments) {
+      return buildHelper(b, helper, arguments);
+    };
+    size_t number = structure - plan.getKnown().begin();
+    SmallVector<Value> answer =
+        cloner.clone(plan.getStructures()[number], question.rectangle);
+    kind = {answer[0], answer[1]};
+  } else {
+    KeySet set = *cast<MaskOpInterface>(mask.getDefiningOp()).getKeySet();
+    kind = set.kind == KeySet::List ? TileClass{b.truth(true), b.truth(true)}
+                                    : combineOperands(set, question);
+  }
+  question.known[mask] = kind;
+  return kind;
+}
+
 TileClass KeyLists::classOf(Value head, Value p0, Value p1, Value key) {
-  return combine(context.plan.getChoice(), head,
-                 {frame.batch, head, p0, p1, key, key, b.i32(1)});
+  Question question = {head,
+                       {frame.batch, head, p0, p1, key, key, b.i32(1)},
+                       llvm::DenseMap<Value, TileClass>()};
+  return combine(context.plan.getChoice(), question);
 }
 
 //===----------------------------------------------------------------------===//
@@ -180,11 +202,19 @@ std::string sparse_attn::getListObstacle(block_plan::AttentionOp plan) {
     return "masks of several lists have no GPU kernels yet; list their keys in one";
   if (keepsUnlisted(mask))
     return "masks that keep what a list leaves out have no GPU kernels yet";
-  bool asksRuntime = false;
-  for (Region &region : plan.getStructures())
-    region.walk([&](block_plan::HelperOp) { asksRuntime = true; });
-  if (asksRuntime)
-    return "lists beside masks whose operands only the processor reads (segments, "
-           "block_mask, graph_hop) have no GPU kernels yet";
+  for (Region &region : plan.getStructures()) {
+    bool answers = true;
+    region.walk([&](block_plan::HelperOp helper) { answers &= isHelperOnGPU(helper); });
+    if (!answers)
+      return "lists beside masks that only the processor looks up (graph_hop, "
+             "random_blocks) have no GPU kernels yet";
+  }
   return "";
+}
+
+bool sparse_attn::readsStructures(block_plan::AttentionOp plan) {
+  bool reads = false;
+  for (Region &region : plan.getStructures())
+    region.walk([&](block_plan::HelperOp) { reads = true; });
+  return reads;
 }

@@ -178,14 +178,15 @@ struct ConvertPlanToGPU : sparse_attn::impl::ConvertPlanToGPUPassBase<ConvertPla
       build("attend", buildOfItem(buildTiles));
     }
     build("combine", buildOfItem(buildCombine));
-    if (!listsTilesOnGPU(plan))
-      return success();
     threads = kListThreads;
     // Left alone, ptxas goes for twice as many, and spills.
     blocks = 4;
-    build("check", [&](GPUBuilder &b, ValueRange parameters, Value) {
-      buildCheckOperands(b, context, parameters[0]);
-    });
+    if (checksOperandsOnGPU(plan))
+      build("check", [&](GPUBuilder &b, ValueRange parameters, Value) {
+        buildCheckOperands(b, context, parameters[0]);
+      });
+    if (!listsTilesOnGPU(plan))
+      return success();
     build("count", buildOfItem(buildCountTiles));
     build("list", buildOfItem(buildListTiles));
     return success();

@@ -43,8 +43,8 @@ struct sa_gpu_kernel {
   int32_t tile_rows, tile_keys;
   int32_t finds_tiles; /* 1: items name key tiles; 0: runs */
   int32_t has_maps;    /* 1: see SA_GPU_MAPPED */
-  /* Kernels that make a plan's lists, and blocks of theirs; NULL: the host makes them.
-   * See sa_gpu_list. */
+  /* Kernels that check operands and make a plan's lists, and blocks of theirs; NULL: the
+   * host does. See sa_gpu_list. */
   const char *check, *count, *list;
   int32_t list_threads, list_shared_bytes;
 };
