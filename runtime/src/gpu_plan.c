@@ -77,14 +77,18 @@ int64_t sa_gpu_resident_blocks(const sparse_attn_plan *plan,
   return facts->multiprocessors * sa_max(1, sa_min(kMost, fit));
 }
 
-/* Rows that share their lists: a tile has no others. */
+static int64_t common_divisor(int64_t a, int64_t b) {
+  return b ? common_divisor(b, a % b) : a;
+}
+
+/* Rows that share their lists, all of them: a tile has no others. */
 static int64_t count_listed_together(const sparse_attn_shape *shape,
                                      const sa_attention *code) {
   int64_t rows = 0;
   for (int32_t i = 0; i < code->set_count; ++i)
-    if (code->sets[i].kind == SA_SET_LIST)
-      rows = code->sets[i].block_q;
-  return rows == 0 || rows > shape->queries ? shape->queries : rows;
+    if (code->sets[i].kind == SA_SET_LIST && code->sets[i].block_q < shape->queries)
+      rows = common_divisor(code->sets[i].block_q, rows);
+  return rows == 0 ? shape->queries : rows;
 }
 
 /* The largest divisor of `count` up to `most`: parts that do not cross its end. */

@@ -20,6 +20,14 @@ struct GPURing {
   int64_t barriersAt = 0; ///< mbarriers: `size` of full buffers, then of empty ones
 };
 
+/// The lists of a mask that a run brings: first those that name all keys that it keeps,
+/// whatever the others name.
+struct MaskLists {
+  llvm::SmallVector<mlir::Value> masks;
+  int64_t bounding = 0; ///< how many those are
+};
+MaskLists getMaskLists(block_plan::AttentionOp plan);
+
 /// What a thread block works at, and where it keeps that in shared memory.
 ///
 /// Warps:       Q [rows][pitch]   K [keys][pitch]   V [keys][valuePitch]   m, l [rows][2]
@@ -59,9 +67,13 @@ struct GPUShape {
   int64_t listed = 0;
   bool weighted = false; ///< listed keys have probabilities
   bool decided = false;  ///< pairs of a tile of them, before there are scores
-  int64_t tableAt = 0, keptAt = 0, listsAt = 0, biasesAt = 0, pairsAt = 0;
-  /// Of a hash table, in which the keys of so many elements are.
+  int64_t tableAt = 0, keptAt = 0, listsAt = 0, biasesAt = 0, membersAt = 0, pairsAt = 0;
+  MaskLists lists;
+  /// Whether keys may be in some lists and not in others.
+  bool severalLists() const { return lists.masks.size() > 1; }
+  /// Of a hash table, in which the keys of so many elements are; and its words.
   int64_t slots() const { return 2 * listed; }
+  int64_t tableWords() const { return slots() * (1 + lists.masks.size()); }
   /// Of a list of keys: those of the elements, and padding up to a whole tile.
   int64_t listSize() const { return listed + keys; }
   /// Of bits of a row of such a tile.

@@ -65,6 +65,8 @@ static constexpr int64_t kStateBytes = 8; // m and l of a row
 // Elements of a list at a time, and keys of a tile of them: rows of K and V come from
 // anywhere, so that more of them are under way with several blocks than in large tiles.
 static constexpr int64_t kListed = 512, kListedKeys = 64;
+// Where each of many lists has a column of the table, fewer elements at a time.
+static constexpr int64_t kLeastListed = 128, kTableWords = 4096;
 
 /// Bytes from row to row: an odd number of chunks.
 static int64_t getPitch(int64_t elements, int64_t elementBytes) {
@@ -80,10 +82,15 @@ GPUShape::GPUShape(block_plan::AttentionOp plan, const GPUTarget &target) {
   paddedHeadDim = llvm::alignTo(headDim, step);
   valueDim = plan.getValueDim();
   paddedValueDim = llvm::alignTo(valueDim, step);
-  listed = plan.getChoice() ? kListed : 0;
-  weighted = plan.isSampled();
-  // Searching an operand is too much to unroll for each score of a thread.
-  decided = listed && readsStructures(plan);
+  if (plan.getChoice()) {
+    lists = getMaskLists(plan);
+    for (listed = kListed; listed > kLeastListed && tableWords() > kTableWords;)
+      listed /= 2;
+    weighted = plan.isSampled();
+    // Searching an operand is too much to unroll for each score of a thread, and so are
+    // words of several lists.
+    decided = readsStructures(plan) || severalLists();
+  }
   // TMA brings neighbours, and few rows share a list.
   warpgroups =
       target.warpgroups && !element.isF32() && paddedValueDim <= kMostColumns && !listed;
@@ -145,10 +152,11 @@ void GPUShape::placeLists() {
     at += words * kWord;
     return at - words * kWord;
   };
-  tableAt = take(2 * slots());
+  tableAt = take(tableWords());
   keptAt = take(listed / 32);
   listsAt = take(2 * listSize());
   biasesAt = weighted ? take(2 * listSize()) : 0;
+  membersAt = severalLists() ? take(2 * listSize()) : 0;
   pairsAt = decided ? take(2 * rows * pairWords()) : 0;
   sharedBytes = at;
 }

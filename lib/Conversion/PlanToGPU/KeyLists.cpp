@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A block has elements [begin, end) of the list that its rows share. It takes a few
+// A block has elements [begin, end) of the lists that its rows share. It takes a few
 // hundred at a time and makes a list of keys of them, without a sort, and in the same
 // order whatever threads do first:
 //
@@ -15,13 +15,13 @@
 //   list      7 3                       key some row keeps
 //
 // Elements before the piece count among the first ones, so that a key is visited once
-// whatever part of the list names it again. Two lists take turns: when the next one is
-// made, scores of the last tile of this one still wait for their mask.
+// whatever part of the list names it again. Of several lists the table has a column each,
+// which tells of each key what names it. Two lists of keys take turns: when the next one
+// is made, scores of the last tile of this one still wait for their mask.
 //
 //===----------------------------------------------------------------------===//
 
 #include "KeyLists.h"
-#include "sparse_attn/gpu_abi.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -31,94 +31,32 @@ static constexpr int64_t kWord = 4; // bytes
 // The fewest tiles that a part of a list has: its state is written and read again.
 static constexpr int64_t kLeastTiles = 4;
 
-/// What the mask's list op says.
-static KeySet getList(GPUContext context) {
-  for (Operation *op : collectOps(context.plan.getChoice())) {
-    std::optional<KeySet> set = cast<MaskOpInterface>(op).getKeySet();
-    if (set && set->kind == KeySet::List)
-      return *set;
-  }
-  llvm_unreachable("other masks have an obstacle");
-}
-
-KeyLists::KeyLists(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame)
-    : b(b), context(context), frame(frame) {}
-
 Value KeyLists::shared(int64_t at, Value number) {
   return b.offset(frame.shared, b.add(b.mul(number, kWord), at));
 }
 
-Value KeyLists::keyAt(Value place) {
-  return b.loadAt(b.builder.getI32Type(), shared(context.shape.listsAt, place), b.i32(0),
-                  kWord);
+Value KeyLists::wordAt(int64_t at, Value number) {
+  return b.loadAt(b.builder.getI32Type(), shared(at, number), b.i32(0), kWord);
 }
+
+Value KeyLists::keyAt(Value place) { return wordAt(context.shape.listsAt, place); }
 Value KeyLists::biasAt(Value place) {
   return b.loadAt(b.builder.getF32Type(), shared(context.shape.biasesAt, place), b.i32(0),
                   kWord);
 }
 
 //===----------------------------------------------------------------------===//
-// The operand
-//===----------------------------------------------------------------------===//
-
-/// An element of the list, which may be padding.
-struct KeyLists::Element {
-  Value key, probability;
-  Value counts; ///< i1
-};
-
-/// What no check of a run has refused: it is the same as padding.
-static Value isProbability(GPUBuilder &b, Value x) {
-  auto compare = [&](arith::CmpFPredicate predicate, double bound) -> Value {
-    return arith::CmpFOp::create(b.builder, b.loc, predicate, x, b.f32(bound));
-  };
-  return b.land(compare(arith::CmpFPredicate::OGT, 0),
-                compare(arith::CmpFPredicate::OLE, 1));
-}
-
-KeyLists::Element KeyLists::load(Value number) {
-  KeySet list = getList(context);
-  Value head = list.parameters[0] ? frame.kvHead : frame.head;
-  Value unit = b.divU(frame.firstRow, list.rows);
-  auto loadOf = [&](Value tensor, Type type) {
-    Value row = GPUTensor(b, frame, context.ids.id(tensor), kWord)
-                    .row(b, frame.batch, head, unit);
-    return b.loadAt(type, b.element(row, number, kWord), b.i32(0), kWord);
-  };
-  Element element;
-  element.key = loadOf(list.inputs[0], b.builder.getI32Type());
-  element.counts = b.land(b.ge(element.key, b.i32(0)), b.lt(element.key, frame.keys));
-  if (Value probability = list.inputs[1]) {
-    element.probability = loadOf(probability, b.builder.getF32Type());
-    element.counts = b.land(element.counts, isProbability(b, element.probability));
-  }
-  return element;
-}
-
-/// Elements [first, end) that count, spread over the threads.
-void KeyLists::forEach(Value first, Value end,
-                       function_ref<void(Value number, const Element &)> body) {
-  b.loop(b.toIndex(b.add(first, frame.thread)), b.toIndex(end), context.shape.threads,
-         [&](Value index) {
-           Value number = b.toI32(index);
-           Element element = load(number);
-           b.branch(element.counts, [&] { body(number, element); });
-         });
-}
-
-//===----------------------------------------------------------------------===//
 // The keys of a piece
 //===----------------------------------------------------------------------===//
 
-/// A hash table in shared memory, half full at most: the keys of a piece, and the number
-/// of the first element that names each.
+/// A hash table in shared memory, half full at most: the keys of a piece, and of each
+/// list the number of its first element that names the key, or -1.
 struct KeyLists::Table {
   Table(KeyLists &lists)
-      : lists(lists), b(lists.b), at(lists.context.shape.tableAt),
-        slots(lists.context.shape.slots()) {}
+      : lists(lists), b(lists.b), shape(lists.context.shape), at(shape.tableAt) {}
 
   void clear() {
-    b.loop(b.toIndex(lists.frame.thread), b.index(2 * slots), lists.context.shape.threads,
+    b.loop(b.toIndex(lists.frame.thread), b.index(shape.tableWords()), shape.threads,
            [&](Value index) {
              b.storeAt(b.i32(-1), lists.shared(at, b.toI32(index)), b.i32(0), kWord);
            });
@@ -130,21 +68,41 @@ struct KeyLists::Table {
   }
   /// The key's slot, and what that holds: the key, or -1.
   Values find(Value key) {
-    return probe(key, [&](Value slot) { return load(keyOf(slot)); });
+    return probe(key, [&](Value slot) { return lists.wordAt(at, slot); });
   }
-  void mention(Value slot, Value element) { b.minAtomic(firstOf(slot), element); }
-  Value getFirst(Value slot) { return load(firstOf(slot)); }
+  void mention(Value slot, Value number, const Element &element) {
+    Value column = b.mul(b.add(element.list, b.i32(1)), shape.slots());
+    b.minAtomic(lists.shared(at, b.add(column, slot)), number);
+  }
+  Value getFirst(Value slot, size_t list) {
+    return lists.wordAt(at + (1 + list) * shape.slots() * kWord, slot);
+  }
+  /// Of all lists that bound the mask.
+  Value getFirst(Value slot) {
+    Value first = getFirst(slot, 0);
+    for (int64_t list = 1; list < shape.lists.bounding; ++list)
+      first = arith::MinUIOp::create(b.builder, b.loc, first, getFirst(slot, list));
+    return first;
+  }
+  /// A bit for each list that names the key; null where there is one.
+  Value getMembers(Value slot) {
+    if (!shape.severalLists())
+      return Value();
+    Value members = b.i32(0);
+    for (size_t list = 0; list < shape.lists.masks.size(); ++list) {
+      Value names = b.ne(getFirst(slot, list), b.i32(-1));
+      Value bit = b.i32(static_cast<int32_t>(1u << list));
+      members = b.bor(members, b.select(names, bit, b.i32(0)));
+    }
+    return members;
+  }
 
 private:
   Value keyOf(Value slot) { return lists.shared(at, slot); }
-  Value firstOf(Value slot) { return lists.shared(at + slots * kWord, slot); }
-  Value load(Value pointer) {
-    return b.loadAt(b.builder.getI32Type(), pointer, b.i32(0), kWord);
-  }
   /// From the key's hash on: the slot in which `look` finds the key or nothing.
   Values probe(Value key, function_ref<Value(Value slot)> look) {
     constexpr int32_t kGolden = static_cast<int32_t>(0x9e3779b1); // 2^32 / 1.618
-    int64_t bits = llvm::Log2_64(slots);
+    int64_t bits = llvm::Log2_64(shape.slots());
     Value slot = b.shr(b.mul(key, kGolden), b.i32(32 - bits));
     return b.repeat(
         {slot, look(slot)},
@@ -152,14 +110,15 @@ private:
           return b.land(b.ne(values[1], b.i32(-1)), b.ne(values[1], key));
         },
         [&](ValueRange values) {
-          Value next = b.band(b.add(values[0], 1), b.i32(slots - 1));
+          Value next = b.band(b.add(values[0], 1), b.i32(shape.slots() - 1));
           return Values{next, look(next)};
         });
   }
 
   KeyLists &lists;
   GPUBuilder &b;
-  int64_t at, slots;
+  const GPUShape &shape;
+  int64_t at;
 };
 
 /// Leaves a bit for each element of the piece that becomes a key of the list.
@@ -182,7 +141,8 @@ void KeyLists::markKept(Table &table, Value first, Value end) {
                     Value isFirst = b.eq(table.getFirst(slot), number);
                     Value p0 = frame.rowOf(b, b.i32(0)).position;
                     Value p1 = frame.rowOf(b, b.i32(shape.rows - 1)).position;
-                    TileClass kind = classOf(frame.head, p0, p1, element.key);
+                    Value members = table.getMembers(slot);
+                    TileClass kind = classOf(frame.head, p0, p1, element.key, members);
                     return Values{b.land(isFirst, kind.may)};
                   },
                   [&] { return Values{no}; });
@@ -195,36 +155,65 @@ void KeyLists::markKept(Table &table, Value first, Value end) {
       });
 }
 
+/// With which the rows, all of one position, keep an element's key.
+Value KeyLists::probabilityOf(Table &table, const Element &element, Value slot,
+                              Value members) {
+  const MaskLists &lists = context.shape.lists;
+  if (!members)
+    return element.probability;
+  Values ofLists;
+  for (auto [number, mask] : llvm::enumerate(lists.masks)) {
+    Value first = table.getFirst(slot, number), none = b.f32(0);
+    ofLists.push_back(b.choose(
+        b.ne(first, b.i32(-1)),
+        [&]() -> Values {
+          return {loadOf(number, b.sub(first, beginOf(number))).probability};
+        },
+        [&]() -> Values { return {none}; })[0]);
+  }
+  Value position = frame.rowOf(b, b.i32(0)).position;
+  // A product may be too small for f32.
+  constexpr double kLeast = 0x1p-126;
+  return b.maxF(probabilityOf(position, element.key, members, ofLists), b.f32(kLeast));
+}
+
 /// Writes the list and its padding, and returns the number of keys.
-Value KeyLists::writeList(Value first, Value at) {
+Value KeyLists::writeList(Table &table, Value first, Value at) {
   const GPUShape &shape = context.shape;
-  auto write = [&](Value place, Value key, Value bias) {
+  auto write = [&](Value place, Value key, Value bias, Value members) {
     b.storeAt(key, shared(shape.listsAt, place), b.i32(0), kWord);
     if (bias)
       b.storeAt(bias, shared(shape.biasesAt, place), b.i32(0), kWord);
+    if (members)
+      b.storeAt(members, shared(shape.membersAt, place), b.i32(0), kWord);
   };
   Value below = b.sub(b.shl(b.i32(1), frame.lane), b.i32(1)); // bits of lower lanes
   Values count = b.loop(
       b.index(0), b.index(shape.listed / kWarp), 1, {b.i32(0)},
       [&](Value index, ValueRange before) {
         Value number = b.toI32(index);
-        Value word = b.loadAt(b.builder.getI32Type(), shared(shape.keptAt, number),
-                              b.i32(0), kWord);
+        Value word = wordAt(shape.keptAt, number);
         Value bit = b.band(b.shr(word, frame.lane), b.i32(1));
         Value isOwn = b.eq(b.remU(number, shape.warps), frame.warp);
         b.branch(b.land(isOwn, b.ne(bit, b.i32(0))), [&] {
           Element element = load(b.add(b.add(first, b.mul(number, kWarp)), frame.lane));
-          Value bias;
+          Value slot, members, bias;
+          if (shape.severalLists()) {
+            slot = table.find(element.key)[0];
+            members = table.getMembers(slot);
+          }
           if (shape.weighted)
-            bias = arith::NegFOp::create(b.builder, b.loc, b.log2(element.probability));
+            bias = arith::NegFOp::create(
+                b.builder, b.loc, b.log2(probabilityOf(table, element, slot, members)));
           Value place = b.add(before[0], b.countBits(b.band(word, below)));
-          write(b.add(at, place), element.key, bias);
+          write(b.add(at, place), element.key, bias, members);
         });
         return Values{b.add(before[0], b.countBits(word))};
       });
   Value end = b.add(at, count[0]);
   b.loop(b.toIndex(frame.thread), b.index(shape.keys), shape.threads, [&](Value index) {
-    write(b.add(end, b.toI32(index)), b.i32(-1), shape.weighted ? b.f32(0) : Value());
+    write(b.add(end, b.toI32(index)), b.i32(-1), shape.weighted ? b.f32(0) : Value(),
+          shape.severalLists() ? b.i32(0) : Value());
   });
   return count[0];
 }
@@ -237,17 +226,22 @@ Value KeyLists::makeList(Value first, Value end, Value at) {
   table.clear();
   b.barrier();
   forEach(first, end, [&](Value number, const Element &element) {
-    table.mention(table.insert(element.key), number);
+    table.mention(table.insert(element.key), number, element);
   });
   b.barrier();
-  forEach(b.i32(0), first, [&](Value number, const Element &element) {
+  auto mention = [&](Value number, const Element &element) {
     Values found = table.find(element.key);
-    b.branch(b.eq(found[1], element.key), [&] { table.mention(found[0], number); });
-  });
+    b.branch(b.eq(found[1], element.key),
+             [&] { table.mention(found[0], number, element); });
+  };
+  forEach(b.i32(0), first, mention);
+  // What other lists name there matters too.
+  if (context.shape.severalLists())
+    forEach(end, beginOf(context.shape.lists.masks.size()), mention);
   b.barrier();
   markKept(table, first, end);
   b.barrier();
-  Value count = writeList(first, at);
+  Value count = writeList(table, first, at);
   b.barrier();
   return count;
 }
@@ -272,12 +266,16 @@ void KeyLists::decidePairs(Value place, Value number) {
          [&](Value index) {
            Value unit = b.toI32(index), query = b.divU(unit, words);
            Value first = b.mul(b.remU(unit, words), kWarp);
-           Value key = keyAt(b.add(place, b.min(b.add(first, frame.lane), last)));
+           Value own = b.add(place, b.min(b.add(first, frame.lane), last));
+           Value key = keyAt(own), members;
+           if (shape.severalLists())
+             members = wordAt(shape.membersAt, own);
            GPURow row = frame.rowOf(b, b.mulI32(query, frame.stack));
            Values kept = b.choose(
                b.ge(key, b.i32(0)),
                [&]() -> Values {
-                 return {classOf(row.head, row.position, row.position, key).must};
+                 return {
+                     classOf(row.head, row.position, row.position, key, members).must};
                },
                [&]() -> Values { return {b.truth(false)}; });
            Value word = b.ballot(kept[0]);
@@ -312,12 +310,9 @@ struct Reading {
 };
 } // namespace
 
-/// An item has part `first` of `end`.
+/// An item has part `first` of `end` of the lists that bound the mask.
 Values KeyLists::begin() {
-  Value view = b.viewPointer(frame.values, context.ids.id(getList(context).inputs[0]));
-  Value size = b.field(view, offsetof(sa_view, size) + 3 * sizeof(int64_t),
-                       b.builder.getI64Type());
-  Value length = arith::TruncIOp::create(b.builder, b.loc, b.builder.getI32Type(), size);
+  Value length = beginOf(context.shape.lists.bounding);
   auto divideUp = [&](Value x, Value divisor) {
     return b.divU(b.sub(b.add(x, divisor), b.i32(1)), divisor);
   };

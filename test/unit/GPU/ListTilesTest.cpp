@@ -377,25 +377,3 @@ TEST(GPULists, compositions) {
         "~(segments(offsets) | window(20, 20))", "causal - segments(offsets)"})
     checkPattern(pattern);
 }
-
-// No tiles are listed where a run lists the keys. Operands beside stay there all the
-// same, and a look into the plan brings them.
-TEST(GPULists, operandsBesideLists) {
-  KernelSpec spec;
-  spec.name = "beside";
-  spec.pattern = "segments(offsets) & listed(keys)";
-  spec.headDim = 16;
-  Compiled kernel(spec);
-  ASSERT_TRUE(kernel.get());
-  Planner planner(kernel.get(), 80);
-  Operands operands;
-  operands["offsets"] = Operand::of({1, 4}, {0, 30, 90, 100});
-  sparse_attn_shape shape = {1, 2, 1, 100, 100};
-  Plan here = planner.make(shape, operands, false);
-  Plan there = planner.make(shape, operands, true);
-  ASSERT_TRUE(here && there) << sparse_attn_last_error();
-  EXPECT_FALSE(here->gpu->lists_tiles);
-  EXPECT_TRUE(there->gpu->lists_tiles);
-  EXPECT_EQ(there->gpu->attentions[0].listed, nullptr);
-  EXPECT_EQ(visitAll(here.get()), visitAll(there.get()));
-}
