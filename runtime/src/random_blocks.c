@@ -112,6 +112,26 @@ static bool is_drawn(const draw_key *key, int32_t block) {
   }
 }
 
+/* Class of key blocks [first, last]. A block below total - count is drawn if some draw is
+ * it; others are also if they come in the place of one. */
+static int32_t classify_drawn(const draw_key *key, int32_t first, int32_t last) {
+  int32_t blocks = last - first + 1, hits = 0;
+  for (int32_t i = 0; i < key->count && hits < blocks; ++i) {
+    int32_t block = draw(key, i);
+    hits += first <= block && block <= last;
+  }
+  if (hits && blocks == 1)
+    return kFull;
+  int32_t other = (int32_t)sa_max(first, key->total - key->count);
+  bool any = hits > 0, all = hits + sa_max(0, (int64_t)last + 1 - other) >= blocks;
+  for (int32_t block = all ? first : other; block <= last && !(any && !all); ++block) {
+    bool drawn = is_drawn(key, block);
+    any = any || drawn;
+    all = all && drawn;
+  }
+  return !any ? kEmpty : all ? kFull : kPartial;
+}
+
 /*===--- The classifier ---------------------------------------------------===*/
 
 /* More query blocks than a tile has rows: only asked about whole key columns,
@@ -136,13 +156,8 @@ int32_t sa_classify_random_blocks(int32_t block, int32_t count, int64_t seed,
   bool any = false, all = true;
   for (int32_t q = first_query; q <= last_query && !(any && !all); ++q) {
     draw_key key = {seed, plane, total, count, (uint32_t)q};
-    int32_t kind;
-    if (count <= kMostKept)
-      kind = classify_kept(&key, first, last);
-    else if (first == last)
-      kind = is_drawn(&key, first) ? kFull : kEmpty;
-    else
-      kind = kPartial;
+    int32_t kind = count <= kMostKept ? classify_kept(&key, first, last)
+                                      : classify_drawn(&key, first, last);
     any = any || kind != kEmpty;
     all = all && kind == kFull;
   }

@@ -284,6 +284,17 @@ TEST(Classify, randomBlocksWithMoreDrawsThanAreKept) {
       ASSERT_EQ(sa_classify_random_blocks(1, count, 7, 2, total, 1, 1, j, j),
                 drawn.count(j))
           << count << " " << j;
+    for (int width : {2, 5, 60})
+      for (int first = 0; first + width <= total; first += 3) {
+        int hits =
+            std::distance(drawn.lower_bound(first), drawn.lower_bound(first + width));
+        ASSERT_EQ(sa_classify_random_blocks(1, count, 7, 2, total, 1, 1, first,
+                                            first + width - 1),
+                  hits == 0       ? 0
+                  : hits == width ? 1
+                                  : 2)
+            << count << " " << first << " " << width;
+      }
     checkFill(
         [&](const sa_fill_args *pairs, uint8_t *bits) {
           sa_fill_random_blocks(1, count, 7, 2, total, pairs, bits);
