@@ -119,7 +119,13 @@ EmulatedDriver::EmulatedDriver(int32_t capability, uint64_t seed)
     std::memcpy(to, from, bytes);
     return nullptr;
   };
-  functions.copy = functions.upload;
+  functions.copy = [](void *, int, void *to, const void *from, int64_t rows, size_t bytes,
+                      int64_t stride) -> const char * {
+    for (int64_t row = 0; row < rows; ++row)
+      std::memcpy(static_cast<char *>(to) + row * bytes,
+                  static_cast<const char *>(from) + row * stride, bytes);
+    return nullptr;
+  };
   functions.map = [](void *, int, const sparse_attn_gpu_tensor *tensor,
                      sparse_attn_gpu_map *map) -> const char * {
     emulator::TensorMapInfo info;

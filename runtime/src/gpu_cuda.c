@@ -36,6 +36,20 @@ enum {
 };
 enum { CU_NO_BINARY = 209 }; /* of results */
 
+/* CUDA_MEMCPY2D. */
+typedef struct cu_copy_2d {
+  struct {
+    size_t x, y;
+    int type; /* of memory */
+    const void *host;
+    cu_memory device;
+    void *array;
+    size_t pitch; /* bytes from row to row */
+  } from, to;
+  size_t row_bytes, rows;
+} cu_copy_2d;
+enum { CU_MEMORY_DEVICE = 2 };
+
 /* X(member, symbol, parameters) */
 #define CUDA_FUNCTIONS(X)                                                                \
   X(init, "cuInit", (unsigned flags))                                                    \
@@ -57,6 +71,7 @@ enum { CU_NO_BINARY = 209 }; /* of results */
   X(upload, "cuMemcpyHtoD_v2", (cu_memory to, const void *from, size_t bytes))           \
   X(download, "cuMemcpyDtoH_v2", (void *to, cu_memory from, size_t bytes))               \
   X(copy, "cuMemcpyDtoD_v2", (cu_memory to, cu_memory from, size_t bytes))               \
+  X(copy_rows, "cuMemcpy2DUnaligned_v2", (const cu_copy_2d *copy))                       \
   X(launch, "cuLaunchKernel",                                                            \
     (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,                  \
      unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,        \
@@ -308,12 +323,22 @@ static const char *cuda_download(void *unused, int number, void *to, const void 
 }
 
 static const char *cuda_copy(void *unused, int number, void *to, const void *from,
-                             size_t bytes) {
+                             int64_t rows, size_t bytes, int64_t stride) {
   (void)unused;
   const char *error = enter_idle(number);
   if (error)
     return error;
-  return leave(check(cuda.copy((uintptr_t)to, (uintptr_t)from, bytes), "cuMemcpyDtoD"));
+  /* One row has no limit to its bytes. */
+  if (rows == 1)
+    return leave(check(cuda.copy((uintptr_t)to, (uintptr_t)from, bytes), "cuMemcpyDtoD"));
+  cu_copy_2d copy = {
+      .from = {.type = CU_MEMORY_DEVICE,
+               .device = (uintptr_t)from,
+               .pitch = (size_t)stride},
+      .to = {.type = CU_MEMORY_DEVICE, .device = (uintptr_t)to, .pitch = bytes},
+      .row_bytes = bytes,
+      .rows = (size_t)rows};
+  return leave(check(cuda.copy_rows(&copy), "cuMemcpy2DUnaligned"));
 }
 
 static const char *cuda_wait(void *unused, int number) {

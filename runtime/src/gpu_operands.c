@@ -90,16 +90,6 @@ static bool can_list_there(const sparse_attn_plan *plan) {
   return true;
 }
 
-static bool is_contiguous(const DLTensor *tensor) {
-  int64_t stride = 1;
-  for (int32_t axis = tensor->ndim; tensor->strides && axis-- > 0;) {
-    if (tensor->shape[axis] > 1 && tensor->strides[axis] != stride)
-      return false;
-    stride *= tensor->shape[axis];
-  }
-  return true;
-}
-
 void sa_gpu_choose_place(const sparse_attn_plan *plan, const DLTensor *const *layout) {
   bool any = false, all = true;
   size_t next = 0;
@@ -110,8 +100,7 @@ void sa_gpu_choose_place(const sparse_attn_plan *plan, const DLTensor *const *la
     if (!may_stay(plan, i))
       continue;
     any = true;
-    all = all && tensor && sa_is_on(tensor->device, sa_plan_device(plan)) &&
-          is_contiguous(tensor);
+    all = all && tensor && sa_is_on(tensor->device, sa_plan_device(plan));
   }
   plan->gpu->lists_tiles = any && all && !plan->empty && can_list_there(plan);
 }
@@ -123,17 +112,76 @@ bool sa_gpu_keeps_operand(const sparse_attn_plan *plan, int32_t id) {
 
 /*===--- Copies -----------------------------------------------------------===*/
 
+/* An operand on its way into a copy without gaps: rows of neighbouring bytes, and the
+ * axes along which there are more of them, the innermost one first. */
+typedef struct packing {
+  const sa_gpu_device *device;
+  char *to; /* what comes next */
+  size_t row_bytes;
+  int axes;
+  struct {
+    int64_t count, stride; /* in bytes */
+  } axis[4];
+} packing;
+
+/* Fills in rows and axes, as few as there can be. */
+static void find_rows(packing *pack, const sa_view *given, size_t element_bytes) {
+  pack->row_bytes = element_bytes;
+  pack->axes = 0;
+  for (int axis = 3; axis >= 0; --axis) {
+    int64_t count = given->size[axis];
+    int64_t stride = given->stride[axis] * (int64_t)element_bytes;
+    int inner = pack->axes - 1;
+    if (count == 1)
+      continue;
+    if (inner < 0 && stride == (int64_t)pack->row_bytes) {
+      pack->row_bytes *= (size_t)count;
+    } else if (inner >= 0 &&
+               stride == pack->axis[inner].stride * pack->axis[inner].count) {
+      pack->axis[inner].count *= count;
+    } else {
+      pack->axis[pack->axes].count = count;
+      pack->axis[pack->axes++].stride = stride;
+    }
+  }
+}
+
+static const char *copy_rows(packing *pack, const char *from, int64_t rows,
+                             int64_t stride) {
+  const sparse_attn_gpu_driver *driver = pack->device->driver;
+  const char *error = driver->copy(driver->context, pack->device->number, pack->to, from,
+                                   rows, pack->row_bytes, stride);
+  pack->to += (size_t)rows * pack->row_bytes;
+  return error;
+}
+
+/* Copies the first `axes` axes: rows at once where none reaches into the next. */
+static const char *copy_axes(packing *pack, int axes, const char *from) {
+  /* Bytes between rows that CUDA copies at once. */
+  enum { kMostPitch = INT32_MAX };
+  if (axes == 0)
+    return copy_rows(pack, from, 1, 0);
+  int64_t count = pack->axis[axes - 1].count, stride = pack->axis[axes - 1].stride;
+  if (axes == 1 && stride >= (int64_t)pack->row_bytes && stride <= kMostPitch)
+    return copy_rows(pack, from, count, stride);
+  const char *error = NULL;
+  for (int64_t i = 0; !error && i < count; ++i)
+    error = copy_axes(pack, axes - 1, from + i * stride);
+  return error;
+}
+
 sparse_attn_status sa_gpu_copy_operand(const sparse_attn_plan *plan, int32_t id,
                                        const sa_view *given, sa_view *shape) {
   sa_gpu_plan *gpu = plan->gpu;
   const sparse_attn_gpu_driver *driver = gpu->device.driver;
-  size_t bytes =
-      sa_view_elements(given) * ((size_t)plan->kernel->inputs[id].type_bits / 8);
+  size_t element_bytes = (size_t)plan->kernel->inputs[id].type_bits / 8;
+  size_t bytes = sa_view_elements(given) * element_bytes;
   const char *error = driver->allocate(driver->context, gpu->device.number,
                                        bytes ? bytes : 1, &gpu->operands[id]);
+  packing pack = {.device = &gpu->device, .to = gpu->operands[id]};
+  find_rows(&pack, given, element_bytes);
   if (!error && bytes)
-    error = driver->copy(driver->context, gpu->device.number, gpu->operands[id],
-                         given->data, bytes);
+    error = copy_axes(&pack, pack.axes, given->data);
   gpu->operand_bytes += bytes;
   gpu->views[id] = sa_contiguous_view(gpu->operands[id], given->size);
   *shape = sa_contiguous_view(NULL, given->size);

@@ -102,9 +102,11 @@ struct sparse_attn_gpu_driver {
                           size_t bytes);
 
   /* Copies from the device to itself, after all that it was told; may be under way when
-   * this returns, but not past the next download or wait. */
-  const char *(*copy)(void *context, int device, void *to, const void *from,
-                      size_t bytes);
+   * this returns, but not past the next download or wait. Rows of so many bytes, which
+   * begin `stride` bytes apart (at least as many, and below 2^31; of one row any number),
+   * are packed. */
+  const char *(*copy)(void *context, int device, void *to, const void *from, int64_t rows,
+                      size_t bytes, int64_t stride);
 
   /* Makes the map of K or V for a kernel that has maps. */
   const char *(*map)(void *context, int device, const sparse_attn_gpu_tensor *tensor,

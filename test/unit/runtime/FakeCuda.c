@@ -136,8 +136,36 @@ EXPORT int cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) {
 }
 EXPORT int cuMemcpyDtoD_v2(uint64_t to, uint64_t from, size_t bytes) {
   ++cuda.waits;
+  ++cuda.copies;
   cuda.copied += bytes;
   memcpy((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
+  return need_context();
+}
+/* CUDA_MEMCPY2D, as the CUDA Driver API's manual has it. */
+typedef struct copied_memory {
+  size_t x, y;
+  int type;
+  void *host;
+  uint64_t device;
+  void *array;
+  size_t pitch;
+} copied_memory;
+typedef struct fake_copy {
+  copied_memory from, to;
+  size_t width, height;
+} fake_copy;
+EXPORT int cuMemcpy2DUnaligned_v2(const fake_copy *copy) {
+  if (copy->from.type != 2 || copy->to.type != 2 || copy->from.x || copy->from.y ||
+      copy->to.x || copy->to.y || copy->from.pitch < copy->width ||
+      copy->to.pitch < copy->width || copy->from.pitch > INT32_MAX)
+    return kInvalidValue;
+  ++cuda.waits;
+  ++cuda.copies;
+  cuda.copied += copy->width * copy->height;
+  for (size_t row = 0; row < copy->height; ++row)
+    memcpy((void *)(uintptr_t)(copy->to.device + row * copy->to.pitch),
+           (const void *)(uintptr_t)(copy->from.device + row * copy->from.pitch),
+           copy->width);
   return need_context();
 }
 EXPORT int cuStreamSynchronize(void *stream) {

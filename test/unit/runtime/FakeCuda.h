@@ -32,6 +32,7 @@ typedef struct fake_cuda {
   int retained, loaded, allocations, depth; /* now */
   int waits;                                /* and copies, so far */
   size_t downloaded, copied;                /* bytes so far */
+  int copies;                               /* in the device's memory, so far */
   int shared_bytes;                         /* asked for the kernel */
   char image[32];                           /* that was loaded last */
   int maps;                                 /* made so far, and the last one */

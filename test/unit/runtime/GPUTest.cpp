@@ -9,131 +9,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "sparse_attn/gpu.h"
-#include "FakeCuda.h"
-#include "MockKernel.h"
-
-#include "gtest/gtest.h"
+#include "GPUTesting.h"
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <dlfcn.h>
 #include <map>
 
-extern "C" {
-#include "gpu.h"
-}
-
 using namespace mock;
-
-namespace {
-constexpr int kRows = 16, kKeys = 8;
-
-fake_cuda &fake() {
-  static fake_cuda *found = [] {
-    void *handle = dlopen(RUNTIME_TEST_FAKE_CUDA, RTLD_NOW);
-    EXPECT_NE(handle, nullptr) << dlerror();
-    auto get = reinterpret_cast<fake_cuda *(*)()>(dlsym(handle, "get_fake_cuda"));
-    return get();
-  }();
-  return *found;
-}
-
-/// A causal attention over D = 2 with a GPU kernel. Modules are known by their address:
-/// at the end it is as if its library were closed.
-struct GPUKernel {
-  Kernel kernel;
-  sa_gpu_module module = {"sm_80", 80, 0, "ptx", nullptr, 0, nullptr, 0};
-  sa_gpu_kernel code = {&module, "attend", "combine", 128,     40000,   kRows, kKeys,
-                        1,       0,        nullptr,   nullptr, nullptr, 0,     0};
-
-  explicit GPUKernel(bool operand = false, bool list = false) {
-    kernel.addQKV(2, 2);
-    if (operand)
-      kernel.layout("offsets", {0});
-    if (list)
-      kernel.input("indices", {0, 0, 0, 0}, false, {}, kDLInt, 32);
-    auto classify = [](const sa_mask_context *, int, int, int p0, int p1, int j0, int j1,
-                       int) { return classifyCausal(p0, p1, j0, j1); };
-    kernel.attention(2, 2, classify, causal());
-    kernel.outputState(2);
-  }
-  ~GPUKernel() {
-    sparse_attn_library library = {SA_LIBRARY_MAGIC, SPARSE_ATTN_ABI_VERSION, 1, get(),
-                                   ""};
-    sa_gpu_forget(&library);
-  }
-  const sparse_attn_kernel *get() {
-    kernel.setGPUs(0, {code});
-    return kernel.get();
-  }
-};
-
-class GPU : public testing::Test {
-protected:
-  void SetUp() override {
-    setenv("SPARSE_ATTN_CUDA", RUNTIME_TEST_FAKE_CUDA, 1);
-    fake_cuda &cuda = fake();
-    cuda.devices = 2;
-    cuda.capability = 80;
-    cuda.multiprocessors = 4;
-    cuda.memory = 1 << 20;
-    cuda.fail_launch = 0;
-    cuda.launch_count = 0;
-    options.device = {kDLCUDA, 1};
-  }
-  void TearDown() override { EXPECT_EQ(fake().depth, 0) << "a context stays current"; }
-
-  sparse_attn_status tryPlan(GPUKernel &kernel) {
-    sparse_attn_plan *plan = nullptr;
-    sparse_attn_shape shape = {1, 2, 1, 32, 32};
-    sparse_attn_status status =
-        sparse_attn_plan_create(kernel.get(), &shape, nullptr, 0, &options, &plan);
-    sparse_attn_plan_destroy(plan);
-    return status;
-  }
-  void expectFailure(GPUKernel &kernel, sparse_attn_status status, const char *message) {
-    EXPECT_EQ(tryPlan(kernel), status);
-    EXPECT_STREQ(sparse_attn_last_error(), message);
-  }
-
-  sparse_attn_options options{};
-};
-
-/// Q, K, V, O and LSE that say they are on device 1.
-struct Tensors {
-  std::vector<std::unique_ptr<Tensor>> all;
-  std::vector<const DLTensor *> inputs;
-  std::vector<DLTensor *> outputs;
-
-  explicit Tensors(const sparse_attn_shape &s) {
-    auto add = [&](std::vector<int64_t> shape) {
-      all.push_back(Tensor::filled(std::move(shape), 1));
-      all.back()->dl.device = {kDLCUDA, 1};
-      return &all.back()->dl;
-    };
-    inputs = {add({s.batch, s.heads, s.queries, 2}),
-              add({s.batch, s.kv_heads, s.keys, 2}),
-              add({s.batch, s.kv_heads, s.keys, 2})};
-    outputs = {add({s.batch, s.heads, s.queries, 2}), add({s.batch, s.heads, s.queries})};
-  }
-};
-
-/// Runs `plan`; launches are in fake() then.
-sparse_attn_status runPlan(const sparse_attn_plan *plan, Tensors &tensors,
-                           const sparse_attn_options &options) {
-  size_t bytes = 0;
-  EXPECT_EQ(sparse_attn_workspace_size(plan, &options, &bytes), SPARSE_ATTN_OK);
-  std::vector<char> workspace(bytes);
-  return sparse_attn_run(plan, tensors.inputs.data(), 3, tensors.outputs.data(), 2,
-                         bytes ? workspace.data() : nullptr, bytes, &options);
-}
-
-const sa_gpu_args &argumentsOf(const fake_launch &launch) {
-  return *reinterpret_cast<const sa_gpu_args *>(launch.arguments);
-}
-} // namespace
 
 // First, while no driver is loaded.
 TEST_F(GPU, ADriverThatIsMissing) {
@@ -250,7 +132,7 @@ TEST_F(GPU, ARunOnlyStartsKernels) {
   const sa_gpu_args &args = argumentsOf(launch);
   EXPECT_EQ(args.heads, 2);
   EXPECT_EQ(args.group, 2);
-  EXPECT_EQ(args.bit_rows, kRows);
+  EXPECT_EQ(args.bit_rows, kGPURows);
   EXPECT_EQ(args.values[0].data, tensors.inputs[0]->data);
   EXPECT_EQ(args.values[4].data, tensors.outputs[1]->data);
 }
@@ -287,99 +169,6 @@ TEST_F(GPU, TensorsElsewhere) {
   EXPECT_EQ(fake().launch_count, 1) << "nothing was started by the run that failed";
 }
 
-TEST_F(GPU, LayoutOperandsHereOrThere) {
-  GPUKernel kernel(/*operand=*/true);
-  sparse_attn_shape shape = {1, 2, 1, 32, 32};
-  for (DLDevice device : {DLDevice{kDLCPU, 0}, DLDevice{kDLCUDA, 1}}) {
-    auto offsets = Tensor::of({4}, std::vector<int32_t>{3, 5, 7, 11});
-    offsets->dl.device = device;
-    Plan plan = makePlan(kernel.get(), shape, {offsets.get()}, &options);
-    Tensors tensors(shape);
-    fake().launch_count = 0;
-    ASSERT_EQ(runPlan(plan.get(), tensors, options), SPARSE_ATTN_OK);
-    const sa_view &view = argumentsOf(fake().launches[0]).values[3];
-    EXPECT_NE(view.data, offsets->dl.data);
-    EXPECT_EQ(static_cast<const int32_t *>(view.data)[3], 11);
-    EXPECT_EQ(view.size[3], 4);
-  }
-}
-
-// Kernels do nothing here, so that all lists are empty.
-TEST_F(GPU, ListsOfOperandsThatAreThere) {
-  GPUKernel kernel(/*operand=*/true);
-  Attention &attention = kernel.kernel.attentions.front();
-  attention.code.binding = SA_BINDING_PLAN;
-  attention.checks = {kernel.kernel.makeCheck(SA_CHECK_OFFSETS, {3}, {}, "segments")};
-  kernel.code.finds_tiles = 0;
-  sparse_attn_shape shape = {2, 2, 1, 70, 4096};
-  constexpr int kOffsets = 2000;
-  std::vector<int32_t> starts(kOffsets);
-  for (int i = 0; i < kOffsets; ++i)
-    starts[i] = 2 * i;
-  auto offsets = Tensor::of({kOffsets}, starts);
-  auto plan = [&](DLDevice device) {
-    offsets->dl.device = device;
-    fake().launch_count = 0;
-    fake().downloaded = fake().copied = 0;
-    return makePlan(kernel.get(), shape, {offsets.get()}, &options);
-  };
-  // Without kernels for it, and of operands that are here, the host lists tiles.
-  plan({kDLCUDA, 1});
-  EXPECT_EQ(fake().launch_count, 0);
-  EXPECT_EQ(fake().downloaded, kOffsets * sizeof(int32_t));
-  kernel.code.check = "check";
-  kernel.code.count = "count";
-  kernel.code.list = "list";
-  kernel.code.list_threads = 64;
-  kernel.code.list_shared_bytes = 256;
-  plan({kDLCPU, 0});
-  EXPECT_EQ(fake().launch_count, 0);
-
-  int allocations = fake().allocations;
-  Plan made = plan({kDLCUDA, 1});
-  ASSERT_EQ(fake().launch_count, 3);
-  const char *names[] = {"check", "count", "list"};
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_STREQ(fake().launches[i].name, names[i]);
-    EXPECT_EQ(fake().launches[i].threads, 64u);
-  }
-  constexpr unsigned kTiles = 5; // of 70 rows; all planes are alike
-  EXPECT_EQ(fake().launches[1].blocks, kTiles);
-  EXPECT_EQ(fake().launches[2].blocks, kTiles);
-  EXPECT_EQ(fake().copied, kOffsets * sizeof(int32_t));
-  EXPECT_EQ(fake().downloaded,
-            fake().launches[0].blocks * sizeof(int32_t) +
-                kTiles * (2 * sizeof(sa_gpu_list) + sizeof(sa_gpu_share)));
-  const sa_gpu_args &args = argumentsOf(fake().launches[2]);
-  EXPECT_NE(args.values[3].data, offsets->dl.data) << "a copy, which stays";
-  EXPECT_EQ(static_cast<const int32_t *>(args.values[3].data)[7], 14);
-  EXPECT_EQ(fake().allocations, allocations + 3) << "operand, lists, items";
-  Tensors tensors(shape);
-  ASSERT_EQ(runPlan(made.get(), tensors, options), SPARSE_ATTN_OK);
-  EXPECT_EQ(argumentsOf(fake().launches[3]).runs, args.runs);
-  EXPECT_EQ(argumentsOf(fake().launches[3]).bits, args.bits);
-  made.reset();
-  EXPECT_EQ(fake().allocations, allocations);
-
-  // A size is checked before anything is started.
-  offsets = Tensor::of({0}, std::vector<int32_t>{});
-  offsets->dl.device = {kDLCUDA, 1};
-  fake().launch_count = 0;
-  const DLTensor *layout[] = {&offsets->dl};
-  sparse_attn_plan *none = nullptr;
-  EXPECT_EQ(sparse_attn_plan_create(kernel.get(), &shape, layout, 1, &options, &none),
-            SPARSE_ATTN_INVALID_ARGUMENT);
-  EXPECT_EQ(fake().launch_count, 0);
-  // Other plans need their room: a failure gives all back.
-  offsets = Tensor::of({kOffsets}, starts);
-  offsets->dl.device = {kDLCUDA, 1};
-  layout[0] = &offsets->dl;
-  fake().fail_launch = 1;
-  EXPECT_EQ(sparse_attn_plan_create(kernel.get(), &shape, layout, 1, &options, &none),
-            SPARSE_ATTN_GPU_FAILED);
-  EXPECT_EQ(fake().allocations, allocations);
-}
-
 TEST_F(GPU, MapsOfKeysAndValues) {
   GPUKernel kernel;
   kernel.code.has_maps = 1;
@@ -410,7 +199,7 @@ TEST_F(GPU, MapsOfKeysAndValues) {
   EXPECT_TRUE(std::equal(sizes, sizes + 4, fake().map_sizes));
   EXPECT_TRUE(std::equal(strides, strides + 3, fake().map_strides));
   EXPECT_EQ(fake().map_box[0], 64u);
-  EXPECT_EQ(fake().map_box[1], uint32_t(kKeys));
+  EXPECT_EQ(fake().map_box[1], uint32_t(kGPUKeys));
 }
 
 //===----------------------------------------------------------------------===//
@@ -440,7 +229,7 @@ void checkItems(const sparse_attn_shape &shape, int64_t stack, bool split) {
     for (int r = 0; r < item.rows; ++r) {
       int64_t row = item.first_row + r / stack, head = item.h + r % stack;
       int64_t first = ((item.b * shape.heads + head) * shape.queries + row) * shape.keys;
-      for (int key = item.first * kKeys; key < item.end * kKeys && key < shape.keys;
+      for (int key = item.first * kGPUKeys; key < item.end * kGPUKeys && key < shape.keys;
            ++key)
         ++visits[first + key];
     }
@@ -498,8 +287,7 @@ struct ListKernel {
   int64_t share;
   sa_set set{};
 
-  ListKernel(int block, bool share)
-      : gpu(/*operand=*/false, /*list=*/true), share(share) {
+  ListKernel(int block, bool share) : gpu({}, /*list=*/true), share(share) {
     set.kind = SA_SET_LIST;
     set.input_count = 2;
     set.inputs = inputs;
