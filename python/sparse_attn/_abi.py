@@ -16,7 +16,7 @@ from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint3
 from typing import Any, Callable, Optional
 
 #: SPARSE_ATTN_ABI_VERSION that this package was written for.
-ABI_VERSION = 10
+ABI_VERSION = 11
 
 
 class Status(enum.IntEnum):

@@ -11,6 +11,7 @@
  *   gpu_device.c   devices, and the modules that they have loaded
  *   gpu_plan.c     chooses kernels and the shape of their tiles
  *   gpu_operands.c layout operands that stay in the GPU's memory
+ *   gpu_tables.c   what was found in graphs, for masks that the GPU lists
  *   gpu_hops.c     distances in a graph, for the pairs of tiles
  *   gpu_run.c      workspace and launches
  *   gpu_lists.c    lists that the GPU makes of such operands
@@ -83,8 +84,10 @@ typedef struct sa_gpu_attention {
   size_t listed_bytes;
   sa_gpu_list *lists;
   int64_t batches, heads; /* such planes */
-  int32_t hop_table;      /* of the distances that the kernel reads, or -1 */
-  size_t hop_index, hops; /* offsets */
+  char **tables; /* by number: sa_gpu_reach in its memory, while kernels ask; or NULL */
+  size_t table_bytes, table_pointers; /* of these; an offset in `memory` of the plan */
+  int32_t hop_table;                  /* of the distances that the kernel reads, or -1 */
+  size_t hop_index, hops;             /* offsets */
 } sa_gpu_attention;
 
 typedef struct sa_gpu_plan {
@@ -189,6 +192,17 @@ bool sa_gpu_place_entries(const sparse_attn_plan *plan,
                           const sa_plan_attention *attention, sa_gpu_image *image,
                           size_t *at);
 
+/*===--- gpu_tables.c -----------------------------------------------------===*/
+
+/* Brings the tables of an attention into the GPU's memory, if they are not there. They
+ * stay until they are dropped, or the plan is. */
+sparse_attn_status sa_gpu_send_tables(const sparse_attn_plan *plan,
+                                      const sa_plan_attention *attention);
+/* Appends the array that sa_gpu_args::tables points at. */
+bool sa_gpu_place_tables(const sparse_attn_plan *plan, const sa_plan_attention *attention,
+                         sa_gpu_image *image, size_t *at);
+void sa_gpu_drop_tables(const sparse_attn_plan *plan, const sa_plan_attention *attention);
+
 /*===--- gpu_lists.c ------------------------------------------------------===*/
 
 /* Has the GPU check the operands of an attention. */
@@ -202,7 +216,7 @@ typedef struct sa_gpu_lister {
   sa_gpu_attention *gpu;
   const sa_gpu_step *step;
   char *memory; /* of the GPU, while lists are made */
-  size_t entries, items, lists;
+  size_t entries, items, lists, table_pointers;
   sa_view *values;
   int64_t count; /* of lists */
 } sa_gpu_lister;

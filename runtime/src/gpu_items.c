@@ -421,6 +421,14 @@ static bool place_lists(listing *list) {
          place_buffer(list, &list->hops.rows, &gpu->hops);
 }
 
+static sparse_attn_status keep_tables(listing *list) {
+  sparse_attn_status status = sa_gpu_send_tables(list->plan, list->attention);
+  if (!status && !sa_gpu_place_tables(list->plan, list->attention, list->image,
+                                      &list->gpu->table_pointers))
+    status = SPARSE_ATTN_OUT_OF_MEMORY;
+  return status;
+}
+
 bool sa_gpu_place_entries(const sparse_attn_plan *plan,
                           const sa_plan_attention *attention, sa_gpu_image *image,
                           size_t *at) {
@@ -468,6 +476,9 @@ sparse_attn_status sa_gpu_list_items(const sparse_attn_plan *plan,
   if (!status && ((!there && !place_lists(&list)) ||
                   !sa_gpu_place_entries(plan, attention, image, &gpu->entries)))
     status = SPARSE_ATTN_OUT_OF_MEMORY;
+  /* Kernels of lists that a run brings ask about pairs. */
+  if (!status && code->set_count)
+    status = keep_tables(&list);
   free(list.piece_bits);
   free(list.share_begin);
   free(list.shares.data);

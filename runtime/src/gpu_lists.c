@@ -85,13 +85,23 @@ static sparse_attn_status explain_fault(sparse_attn_plan *plan,
                           plan->kernel->name);
 }
 
+/* Whether values of its operands are there, and were not checked here. */
+static bool keeps_operands(const sparse_attn_plan *plan, const sa_attention *code) {
+  for (int32_t i = 0; i < code->check_count; ++i)
+    for (int32_t k = 0; k < code->checks[i].input_count; ++k)
+      if (code->checks[i].inputs[k] >= 0 &&
+          sa_gpu_keeps_operand(plan, code->checks[i].inputs[k]))
+        return true;
+  return false;
+}
+
 sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan,
                                          sa_plan_attention *attention) {
   enum { kBlocks = 64 };
   const sa_gpu_device *device = &plan->gpu->device;
   const sparse_attn_gpu_driver *driver = device->driver;
   const sa_gpu_step *step = find_step(plan, attention);
-  if (!step->kernel->check)
+  if (!keeps_operands(plan, attention->code))
     return SPARSE_ATTN_OK;
   void *memory = NULL;
   int32_t faults[kBlocks] = {0};
@@ -141,6 +151,8 @@ static bool fill_image(sa_gpu_lister *lister, sa_gpu_image *image) {
   if (!sa_gpu_place_operands(lister->plan, image, lister->values) ||
       !sa_gpu_place_entries(lister->plan, lister->attention, image, &lister->entries) ||
       !place_items(lister, image) ||
+      !sa_gpu_place_tables(lister->plan, lister->attention, image,
+                           &lister->table_pointers) ||
       !(lists = sa_gpu_place(image, bytes, &lister->lists)))
     return false;
   memcpy(lists, lister->gpu->lists, bytes);
@@ -149,15 +161,17 @@ static bool fill_image(sa_gpu_lister *lister, sa_gpu_image *image) {
 
 static sa_gpu_args describe(const sa_gpu_lister *lister) {
   char *memory = lister->memory;
-  return (sa_gpu_args){.items = (const sa_gpu_item *)(memory + lister->items),
-                       .entries = (const sa_gpu_entry *)(memory + lister->entries),
-                       .heads = (int32_t)lister->plan->shape.heads,
-                       .group = 1,
-                       .stack = 1,
-                       .step = lister->attention->step,
-                       .class_tiles = (int32_t)lister->attention->class_key_tiles,
-                       .bit_rows = lister->gpu->code.tile_rows,
-                       .lists = (sa_gpu_list *)(memory + lister->lists)};
+  return (sa_gpu_args){
+      .items = (const sa_gpu_item *)(memory + lister->items),
+      .entries = (const sa_gpu_entry *)(memory + lister->entries),
+      .heads = (int32_t)lister->plan->shape.heads,
+      .group = 1,
+      .stack = 1,
+      .step = lister->attention->step,
+      .class_tiles = (int32_t)lister->attention->class_key_tiles,
+      .bit_rows = lister->gpu->code.tile_rows,
+      .lists = (sa_gpu_list *)(memory + lister->lists),
+      .tables = (const sa_gpu_reach *const *)(memory + lister->table_pointers)};
 }
 
 sparse_attn_status sa_gpu_count_lists(const sparse_attn_plan *plan,
@@ -176,10 +190,12 @@ sparse_attn_status sa_gpu_count_lists(const sparse_attn_plan *plan,
   memcpy(lister->values, plan->gpu->views, values * sizeof(*lister->values));
   for (int64_t i = 0; i < lister->count; ++i)
     gpu->lists[i].shares = 1;
+  sparse_attn_status status = sa_gpu_send_tables(plan, attention);
+  if (status)
+    return status;
   sa_gpu_image image = {{NULL, 0, 0}};
-  sparse_attn_status status = fill_image(lister, &image)
-                                  ? sa_gpu_send(plan, &image, &lister->memory)
-                                  : SPARSE_ATTN_OUT_OF_MEMORY;
+  status = fill_image(lister, &image) ? sa_gpu_send(plan, &image, &lister->memory)
+                                      : SPARSE_ATTN_OUT_OF_MEMORY;
   free(image.bytes.data);
   if (status)
     return status;
@@ -237,6 +253,7 @@ sparse_attn_status sa_gpu_write_lists(sa_gpu_lister *lister, int64_t runs, int64
 
 void sa_gpu_close_lister(sa_gpu_lister *lister) {
   sa_gpu_release(&lister->plan->gpu->device, lister->memory);
+  sa_gpu_drop_tables(lister->plan, lister->attention);
   free(lister->values);
 }
 

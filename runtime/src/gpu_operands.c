@@ -9,7 +9,7 @@
  * they are, if all of them lie there and the GPU can list the tiles of all masks that
  * have some; kernels of lists that a run brings ask them about pairs. What is
  * a number for each batch entry comes here, and so does what only the host can work with:
- * indices that the plan sorts, and graphs.
+ * indices that the plan sorts, and graphs, which are searched.
  *
  *===----------------------------------------------------------------------===*/
 
@@ -24,6 +24,7 @@
 typedef struct uses {
   bool there; /* kernels ask it about tiles or pairs */
   bool here;  /* as values that the host reads */
+  bool graph; /* to search in, and to list tiles of what was found */
 } uses;
 
 /* Whether a kernel can check what `check` says. */
@@ -39,11 +40,13 @@ static bool names(const int32_t *ids, int32_t count, int32_t id) {
 }
 
 static uses find_uses(const sa_attention *code, int32_t id) {
-  uses found = {false, code->kv_len == id || code->q_len == id || code->q_offset == id};
+  uses found = {.here = code->kv_len == id || code->q_len == id || code->q_offset == id};
   for (int32_t i = 0; i < code->check_count; ++i) {
     const sa_check *check = &code->checks[i];
-    if (names(check->inputs, check->input_count, id))
-      *(is_checked_there(check) ? &found.there : &found.here) = true;
+    if (!names(check->inputs, check->input_count, id))
+      continue;
+    *(is_checked_there(check) ? &found.there : &found.here) = true;
+    found.graph = found.graph || check->kind == SA_CHECK_GRAPH;
   }
   for (int32_t i = 0; i < code->table_count; ++i)
     if (names(code->tables[i].inputs, code->tables[i].input_count, id))
@@ -51,17 +54,20 @@ static uses find_uses(const sa_attention *code, int32_t id) {
   return found;
 }
 
-/* Whether kernels alone want to read operand `id`. */
-static bool may_stay(const sparse_attn_plan *plan, int32_t id) {
-  bool there = false;
+/* How all attentions use it. */
+static uses find_all_uses(const sparse_attn_plan *plan, int32_t id) {
+  uses all = {false, false, false};
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     uses found = find_uses(plan->attentions[i].code, id);
-    if (found.here)
-      return false;
-    there = there || found.there;
+    all.there = all.there || found.there;
+    all.here = all.here || found.here;
+    all.graph = all.graph || found.graph;
   }
-  return there;
+  return all;
 }
+
+/* Whether kernels alone want to read an operand. */
+static bool may_stay(uses uses) { return uses.there && !uses.here; }
 
 /* Whether kernels read operands of an attention, but none can check them. */
 static bool lacks_check(const sparse_attn_plan *plan, int32_t attention) {
@@ -97,17 +103,19 @@ void sa_gpu_choose_place(const sparse_attn_plan *plan, const DLTensor *const *la
     if (!plan->kernel->inputs[i].layout)
       continue;
     const DLTensor *tensor = layout[next++];
-    if (!may_stay(plan, i))
+    uses uses = find_all_uses(plan, i);
+    if (!may_stay(uses) && !uses.graph)
       continue;
-    any = true;
-    all = all && tensor && sa_is_on(tensor->device, sa_plan_device(plan));
+    bool there = tensor && sa_is_on(tensor->device, sa_plan_device(plan));
+    any = any || there;
+    all = all && (there || !may_stay(uses));
   }
   plan->gpu->lists_tiles = any && all && !plan->empty && can_list_there(plan);
 }
 
 bool sa_gpu_keeps_operand(const sparse_attn_plan *plan, int32_t id) {
   return plan->gpu && plan->gpu->lists_tiles && plan->kernel->inputs[id].layout &&
-         may_stay(plan, id);
+         may_stay(find_all_uses(plan, id));
 }
 
 /*===--- Copies -----------------------------------------------------------===*/

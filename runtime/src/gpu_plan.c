@@ -292,6 +292,7 @@ void sa_gpu_destroy(sparse_attn_plan *plan) {
   for (int32_t i = 0; gpu->operands && i < plan->kernel->input_count; ++i)
     sa_gpu_release(&gpu->device, gpu->operands[i]);
   for (int32_t i = 0; gpu->attentions && i < plan->attention_count; ++i) {
+    sa_gpu_drop_tables(plan, &plan->attentions[i]);
     sa_gpu_release(&gpu->device, gpu->attentions[i].listed);
     free(gpu->attentions[i].lists);
   }

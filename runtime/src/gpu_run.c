@@ -171,20 +171,21 @@ static sparse_attn_status run_attention(const running *run,
   const sa_gpu_kernel *kernel = step->kernel;
   char *memory = run->plan->gpu->memory, *lists = gpu->listed ? gpu->listed : memory;
   parameters own = {.has_maps = false};
-  own.arguments.args =
-      (sa_gpu_args){.entries = (const sa_gpu_entry *)(memory + gpu->entries),
-                    .runs = (const sa_run *)(lists + gpu->runs),
-                    .bits = (const uint8_t *)lists + gpu->bits,
-                    .hop_index = (const int32_t *)(memory + gpu->hop_index),
-                    .hops = (const uint16_t *)(memory + gpu->hops),
-                    .states = (float *)run->states,
-                    .heads = (int32_t)shape->heads,
-                    .group = (int32_t)(shape->heads / shape->kv_heads),
-                    .stack = (int32_t)gpu->stack,
-                    .step = attention->step,
-                    .class_tiles = (int32_t)attention->class_key_tiles,
-                    .aligned = find_aligned(run, &gpu->code),
-                    .bit_rows = gpu->code.tile_rows};
+  own.arguments.args = (sa_gpu_args){
+      .entries = (const sa_gpu_entry *)(memory + gpu->entries),
+      .runs = (const sa_run *)(lists + gpu->runs),
+      .bits = (const uint8_t *)lists + gpu->bits,
+      .hop_index = (const int32_t *)(memory + gpu->hop_index),
+      .hops = (const uint16_t *)(memory + gpu->hops),
+      .states = (float *)run->states,
+      .heads = (int32_t)shape->heads,
+      .group = (int32_t)(shape->heads / shape->kv_heads),
+      .stack = (int32_t)gpu->stack,
+      .step = attention->step,
+      .class_tiles = (int32_t)attention->class_key_tiles,
+      .aligned = find_aligned(run, &gpu->code),
+      .bit_rows = gpu->code.tile_rows,
+      .tables = (const sa_gpu_reach *const *)(memory + gpu->table_pointers)};
   sparse_attn_status status = make_maps(run, &gpu->code, kernel, &own);
   /* A kernel with maps goes on with further items by itself. */
   int64_t blocks =

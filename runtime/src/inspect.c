@@ -119,8 +119,9 @@ size_t sparse_attn_plan_bytes(const sparse_attn_plan *plan) {
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];
     bytes += sizeof(*attention) + attention->table.bytes;
-    if (sa_gpu_lists(plan, attention))
-      bytes += sa_gpu_of(plan, attention)->listed_bytes;
+    if (plan->gpu)
+      bytes += sa_gpu_of(plan, attention)->listed_bytes +
+               sa_gpu_of(plan, attention)->table_bytes;
     if (attention->entries)
       bytes += (size_t)plan->shape.batch * sizeof(*attention->entries);
     for (int32_t t = 0; t < attention->code->table_count; ++t)

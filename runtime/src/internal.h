@@ -174,6 +174,7 @@ typedef struct sa_reach_batch {
 typedef struct sa_reach {
   int64_t batch_count; /* 1: all entries alike */
   const sa_reach_batch *batches;
+  int64_t slots;
   const int64_t *slot_begin; /* [slots + 1] into interval_* */
   const int32_t *interval_first, *interval_end;
   /* The same split where the distance changes; NULL unless wanted. */

@@ -317,6 +317,7 @@ sparse_attn_status sa_reach_create(const sparse_attn_kernel *kernel,
                    "kernel '%s': no memory for the table of a graph", kernel->name);
   }
   reach->bytes += sizeof(*reach);
+  reach->slots = (int64_t)(build.slot_begin.size / sizeof(int64_t)) - 1;
   reach->slot_begin = take(&build.slot_begin, &reach->bytes);
   reach->interval_first = take(&build.first, &reach->bytes);
   reach->interval_end = take(&build.end, &reach->bytes);

@@ -17,8 +17,6 @@
 
 namespace sparse_attn {
 
-using Values = GPUBuilder::Values;
-
 /// What the parts of a kernel share while it is built.
 struct GPUContext {
   mutable block_plan::AttentionOp plan; // handles of IR are not const-correct
@@ -116,11 +114,10 @@ struct GPUTile {
   static GPUTile restore(mlir::ValueRange values);
 };
 
-/// Whether buildHelper knows the helper.
+/// Whether a kernel can answer in the place of the helper (MaskHelpers.h).
 bool isHelperOnGPU(block_plan::HelperOp helper);
-/// What a helper of masks that read operands answers (abi.h): a tile class.
-mlir::Value buildHelper(GPUBuilder &b, block_plan::HelperOp helper,
-                        mlir::ValueRange arguments);
+/// A cloner of the plan's regions, whose helpers the kernel answers.
+RegionCloner makeCloner(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame);
 
 /// Kernels that make the lists of a plan (sa_gpu_list): one that only counts, and one
 /// that writes them.

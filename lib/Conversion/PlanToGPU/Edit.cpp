@@ -18,15 +18,13 @@ public:
   Editor(GPUBuilder &b, const GPUContext &context, const GPUFrame &frame,
          const GPUTile &tile, const KeyRange &keys, bool full)
       : b(b), context(context), frame(frame), plan(context.plan), tile(tile), keys(keys),
-        full(full), cloner(b, context.ids, frame.values, 1), lists(b, context, frame),
+        full(full), cloner(makeCloner(b, context, frame)), lists(b, context, frame),
         last(frame.lastKey(b)) {
     if (context.shape.listed)
       firstPlace = b.add(tile.number, keys.first);
     else
       firstKey = b.add(frame.firstKeyOf(b, context.shape, tile.number),
                        b.mul(keys.first, frame.step));
-    cloner.keys = frame.tokens;
-    cloner.heads = frame.heads;
   }
 
   /// All scores; `kept` are what buildKept returns, or none.

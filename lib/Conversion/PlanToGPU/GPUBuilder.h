@@ -122,6 +122,8 @@ public:
   mlir::Value bitcast(mlir::Value value, mlir::Type type);
 };
 
+using Values = GPUBuilder::Values;
+
 } // namespace sparse_attn
 
 #endif // SPARSE_ATTN_LIB_CONVERSION_GPUBUILDER_H

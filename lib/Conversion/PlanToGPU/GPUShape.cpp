@@ -213,8 +213,9 @@ std::string sparse_attn::getGPUObstacle(block_plan::AttentionOp plan,
 }
 
 bool sparse_attn::listsTilesOnGPU(block_plan::AttentionOp plan) {
+  // The host makes distances for its own lists.
   if (plan.getBinding() != block_plan::PlanBinding::Plan || plan.getChoice() ||
-      !plan.getTables().empty() || plan.getKeyBlock())
+      plan.getHopTable() || plan.getKeyBlock())
     return false;
   bool answers = true;
   plan.getClassify().walk(

@@ -88,15 +88,10 @@ private:
 //===----------------------------------------------------------------------===//
 
 TileClass Lister::ask(Value position, Value j0, Value j1) {
-  RegionCloner cloner(b, context.ids, frame.values, 1);
-  cloner.keys = frame.tokens;
-  cloner.heads = frame.heads;
-  cloner.answer = [&](block_plan::HelperOp helper, ValueRange arguments) {
-    return buildHelper(b, helper, arguments);
-  };
   SmallVector<Value> answer =
-      cloner.clone(context.plan.getClassify(),
-                   {frame.batch, frame.head, position, position, j0, j1, frame.step});
+      makeCloner(b, context, frame)
+          .clone(context.plan.getClassify(),
+                 {frame.batch, frame.head, position, position, j0, j1, frame.step});
   return {answer[0], answer[1]};
 }
 

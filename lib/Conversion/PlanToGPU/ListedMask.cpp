@@ -50,14 +50,9 @@ Value KeyLists::isOfHead(const KeySet &set, int64_t operand, Value head) {
 //===----------------------------------------------------------------------===//
 
 TileClass KeyLists::classOfStructure(size_t number, const Question &question) {
-  RegionCloner cloner(b, context.ids, frame.values, 1);
-  cloner.keys = frame.tokens;
-  cloner.heads = frame.heads;
-  cloner.answer = [&](block_plan::HelperOp helper, ValueRange arguments) {
-    return buildHelper(b, helper, arguments);
-  };
   Region &structure = context.plan.getStructures()[number];
-  SmallVector<Value> answer = cloner.clone(structure, question.rectangle);
+  SmallVector<Value> answer =
+      makeCloner(b, context, frame).clone(structure, question.rectangle);
   return {answer[0], answer[1]};
 }
 

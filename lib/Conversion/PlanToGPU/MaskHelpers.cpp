@@ -4,68 +4,24 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-//
-// The answers of runtime/src/classify.c about a rectangle, by a thread that reads the
-// operands in the device's memory. Both follow the law of sa_classify_fn, and say the
-// same.
-//
-//===----------------------------------------------------------------------===//
 
+#include "MaskHelpers.h"
 #include "AttendGPU.h"
-#include "sparse_attn/abi.h"
-#include "llvm/ADT/StringSwitch.h"
+#include "sparse_attn/gpu_abi.h"
 
 using namespace mlir;
 using namespace sparse_attn;
-
-namespace {
-enum Kind { Empty = 0, Full = 1, Partial = 2 }; // sparse_attn_tile_class
-
-struct Rectangle {
-  Value p0, p1, j0, j1;
-
-  explicit Rectangle(ValueRange last)
-      : p0(last[0]), p1(last[1]), j0(last[2]), j1(last[3]) {}
-};
-
-/// An ascending row of i32 in the device's memory.
-struct SortedRow {
-  Value data, count;
-};
-
-class HelperBuilder {
-public:
-  explicit HelperBuilder(GPUBuilder &b) : b(b) {}
-
-  Value classifySegments(ValueRange arguments);
-  Value classifyGlobal(ValueRange arguments);
-  Value classifyBlockMask(ValueRange arguments, bool hasBits);
-
-private:
-  Value kind(Kind kind) { return b.i32(kind); }
-  Value toKind(Value any, Value all) {
-    return b.select(any, b.select(all, kind(Full), kind(Partial)), kind(Empty));
-  }
-  Value sizeOf(Value view, int64_t axis);
-  Value rowOf(Value view, Value i1, Value i2);
-  Value at(Value row, Value index) {
-    return b.loadAt(b.builder.getI32Type(), b.element(row, index, sizeof(int32_t)),
-                    b.i32(0), sizeof(int32_t));
-  }
-  Value count(const SortedRow &row, Value x, bool orEqual);
-  Value classifyMembers(const SortedRow &set, Value first, Value last);
-  Value classifyBits(Value bits, Value b0, Value block, Value r0, Value r1, Value c0,
-                     Value c1);
-
-  GPUBuilder &b;
-};
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Operands
 //===----------------------------------------------------------------------===//
 
 static constexpr int64_t kWord = sizeof(int64_t);
+
+Value HelperBuilder::at(Value row, Value index) {
+  return b.loadAt(b.builder.getI32Type(), b.element(row, index, sizeof(int32_t)),
+                  b.i32(0), sizeof(int32_t));
+}
 
 Value HelperBuilder::sizeOf(Value view, int64_t axis) {
   return b.field(view, offsetof(sa_view, size) + kWord * axis, b.builder.getI32Type());
@@ -194,8 +150,7 @@ Value HelperBuilder::classifyBits(Value bits, Value batch, Value block, Value r0
   Values found = b.repeat(
       {b.i32(0), b.truth(false), b.truth(true)},
       [&](ValueRange state) {
-        Value decided = b.land(state[1], b.lnot(state[2]));
-        return b.land(b.lt(state[0], total), b.lnot(decided));
+        return b.land(b.lt(state[0], total), b.lnot(isDecided(state[1], state[2])));
       },
       [&](ValueRange state) -> Values {
         Value row = b.add(r0, b.divU(state[0], rowBytes));
@@ -217,8 +172,9 @@ Value HelperBuilder::classifyBits(Value bits, Value batch, Value block, Value r0
   return toKind(found[1], found[2]);
 }
 
-Value HelperBuilder::classifyBlockMask(ValueRange arguments, bool hasBits) {
+Value HelperBuilder::classifyBlockMask(ValueRange arguments) {
   Value indptr = arguments[0], indices = arguments[1], bits = arguments[2];
+  bool hasBits = helper.getAbsent().empty();
   Value blockRows = arguments[3], blockKeys = arguments[4];
   Value batch = arguments[5], head = arguments[6];
   Rectangle r(arguments.take_back(kPairArguments));
@@ -246,8 +202,7 @@ Value HelperBuilder::classifyBlockMask(ValueRange arguments, bool hasBits) {
   Values found = b.repeat(
       {firstRow, b.truth(false), among},
       [&](ValueRange state) {
-        Value decided = b.land(state[1], b.lnot(state[2]));
-        return b.land(b.le(state[0], lastRow), b.lnot(decided));
+        return b.land(b.le(state[0], lastRow), b.lnot(isDecided(state[1], state[2])));
       },
       [&](ValueRange state) -> Values {
         Value row = state[0], start = at(begin, row);
@@ -276,33 +231,38 @@ Value HelperBuilder::classifyBlockMask(ValueRange arguments, bool hasBits) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-enum class Helper { None, Segments, Global, BlockMask };
+struct Helper {
+  StringLiteral name;
+  Value (HelperBuilder::*build)(ValueRange arguments);
+};
 } // namespace
 
-static Helper findHelper(block_plan::HelperOp helper) {
-  return llvm::StringSwitch<Helper>(helper.getCallee())
-      .Case("sa_classify_segments", Helper::Segments)
-      .Case("sa_classify_global", Helper::Global)
-      .Case("sa_classify_block_mask", Helper::BlockMask)
-      .Default(Helper::None);
+static constexpr Helper kHelpers[] = {
+    {"sa_classify_segments", &HelperBuilder::classifySegments},
+    {"sa_classify_global", &HelperBuilder::classifyGlobal},
+    {"sa_classify_block_mask", &HelperBuilder::classifyBlockMask},
+    {"sa_classify_reach", &HelperBuilder::classifyReach},
+    {"sa_classify_random_blocks", &HelperBuilder::classifyRandomBlocks}};
+
+static const Helper *findHelper(block_plan::HelperOp op) {
+  return llvm::find_if(kHelpers,
+                       [&](const Helper &each) { return each.name == op.getCallee(); });
 }
 
 bool sparse_attn::isHelperOnGPU(block_plan::HelperOp helper) {
-  return findHelper(helper) != Helper::None;
+  return findHelper(helper) != std::end(kHelpers);
 }
 
-Value sparse_attn::buildHelper(GPUBuilder &b, block_plan::HelperOp helper,
-                               ValueRange arguments) {
-  HelperBuilder builder(b);
-  switch (findHelper(helper)) {
-  case Helper::Segments:
-    return builder.classifySegments(arguments);
-  case Helper::Global:
-    return builder.classifyGlobal(arguments);
-  case Helper::BlockMask:
-    return builder.classifyBlockMask(arguments, helper.getAbsent().empty());
-  case Helper::None:
-    break;
-  }
-  llvm_unreachable("a plan with such a helper is listed on the host");
+RegionCloner sparse_attn::makeCloner(GPUBuilder &b, const GPUContext &context,
+                                     const GPUFrame &frame) {
+  RegionCloner cloner(b, context.ids, frame.values, 1);
+  cloner.keys = frame.tokens;
+  cloner.heads = frame.heads;
+  if (!context.plan.getTables().empty())
+    cloner.tables = b.pointerField(frame.args, offsetof(sa_gpu_args, tables));
+  cloner.answer = [&b](block_plan::HelperOp op, ValueRange arguments) {
+    HelperBuilder builder(b, op);
+    return (builder.*findHelper(op)->build)(arguments);
+  };
+  return cloner;
 }

@@ -85,15 +85,11 @@ TileClass TileSource::classOf(Value firstTile, int64_t tiles) {
   GPURow row = frame.rowOf(b, b.i32(0));
   GPURow lastRow = frame.rowOf(b, b.i32(context.shape.rows - 1));
 
-  RegionCloner cloner(b, context.ids, frame.values, 1);
-  cloner.keys = frame.tokens;
-  cloner.heads = frame.heads;
-  cloner.answer = [&](block_plan::HelperOp helper, ValueRange arguments) {
-    return buildHelper(b, helper, arguments);
-  };
-  SmallVector<Value> answer = cloner.clone(
-      context.plan.getClassify(), {frame.batch, frame.head, row.position,
-                                   lastRow.position, j0, b.min(j1, last), frame.step});
+  SmallVector<Value> answer =
+      makeCloner(b, context, frame)
+          .clone(context.plan.getClassify(),
+                 {frame.batch, frame.head, row.position, lastRow.position, j0,
+                  b.min(j1, last), frame.step});
   Value may = answer[0];
   if (tiles > 1) {
     Value sameClass = b.eq(frame.residueOf(b, firstTile), frame.residueOf(b, end));

@@ -156,8 +156,8 @@ std::string sparse_attn::getListObstacle(block_plan::AttentionOp plan) {
     bool answers = true;
     region.walk([&](block_plan::HelperOp helper) { answers &= isHelperOnGPU(helper); });
     if (!answers)
-      return "lists beside masks that only the processor looks up (graph_hop, "
-             "random_blocks) have no GPU kernels yet";
+      return "lists beside masks that only the processor looks up have no GPU kernels "
+             "yet";
   }
   return "";
 }

@@ -90,6 +90,22 @@ typedef struct sa_gpu_entry {
   int32_t rows, keys, tokens, first_position;
 } sa_gpu_entry;
 
+/* A table of a plan (SA_TABLE_REACH) in one piece of the device's memory, where arrays
+ * are so many bytes from its beginning. A batch entry has chunks that hold tokens: the
+ * first token of each, and the slot of its node; a slot the tokens that it reaches, as
+ * sorted intervals. */
+typedef struct sa_gpu_reach_batch {
+  int32_t chunk_count, reserved;
+  int64_t start; /* i32 [chunk_count + 1] */
+  int64_t slot;  /* i32 [chunk_count] */
+} sa_gpu_reach_batch;
+typedef struct sa_gpu_reach {
+  int32_t batch_count, reserved; /* 1: all entries alike */
+  int64_t slot_begin;            /* i64 [slots + 1], into the intervals */
+  int64_t first, end;            /* i32 */
+  sa_gpu_reach_batch batches[];
+} sa_gpu_reach;
+
 /* Rows of a tensor that may be copied 16 bytes at a time: aligned, with such strides; and
  * whether the tensor maps of K and V are given. */
 enum {
@@ -143,7 +159,9 @@ typedef struct sa_gpu_args {
   sa_gpu_share *shares; /* of `list` */
   int32_t *faults;      /* of `check`: by block, 1 where it has found a value that a
                          * layout operand must not have, else 0 */
-  sa_view values[];     /* by value id */
+  /* Of kernels that ask about a graph: by number of the table in sa_attention. */
+  const sa_gpu_reach *const *tables;
+  sa_view values[]; /* by value id */
 } sa_gpu_args;
 
 #ifdef __cplusplus

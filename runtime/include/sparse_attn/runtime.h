@@ -37,7 +37,7 @@ extern "C" {
 
 /* Version of this interface and of the structures in abi.h. A library compiled
  * for another version is refused with SPARSE_ATTN_ABI_MISMATCH. */
-#define SPARSE_ATTN_ABI_VERSION 10
+#define SPARSE_ATTN_ABI_VERSION 11
 
 /*===--- Status -----------------------------------------------------------===*/
 

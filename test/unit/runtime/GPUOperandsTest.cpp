@@ -140,3 +140,55 @@ TEST_F(GPU, OperandsWithGaps) {
     EXPECT_EQ(fake().copied, size_t(at - static_cast<const int32_t *>(copy.data)) * 4);
   }
 }
+
+// A graph is searched here, and what was found is there while tiles are listed.
+TEST_F(GPU, TablesOfGraphs) {
+  GPUKernel kernel(
+      {{"offsets", {0, 0}}, {"nodes", {0, 0}}, {"indptr", {0}}, {"indices", {0}}});
+  const std::vector<int32_t> ids = {3, 4, 5, 6};
+  kernel.planThere({kernel.kernel.makeCheck(SA_CHECK_GRAPH, ids, {}, "graph_hop")});
+  kernel.kernel.attentions.front().tables = {
+      kernel.kernel.makeReach(ids, 1, false, false)};
+  std::vector<std::unique_ptr<Tensor>> operands;
+  auto add = [&](std::vector<int64_t> shape, std::vector<int32_t> values) {
+    operands.push_back(Tensor::of(std::move(shape), std::move(values)));
+  };
+  add({2, 3}, {0, 10, 20, 5, 5, 32});
+  add({1, 2}, {0, 1});
+  add({3}, {0, 1, 1});
+  add({1}, {1});
+  sparse_attn_shape shape = {2, 2, 1, 32, 32};
+  sparse_attn_plan *plan = nullptr;
+  std::vector<const DLTensor *> layout;
+  for (auto &operand : operands)
+    layout.push_back(&operand->dl);
+  auto make = [&](size_t there) {
+    for (size_t i = 0; i < operands.size(); ++i)
+      operands[i]->dl.device = i < there ? DLDevice{kDLCUDA, 1} : DLDevice{kDLCPU, 0};
+    fake().launch_count = 0;
+    return sparse_attn_plan_create(kernel.get(), &shape, layout.data(), layout.size(),
+                                   &options, &plan);
+  };
+  int allocations = fake().allocations;
+  for (size_t there : {4, 1, 0}) {
+    ASSERT_EQ(make(there), SPARSE_ATTN_OK) << sparse_attn_last_error();
+    // Values that come here are checked here.
+    ASSERT_EQ(fake().launch_count, there ? 2 : 0);
+    EXPECT_EQ(fake().allocations, allocations + (there ? 2 : 1)) << "lists and items";
+    if (there) {
+      EXPECT_STREQ(fake().launches[0].name, "count");
+      EXPECT_NE(argumentsOf(fake().launches[0]).tables, nullptr);
+      EXPECT_EQ(argumentsOf(fake().launches[0]).tables,
+                argumentsOf(fake().launches[1]).tables);
+    }
+    sparse_attn_plan_destroy(plan);
+    EXPECT_EQ(fake().allocations, allocations);
+  }
+  // Wherever the memory ends, all is given back.
+  for (size_t memory : {0, 600, 1500, 2000}) {
+    fake().memory = memory;
+    if (!make(4))
+      sparse_attn_plan_destroy(plan);
+    EXPECT_EQ(fake().allocations, allocations) << memory;
+  }
+}

@@ -18,6 +18,7 @@ np.save("decreasing.npy", np.array([[0, 40, 41, 170, 300], [0, 100, 90, 130, 171
 # A path of five nodes, in chunks of different lengths.
 np.save("chunks.npy", np.array([[0, 30, 100, 101, 220, 300]], np.int32))
 np.save("chunk_node.npy", np.array([[2, 0, 4, 1, 3]], np.int32))
+np.save("wrong_node.npy", np.array([[2, 5, 4, 1, 3]], np.int32))
 np.save("edges.npy", np.array([0, 1, 3, 5, 7, 8], np.int32))
 np.save("neighbours.npy", np.array([1, 0, 2, 1, 3, 2, 4, 3], np.int32))
 # Two parts without a way between them, in chunks that begin and end inside the sequence,
