@@ -11,11 +11,10 @@
 #include "llvm/ADT/StringSet.h"
 
 using namespace sparse_attn;
+using llvm::createStringError;
 using llvm::Error;
 using llvm::StringRef;
 using llvm::Twine;
-
-static Error makeError(const Twine &message) { return llvm::createStringError(message); }
 
 bool sparse_attn::isValidName(StringRef name) {
   return !name.empty() && llvm::isAlpha(name.front()) &&
@@ -25,9 +24,9 @@ bool sparse_attn::isValidName(StringRef name) {
 static Error checkName(StringRef what, StringRef name) {
   if (isValidName(name))
     return Error::success();
-  return makeError(what + " '" + name +
-                   "' cannot be used in C; name it with letters, "
-                   "digits and '_', beginning with a letter");
+  return createStringError(what + " '" + name +
+                           "' cannot be used in C; name it with letters, "
+                           "digits and '_', beginning with a letter");
 }
 
 static Error checkTensors(const CompiledKernel &kernel) {
@@ -37,11 +36,13 @@ static Error checkTensors(const CompiledKernel &kernel) {
       if (Error error = checkName("argument", tensor.name))
         return error;
       if (!seen.insert(tensor.name).second)
-        return makeError("kernel '" + Twine(kernel.name) + "' has two tensors called '" +
-                         tensor.name + "'; give each its own sparse_attn.name");
+        return createStringError("kernel '" + Twine(kernel.name) +
+                                 "' has two tensors called '" + tensor.name +
+                                 "'; give each its own sparse_attn.name");
       if (tensor.rank < 0 || tensor.rank > 4)
-        return makeError("'" + Twine(tensor.name) + "' of kernel '" + kernel.name +
-                         "' has rank " + Twine(tensor.rank) + "; at most 4 is supported");
+        return createStringError("'" + Twine(tensor.name) + "' of kernel '" +
+                                 kernel.name + "' has rank " + Twine(tensor.rank) +
+                                 "; at most 4 is supported");
     }
   return Error::success();
 }
@@ -52,11 +53,12 @@ Error sparse_attn::checkLibrary(const CompiledLibrary &library) {
   // These prefixes are the runtime's own: their symbols would clash.
   if (library.name == "sparse_attn" ||
       StringRef(library.name).starts_with("sparse_attn_"))
-    return makeError("library name '" + Twine(library.name) +
-                     "' is the runtime's own prefix; choose another one");
+    return createStringError("library name '" + Twine(library.name) +
+                             "' is the runtime's own prefix; choose another one");
   if (library.kernels.empty())
-    return makeError("there is no kernel to compile; write a public func.func that "
-                     "returns the results of sparse_attn.attention");
+    return createStringError(
+        "there is no kernel to compile; write a public func.func that "
+        "returns the results of sparse_attn.attention");
   for (const CompiledKernel &kernel : library.kernels) {
     if (Error error = checkName("kernel", kernel.name))
       return error;

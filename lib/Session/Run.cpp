@@ -205,9 +205,10 @@ size_t PreparedRun::workspaceBytes() const { return state->workspaceBytes; }
 
 Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
                                           const sparse_attn_shape &shape,
-                                          StringMap<Array> &arrays, int threads, GPU *gpu,
-                                          bool withStates, bool layoutOnGPU) {
-  if (gpu && withStates)
+                                          StringMap<Array> &arrays,
+                                          const RunPlace &place) {
+  GPU *gpu = place.gpu;
+  if (gpu && place.withStates)
     return createStringError("states are read by runs on the processor alone");
   auto state = std::make_unique<State>();
   state->gpu = gpu;
@@ -217,7 +218,7 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
     const sa_tensor &type = kernel.inputs[i];
     state->views.emplace_back(arrays.find(type.name)->second, type);
     (type.layout ? layout : state->inputs).push_back(&state->views.back().tensor);
-    if (gpu && (!type.layout || layoutOnGPU))
+    if (gpu && (!type.layout || place.layoutOnGPU))
       if (Error error = state->moveToGPU(state->views.back().tensor, true))
         return error;
   }
@@ -234,7 +235,7 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
         return error;
   }
 
-  state->options.threads = threads;
+  state->options.threads = place.threads;
   if (gpu) {
     state->options.device = gpu->getDevice();
     state->options.driver = gpu->getDriver();
@@ -246,7 +247,7 @@ Expected<PreparedRun> PreparedRun::create(const sparse_attn_kernel &kernel,
     return runtimeError();
   state->planSeconds = planning.seconds();
   state->plan.reset(created);
-  if (withStates) {
+  if (place.withStates) {
     auto lengths = getLengths(kernel, shape, arrays);
     if (!lengths)
       return lengths.takeError();
@@ -298,10 +299,9 @@ Expected<RunResult> run::runKernel(const sparse_attn_kernel &kernel,
   const char *level = sparse_attn_kernel_level(&kernel);
   if (!level)
     return runtimeError();
-  result.level = request.gpu ? request.gpu->getFacts().name : level;
+  result.level = request.place.gpu ? request.place.gpu->getFacts().name : level;
   Expected<PreparedRun> prepared =
-      PreparedRun::create(kernel, shape, arrays, request.threads, request.gpu,
-                          request.withStates, request.layoutOnGPU);
+      PreparedRun::create(kernel, shape, arrays, request.place);
   if (!prepared)
     return prepared.takeError();
   result.planSeconds = prepared->planSeconds();

@@ -13,6 +13,7 @@
 #include "llvm/Support/Path.h"
 
 using namespace sparse_attn;
+using llvm::createStringError;
 using llvm::Error;
 using llvm::Expected;
 using llvm::StringRef;
@@ -136,17 +137,13 @@ static cl::opt<bool> sinks("sinks", cl::cat(patternCategory),
 // Checks
 //===----------------------------------------------------------------------===//
 
-static Error makeError(const llvm::Twine &message) {
-  return llvm::createStringError(message);
-}
-
 static Expected<KernelSpec> makeSpec() {
   if (!headDim.getNumOccurrences())
-    return makeError("--pattern needs --head-dim, the size of a query");
+    return createStringError("--pattern needs --head-dim, the size of a query");
   for (const cl::opt<int64_t> *size : {&headDim, &valueDim})
     if (size->getNumOccurrences() && *size < 1)
-      return makeError("--" + size->ArgStr + " must be at least 1, got " +
-                       llvm::Twine(static_cast<int64_t>(*size)));
+      return createStringError("--" + size->ArgStr + " must be at least 1, got " +
+                               llvm::Twine(static_cast<int64_t>(*size)));
   KernelSpec spec;
   spec.pattern = pattern;
   spec.modifiers = modifiers;
@@ -169,9 +166,9 @@ static Error checkNoPatternOptions() {
            &modifiers, &headDim, &valueDim, &dtype, &outDtype, &scale, &kvLen, &qLen,
            &qOffset, &sinks})
     if (option->getNumOccurrences())
-      return makeError("--" + option->ArgStr +
-                       " goes with --pattern; the kernels of a .mlir file say it "
-                       "themselves");
+      return createStringError("--" + option->ArgStr +
+                               " goes with --pattern; the kernels of a .mlir file say it "
+                               "themselves");
   return Error::success();
 }
 
@@ -179,9 +176,10 @@ static Error checkInput(Options &options) {
   bool hasPattern = pattern.getNumOccurrences();
   bool hasFile = inputFile.getNumOccurrences();
   if (hasPattern && hasFile)
-    return makeError("give either a .mlir file or --pattern, not both");
+    return createStringError("give either a .mlir file or --pattern, not both");
   if (!hasPattern && !hasFile)
-    return makeError("nothing to compile; give a .mlir file or --pattern (see --help)");
+    return createStringError(
+        "nothing to compile; give a .mlir file or --pattern (see --help)");
   if (hasFile) {
     options.inputFile = inputFile;
     return checkNoPatternOptions();
@@ -199,16 +197,17 @@ static Error checkName(Options &options) {
   if (!given)
     chosen = options.spec ? "kernel" : llvm::sys::path::stem(options.inputFile).str();
   if (!options.isPrinted() && !given && (options.spec || options.inputFile == "-"))
-    return makeError("name the library with --name");
+    return createStringError("name the library with --name");
   if (!isValidName(chosen)) {
     // What is printed needs no name.
     if (options.isPrinted() && !given)
       chosen = "kernel";
     else
-      return makeError("'" + chosen +
-                       "' cannot name a library: use letters, digits and '_', beginning "
-                       "with a letter" +
-                       (given ? "" : "; choose one with --name"));
+      return createStringError(
+          "'" + chosen +
+          "' cannot name a library: use letters, digits and '_', beginning "
+          "with a letter" +
+          (given ? "" : "; choose one with --name"));
   }
   options.libraryName = chosen;
   if (options.spec)
@@ -221,7 +220,7 @@ static Error checkExplainTarget(Options &options) {
   if (!options.explainFormat || (!options.levels.empty() && options.gpus.empty() &&
                                  getArchitecture(*options.levels.front()).isHost()))
     return Error::success();
-  return makeError(
+  return createStringError(
       "--explain runs the plan on this machine, whatever the target (tiles do "
       "not depend on it); leave out --target");
 }

@@ -11,6 +11,7 @@
 #include "llvm/Support/Program.h"
 
 using namespace sparse_attn;
+using llvm::createStringError;
 using llvm::Error;
 using llvm::StringRef;
 namespace cl = llvm::cl;
@@ -34,23 +35,20 @@ static cl::opt<std::string>
           cl::desc("NVIDIA's assembler, which puts machine code of GPUs beside the PTX "
                    "(default: that of PATH, if there is one)"));
 
-static Error makeError(const llvm::Twine &message) {
-  return llvm::createStringError(message);
-}
-
 static const CPUArchitecture *findCPU(StringRef name) {
   return name == "cpu" ? findHostArchitecture() : findArchitecture(name);
 }
 
 static Error reportUnknownTarget(StringRef name) {
   if (name == "cpu")
-    return makeError("there are no instruction levels for this machine; name another one "
-                     "with --target");
+    return createStringError(
+        "there are no instruction levels for this machine; name another one "
+        "with --target");
   std::string names = "cpu";
   for (const CPUArchitecture *each : getArchitectures())
     names += ", " + each->name.str();
-  return makeError("unknown target '" + name + "'; there are " + names + ", " +
-                   listGPUTargets());
+  return createStringError("unknown target '" + name + "'; there are " + names + ", " +
+                           listGPUTargets());
 }
 
 /// The levels of `architecture` that --level asks for.
@@ -58,7 +56,7 @@ static Error chooseLevels(const CPUArchitecture &architecture, Options &options)
   llvm::ArrayRef<CPULevel> known = architecture.levels;
   if (!level.getNumOccurrences() || level == "all") {
     if (options.stage && level == "all")
-      return makeError("--level=all is for a library; choose one level to print");
+      return createStringError("--level=all is for a library; choose one level to print");
     if (options.stage)
       options.levels = {&known.back()};
     else
@@ -71,12 +69,12 @@ static Error chooseLevels(const CPUArchitecture &architecture, Options &options)
     llvm::SmallVector<StringRef> names;
     for (const CPULevel &each : known)
       names.push_back(each.name);
-    return makeError("unknown level '" + level + "'; there are " +
-                     llvm::join(names, ", ") + " and all");
+    return createStringError("unknown level '" + level + "'; there are " +
+                             llvm::join(names, ", ") + " and all");
   }
   if (const CPUArchitecture &owner = getArchitecture(*found); &owner != &architecture)
-    return makeError("level '" + level + "' is one of " + owner.name +
-                     "; add --target=" + owner.name);
+    return createStringError("level '" + level + "' is one of " + owner.name +
+                             "; add --target=" + owner.name);
   options.levels = {found};
   return Error::success();
 }
@@ -92,7 +90,7 @@ static llvm::Expected<std::string> findAssembler() {
     return *found;
   if (ptxas.empty())
     return "";
-  return makeError("there is no program '" + name + "'");
+  return createStringError("there is no program '" + name + "'");
 }
 
 Error sparse_attn::parseTargets(Options &options) {
@@ -115,22 +113,23 @@ Error sparse_attn::parseTargets(Options &options) {
     if (!found)
       return reportUnknownTarget(name);
     if (architecture && architecture != found)
-      return makeError("a library is for one processor; choose " + architecture->name +
-                       " or " + found->name);
+      return createStringError("a library is for one processor; choose " +
+                               architecture->name + " or " + found->name);
     architecture = found;
   }
   llvm::sort(options.gpus, [](const GPUTarget *a, const GPUTarget *b) {
     return a->capability < b->capability;
   });
   if (options.stage && options.gpus.size() + (architecture ? 1 : 0) > 1)
-    return makeError("--emit prints what one target gets; choose one with --target");
+    return createStringError(
+        "--emit prints what one target gets; choose one with --target");
   // A library needs the processor's code beside that of GPUs: plans are made there.
   if (!architecture && !options.stage)
     architecture = findCPU("cpu");
   if (architecture)
     return chooseLevels(*architecture, options);
   if (level.getNumOccurrences())
-    return makeError("--level is one of a processor; leave it out for " +
-                     options.gpus.front()->name);
+    return createStringError("--level is one of a processor; leave it out for " +
+                             options.gpus.front()->name);
   return Error::success();
 }

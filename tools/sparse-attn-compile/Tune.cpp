@@ -158,8 +158,10 @@ Error Tuner::prepare() {
       if (Error error = takeInputs(**code))
         return error;
     }
+    run::RunPlace place;
+    place.threads = request.threads;
     Expected<run::PreparedRun> prepared =
-        run::PreparedRun::create(**code, request.shape, inputs, request.threads);
+        run::PreparedRun::create(**code, request.shape, inputs, place);
     if (!prepared)
       return prepared.takeError();
     Expected<double> seconds = prepared->run(); // warms up, and says what is to come

@@ -216,10 +216,15 @@ static Expected<bool> runTool(const Options &options) {
     };
   {
     Progress progress("running", options);
-    Expected<RunResult> result =
-        runKernel(**kernel, *shape, *arrays,
-                  {options.threads, options.repeat, gpu.get(), options.layoutOnDevice,
-                   options.tiles, options.states, std::ref(progress)});
+    RunRequest request;
+    request.place.threads = options.threads;
+    request.place.gpu = gpu.get();
+    request.place.layoutOnGPU = options.layoutOnDevice;
+    request.place.withStates = options.states;
+    request.repeat = options.repeat;
+    request.countTiles = options.tiles;
+    request.progress = std::ref(progress);
+    Expected<RunResult> result = runKernel(**kernel, *shape, *arrays, request);
     if (!result)
       return result.takeError();
     report.run = std::move(*result);

@@ -93,17 +93,22 @@ struct RunResult {
   std::optional<StateSizes> states;
 };
 
+/// Where a kernel runs, and with what.
+struct RunPlace {
+  int threads = 0;          ///< of the processor; 0: as many as it has cores
+  GPU *gpu = nullptr;       ///< null: the processor
+  bool layoutOnGPU = false; ///< so are the operands that the plan gets
+  bool withStates = false; ///< runs read states of the keys, made before (docs/states.md)
+};
+
 /// A kernel with a plan, outputs and a workspace: ready to run on `arrays`, which must
 /// stay where they are; on a GPU, copies of them are used.
 class PreparedRun {
 public:
-  /// `withStates`: runs read states of the keys, made here (docs/states.md).
-  /// `layoutOnGPU`: the plan gets its operands in the memory of the GPU.
   static llvm::Expected<PreparedRun> create(const sparse_attn_kernel &kernel,
                                             const sparse_attn_shape &shape,
-                                            llvm::StringMap<Array> &arrays, int threads,
-                                            GPU *gpu = nullptr, bool withStates = false,
-                                            bool layoutOnGPU = false);
+                                            llvm::StringMap<Array> &arrays,
+                                            const RunPlace &place);
   PreparedRun(PreparedRun &&);
   PreparedRun &operator=(PreparedRun &&);
   ~PreparedRun();
@@ -125,12 +130,9 @@ private:
 };
 
 struct RunRequest {
-  int threads = 0;
+  RunPlace place;
   int repeat = 1;
-  GPU *gpu = nullptr;       ///< null: the processor
-  bool layoutOnGPU = false; ///< so are the operands that the plan gets
   bool countTiles = false;
-  bool withStates = false; ///< runs read states of the keys, made before
   std::function<void(int64_t done, int64_t total)> progress;
 };
 
