@@ -13,23 +13,24 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 PATTERNS = ("causal", "window(1023, 0) | sink(4)")
 HEAD_DIMS = "64,80,128,192,256"
 DTYPES = "bf16,f16,f32"
 
 
-def assemble(target: str, pattern: str, modifiers: str, head_dim: int, dtype: str,
-             folder: str) -> str:
-    """What ptxas -v says of the attend kernel, in a line."""
-    ptx = os.path.join(folder, "kernel.ptx")
+def assemble(args: argparse.Namespace, pattern: str, head_dim: int, dtype: str,
+             path: str) -> str:
+    """What ptxas -v says of the attend kernel, in a line. Files are `path` with an ending."""
+    target, modifiers, ptx = args.target, args.modifiers, path + ".ptx"
     subprocess.run(
         ["sparse-attn-compile", "--pattern", pattern, "--head-dim", str(head_dim),
          "--dtype", dtype, "--target", target, "--emit=asm", "-o", ptx]
         + (["--modifiers", modifiers] if modifiers else []),
         check=True)
     done = subprocess.run(
-        ["ptxas", "-v", f"-arch={target}", ptx, "-o", os.path.join(folder, "kernel.cubin")],
+        ["ptxas", "-v", f"-arch={target}", ptx, "-o", path + ".cubin"],
         capture_output=True, text=True, check=True)
     text = done.stdout + done.stderr
     stacks = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", text)
@@ -37,7 +38,8 @@ def assemble(target: str, pattern: str, modifiers: str, head_dim: int, dtype: st
         sys.exit(f"{pattern}, D {head_dim}, {dtype}: spills\n{text}")
     if "warning" in text or re.search(r"C75\d\d", text):
         sys.exit(f"{pattern}, D {head_dim}, {dtype}: ptxas warns\n{text}")
-    return ", ".join(re.findall(r"Used (\d+) registers", text))
+    registers = ", ".join(re.findall(r"Used (\d+) registers", text))
+    return f"{pattern}, D {head_dim}, {dtype}: {registers} registers"
 
 
 def main() -> None:
@@ -49,14 +51,13 @@ def main() -> None:
     parser.add_argument("--modifiers", help="of scores (default: none)")
     args = parser.parse_args()
     head_dims = [int(dim) for dim in args.head_dims.split(",")]
-    count = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for pattern, head_dim, dtype in itertools.product(
-                args.pattern or PATTERNS, head_dims, args.dtypes.split(",")):
-            registers = assemble(args.target, pattern, args.modifiers, head_dim, dtype, folder)
-            print(f"{pattern}, D {head_dim}, {dtype}: {registers} registers")
-            count += 1
-    print(f"{count} kernels, none spills")
+    kernels = list(itertools.product(args.pattern or PATTERNS, head_dims,
+                                     args.dtypes.split(",")))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        paths = [os.path.join(folder, str(number)) for number in range(len(kernels))]
+        for line in pool.map(lambda kernel, path: assemble(args, *kernel, path), kernels, paths):
+            print(line)
+    print(f"{len(kernels)} kernels, none spills")
 
 
 if __name__ == "__main__":
