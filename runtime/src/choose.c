@@ -16,7 +16,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "cost.h"
 
 /* To merge a row of one state, over the time of a pair of the same D and Dv. */
 enum { kMergeRow = 60 };

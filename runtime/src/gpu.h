@@ -15,13 +15,14 @@
  *   gpu_hops.c     distances in a graph, for the pairs of tiles
  *   gpu_run.c      workspace and launches
  *   gpu_lists.c    lists that the GPU makes of such operands
+ *   gpu_sample.c   tiles that it counts, for steps and ways to be chosen by
  *   gpu_items.c    tiles, lists and parts of an attention as items
  *
  *===----------------------------------------------------------------------===*/
 #ifndef SPARSE_ATTN_RUNTIME_GPU_H
 #define SPARSE_ATTN_RUNTIME_GPU_H
 
-#include "internal.h"
+#include "cost.h"
 #include "sparse_attn/gpu.h"
 
 /* Of what lies in the device's memory, in bytes. */
@@ -103,6 +104,7 @@ typedef struct sa_gpu_plan {
   bool lists_tiles;
   void **operands; /* by value id: memory of those, or NULL */
   size_t operand_bytes;
+  sa_gpu_list *sampled; /* by attention: see gpu_sample.c */
 } sa_gpu_plan;
 
 /* What is known of an attention of the plan. */
@@ -205,16 +207,28 @@ void sa_gpu_drop_tables(const sparse_attn_plan *plan, const sa_plan_attention *a
 
 /*===--- gpu_lists.c ------------------------------------------------------===*/
 
-/* Has the GPU check the operands of an attention. */
-sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan,
-                                         sa_plan_attention *attention);
+/* Has the GPU check the operands that stay there. */
+sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan);
+
+/* Finds a kernel of `attention` that checks, counts or lists, and starts it. */
+sparse_attn_status sa_gpu_start_lister(const sparse_attn_plan *plan,
+                                       const sa_plan_attention *attention,
+                                       const char *name, const sa_view *values,
+                                       const sa_gpu_args *args, int64_t blocks);
+/* What it has to know of the attention, and of a query tile. */
+sa_gpu_args sa_gpu_list_args(const sparse_attn_plan *plan,
+                             const sa_plan_attention *attention);
+sa_gpu_item sa_gpu_list_item(const sa_plan_attention *attention, int64_t b, int64_t h,
+                             int64_t row_tile);
+
+sparse_attn_status sa_gpu_download(const sparse_attn_plan *plan, void *to,
+                                   const void *from, size_t bytes);
 
 /* Lists in the making. */
 typedef struct sa_gpu_lister {
   const sparse_attn_plan *plan;
   const sa_plan_attention *attention;
   sa_gpu_attention *gpu;
-  const sa_gpu_step *step;
   char *memory; /* of the GPU, while lists are made */
   size_t entries, items, lists, table_pointers;
   sa_view *values;
@@ -242,6 +256,17 @@ sparse_attn_status sa_gpu_fetch_runs(const sparse_attn_plan *plan,
 sa_run_list sa_gpu_fetched_list(const sparse_attn_plan *plan,
                                 const sa_plan_attention *attention, int64_t b, int64_t h,
                                 int64_t first, int64_t row_tile, const sa_buffer *runs);
+
+/*===--- gpu_sample.c -----------------------------------------------------===*/
+
+/* Has the GPU count what the sampled query tiles (cost.c) of the attentions that it lists
+ * visit, with each step that there is to choose from. */
+sparse_attn_status sa_gpu_sample(sparse_attn_plan *plan);
+
+/* What it has counted of sampled query tile number `sample` of an attention with the step
+ * that it has now. */
+sa_visited_tiles sa_gpu_sampled(const sparse_attn_plan *plan,
+                                const sa_plan_attention *attention, int64_t sample);
 
 /*===--- gpu_hops.c -------------------------------------------------------===*/
 

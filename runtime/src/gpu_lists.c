@@ -25,7 +25,7 @@ static sparse_attn_status no_memory(const sparse_attn_plan *plan) {
                  plan->kernel->name);
 }
 
-static sparse_attn_status download(const sparse_attn_plan *plan, void *to,
+sparse_attn_status sa_gpu_download(const sparse_attn_plan *plan, void *to,
                                    const void *from, size_t bytes) {
   const sa_gpu_device *device = &plan->gpu->device;
   const sparse_attn_gpu_driver *driver = device->driver;
@@ -43,10 +43,11 @@ static const sa_gpu_step *find_step(const sparse_attn_plan *plan,
       return &plan->gpu->steps[step];
 }
 
-/* Finds one of a step's kernels and starts it. */
-static sparse_attn_status start(const sparse_attn_plan *plan, const sa_gpu_step *step,
-                                const char *name, const sa_view *values,
-                                const sa_gpu_args *args, int64_t blocks) {
+sparse_attn_status sa_gpu_start_lister(const sparse_attn_plan *plan,
+                                       const sa_plan_attention *attention,
+                                       const char *name, const sa_view *values,
+                                       const sa_gpu_args *args, int64_t blocks) {
+  const sa_gpu_step *step = find_step(plan, attention);
   const sa_gpu_kernel *kernel = step->kernel;
   void *function;
   sparse_attn_status status = sa_gpu_find(plan->kernel, &plan->gpu->device, step->loaded,
@@ -95,36 +96,68 @@ static bool keeps_operands(const sparse_attn_plan *plan, const sa_attention *cod
   return false;
 }
 
-sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan,
-                                         sa_plan_attention *attention) {
+sparse_attn_status sa_gpu_check_operands(sparse_attn_plan *plan) {
   enum { kBlocks = 64 };
   const sa_gpu_device *device = &plan->gpu->device;
   const sparse_attn_gpu_driver *driver = device->driver;
-  const sa_gpu_step *step = find_step(plan, attention);
-  if (!keeps_operands(plan, attention->code))
+  size_t words = (size_t)plan->attention_count * kBlocks;
+  bool needed = false;
+  for (int32_t i = 0; i < plan->attention_count; ++i)
+    needed = needed || keeps_operands(plan, plan->attentions[i].code);
+  if (!needed)
     return SPARSE_ATTN_OK;
-  void *memory = NULL;
-  int32_t faults[kBlocks] = {0};
-  sparse_attn_status status = sa_gpu_check(
-      plan->kernel, device,
-      driver->allocate(driver->context, device->number, sizeof(faults), &memory));
-  sa_gpu_args args = {.tokens = (int32_t)plan->shape.keys, .faults = memory};
+  int32_t *memory = NULL, *faults = sa_allocate_zeroed(words, sizeof(*faults));
+  if (!faults)
+    return no_memory(plan);
+  sparse_attn_status status =
+      sa_gpu_check(plan->kernel, device,
+                   driver->allocate(driver->context, device->number,
+                                    words * sizeof(*faults), (void **)&memory));
+  for (int32_t i = 0; !status && i < plan->attention_count; ++i) {
+    const sa_plan_attention *attention = &plan->attentions[i];
+    sa_gpu_args args = {.tokens = (int32_t)plan->shape.keys,
+                        .faults = memory + (size_t)i * kBlocks};
+    if (keeps_operands(plan, attention->code)) /* else nobody writes its words */
+      status =
+          sa_gpu_start_lister(plan, attention, sa_gpu_of(plan, attention)->kernel->check,
+                              plan->gpu->views, &args, kBlocks);
+  }
   if (!status)
-    status = sa_gpu_check(
-        plan->kernel, device,
-        driver->upload(driver->context, device->number, memory, faults, sizeof(faults)));
-  if (!status)
-    status = start(plan, step, step->kernel->check, plan->gpu->views, &args, kBlocks);
-  if (!status)
-    status = download(plan, faults, memory, sizeof(faults));
+    status = sa_gpu_download(plan, faults, memory, words * sizeof(*faults));
   sa_gpu_release(device, memory);
-  bool any = false;
-  for (int i = 0; i < kBlocks; ++i)
-    any = any || faults[i];
-  return status || !any ? status : explain_fault(plan, attention->code);
+  for (int32_t i = 0; !status && i < plan->attention_count; ++i) {
+    bool any = false;
+    for (int word = 0; word < kBlocks; ++word)
+      any = any || faults[i * kBlocks + word];
+    if (any && keeps_operands(plan, plan->attentions[i].code))
+      status = explain_fault(plan, plan->attentions[i].code);
+  }
+  free(faults);
+  return status;
 }
 
 /*===--- Counting ---------------------------------------------------------===*/
+
+sa_gpu_item sa_gpu_list_item(const sa_plan_attention *attention, int64_t b, int64_t h,
+                             int64_t row_tile) {
+  sa_entry entry = sa_plan_entry(attention, b);
+  sa_tile_span rows = sa_row_span(attention, row_tile, entry.rows);
+  return (sa_gpu_item){.b = (int32_t)b,
+                       .h = (int32_t)h,
+                       .first_row = (int32_t)rows.first,
+                       .rows = (int32_t)rows.count,
+                       .end = rows.count ? (int32_t)attention->key_tiles : 0};
+}
+
+sa_gpu_args sa_gpu_list_args(const sparse_attn_plan *plan,
+                             const sa_plan_attention *attention) {
+  return (sa_gpu_args){.heads = (int32_t)plan->shape.heads,
+                       .group = 1,
+                       .stack = 1,
+                       .step = attention->step,
+                       .class_tiles = (int32_t)attention->class_key_tiles,
+                       .bit_rows = attention->code->tile_rows};
+}
 
 /* The query tiles of all planes. */
 static bool place_items(sa_gpu_lister *lister, sa_gpu_image *image) {
@@ -132,15 +165,9 @@ static bool place_items(sa_gpu_lister *lister, sa_gpu_image *image) {
   sa_gpu_item *items =
       sa_gpu_place(image, (size_t)lister->count * sizeof(*items), &lister->items);
   for (int64_t i = 0; items && i < lister->count; ++i) {
-    int64_t plane = i / attention->row_tiles, row_tile = i % attention->row_tiles;
-    int64_t b = plane / lister->gpu->heads;
-    sa_entry entry = sa_plan_entry(attention, b);
-    sa_tile_span rows = sa_row_span(attention, row_tile, entry.rows);
-    items[i] = (sa_gpu_item){.b = (int32_t)b,
-                             .h = (int32_t)(plane % lister->gpu->heads),
-                             .first_row = (int32_t)rows.first,
-                             .rows = (int32_t)rows.count,
-                             .end = rows.count ? (int32_t)attention->key_tiles : 0};
+    int64_t plane = i / attention->row_tiles, heads = lister->gpu->heads;
+    items[i] = sa_gpu_list_item(attention, plane / heads, plane % heads,
+                                i % attention->row_tiles);
   }
   return items != NULL;
 }
@@ -161,17 +188,18 @@ static bool fill_image(sa_gpu_lister *lister, sa_gpu_image *image) {
 
 static sa_gpu_args describe(const sa_gpu_lister *lister) {
   char *memory = lister->memory;
-  return (sa_gpu_args){
-      .items = (const sa_gpu_item *)(memory + lister->items),
-      .entries = (const sa_gpu_entry *)(memory + lister->entries),
-      .heads = (int32_t)lister->plan->shape.heads,
-      .group = 1,
-      .stack = 1,
-      .step = lister->attention->step,
-      .class_tiles = (int32_t)lister->attention->class_key_tiles,
-      .bit_rows = lister->gpu->code.tile_rows,
-      .lists = (sa_gpu_list *)(memory + lister->lists),
-      .tables = (const sa_gpu_reach *const *)(memory + lister->table_pointers)};
+  sa_gpu_args args = sa_gpu_list_args(lister->plan, lister->attention);
+  args.items = (const sa_gpu_item *)(memory + lister->items);
+  args.entries = (const sa_gpu_entry *)(memory + lister->entries);
+  args.tables = (const sa_gpu_reach *const *)(memory + lister->table_pointers);
+  args.lists = (sa_gpu_list *)(memory + lister->lists);
+  return args;
+}
+
+static sparse_attn_status start(const sa_gpu_lister *lister, const char *name,
+                                const sa_gpu_args *args) {
+  return sa_gpu_start_lister(lister->plan, lister->attention, name, lister->values, args,
+                             lister->count);
 }
 
 sparse_attn_status sa_gpu_count_lists(const sparse_attn_plan *plan,
@@ -180,7 +208,6 @@ sparse_attn_status sa_gpu_count_lists(const sparse_attn_plan *plan,
   *lister = (sa_gpu_lister){.plan = plan,
                             .attention = attention,
                             .gpu = gpu,
-                            .step = find_step(plan, attention),
                             .count = gpu->batches * gpu->heads * attention->row_tiles};
   size_t values = (size_t)plan->kernel->value_count;
   lister->values = sa_allocate(values, sizeof(*lister->values));
@@ -201,11 +228,10 @@ sparse_attn_status sa_gpu_count_lists(const sparse_attn_plan *plan,
     return status;
   sa_gpu_move_operands(plan, lister->memory, lister->values);
   sa_gpu_args args = describe(lister);
-  status =
-      start(plan, lister->step, gpu->kernel->count, lister->values, &args, lister->count);
+  status = start(lister, gpu->kernel->count, &args);
   return status ? status
-                : download(plan, gpu->lists, args.lists,
-                           (size_t)lister->count * sizeof(*gpu->lists));
+                : sa_gpu_download(plan, gpu->lists, args.lists,
+                                  (size_t)lister->count * sizeof(*gpu->lists));
 }
 
 /*===--- Writing ----------------------------------------------------------===*/
@@ -241,12 +267,11 @@ sparse_attn_status sa_gpu_write_lists(sa_gpu_lister *lister, int64_t runs, int64
   args.bits = (const uint8_t *)gpu->listed + gpu->bits;
   args.shares = memory;
   if (!status)
-    status = start(plan, lister->step, gpu->kernel->list, lister->values, &args,
-                   lister->count);
+    status = start(lister, gpu->kernel->list, &args);
   if (!status)
-    status = download(plan, shares, memory, share_bytes);
+    status = sa_gpu_download(plan, shares, memory, share_bytes);
   if (!status)
-    status = download(plan, gpu->lists, args.lists, list_bytes);
+    status = sa_gpu_download(plan, gpu->lists, args.lists, list_bytes);
   sa_gpu_release(device, memory);
   return status;
 }
@@ -281,9 +306,9 @@ sparse_attn_status sa_gpu_fetch_runs(const sparse_attn_plan *plan,
   void *room = sa_buffer_extend(runs, bytes);
   if (!room)
     return no_memory(plan);
-  return download(plan, room,
-                  gpu->listed + gpu->runs + (size_t)first->first_run * sizeof(sa_run),
-                  bytes);
+  return sa_gpu_download(
+      plan, room, gpu->listed + gpu->runs + (size_t)first->first_run * sizeof(sa_run),
+      bytes);
 }
 
 sa_run_list sa_gpu_fetched_list(const sparse_attn_plan *plan,

@@ -78,19 +78,13 @@ static bool lacks_check(const sparse_attn_plan *plan, int32_t attention) {
   return wanted && !plan->gpu->attentions[attention].kernel->check;
 }
 
-/* Whether nothing on the host has to look into the masks of a plan: neither to list
- * tiles, nor to choose between steps or ways. */
+/* Whether nothing on the host has to look into the masks of a plan. */
 static bool can_list_there(const sparse_attn_plan *plan) {
-  for (int32_t i = 0; i < plan->kernel->step_count; ++i)
-    if (plan->kernel->steps[i].kind == SA_STEP_CHOOSE)
-      return false;
   for (int32_t i = 0; i < plan->attention_count; ++i) {
     const sa_plan_attention *attention = &plan->attentions[i];
-    const sa_attention *code = attention->code;
     if (lacks_check(plan, i))
       return false;
-    if (sa_has_table(attention) &&
-        (!plan->gpu->attentions[i].kernel->list || code->period != 1))
+    if (sa_has_table(attention) && !plan->gpu->attentions[i].kernel->list)
       return false;
   }
   return true;

@@ -301,6 +301,7 @@ void sa_gpu_destroy(sparse_attn_plan *plan) {
   if (gpu->open)
     gpu->device.driver->close(gpu->device.driver->context, gpu->device.number);
   free(gpu->operands);
+  free(gpu->sampled);
   free(gpu->attentions);
   free(gpu->steps);
   free(gpu->views);

@@ -18,7 +18,8 @@
  *   step, tiles, bits                           the tiles of a query tile
  *   list, table                                 plan tables
  *   directions, encode, encode_*, lsh_center    keys as states, queries as words
- *   cost, choose, plan, columns, inspect        the plan
+ *   cost, choose (cost.h), plan, columns,
+ *   inspect                                     the plan
  *   kept, kept_pools, hash_index, states,
  *   states_extend, states_file                  states that a caller keeps
  *   encoded, schedule, workspace, pack          a run
@@ -26,7 +27,7 @@
  *   drawn, listed, decide                       what a run decides (sets.h)
  *   attend, pool, merge                         steps of a run
  *   gpu_cuda, gpu_device, gpu_items, gpu_plan,
- *   gpu_run                                     plans and runs on a GPU (gpu.h)
+ *   gpu_lists, gpu_sample, gpu_run              plans and runs on a GPU (gpu.h)
  *   run
  *
  *===----------------------------------------------------------------------===*/
@@ -484,16 +485,7 @@ sparse_attn_status sa_read_lengths(sparse_attn_plan *plan, sa_plan_attention *at
 sparse_attn_status sa_check_operands(sparse_attn_plan *plan,
                                      const sa_attention *attention);
 
-/*===--- cost.c, choose.c -------------------------------------------------===*/
-
-/* What `attention` costs with the step that it has, in pairs of a query and a key. Looks
- * no further once that is more than `most` (< 0: never). */
-double sa_attention_cost(const sparse_attn_plan *plan, const sa_plan_attention *attention,
-                         double most);
-
-/* Takes the cheapest way of every choice: fills sa_value::place and needed. The
- * attentions have their steps and schedules, and no tables yet. */
-void sa_choose_ways(sparse_attn_plan *plan);
+/*===--- choose.c ---------------------------------------------------------===*/
 
 /* Whether `step` runs. */
 static inline bool sa_is_needed(const sparse_attn_plan *plan, const sa_step *step) {

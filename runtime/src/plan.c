@@ -134,19 +134,30 @@ static sparse_attn_status build_tables(const sparse_attn_plan *plan,
   return SPARSE_ATTN_OK;
 }
 
-static sparse_attn_status plan_attention(sparse_attn_plan *plan,
+static sparse_attn_status read_attention(sparse_attn_plan *plan,
                                          sa_plan_attention *attention) {
   sparse_attn_status status = sa_check_operands(plan, attention->code);
-  if (!status && plan->gpu && plan->gpu->lists_tiles)
-    status = sa_gpu_check_operands(plan, attention);
   if (!status)
     status = sa_read_lengths(plan, attention);
-  if (!status)
-    status = build_tables(plan, attention);
-  if (!status)
+  return status ? status : build_tables(plan, attention);
+}
+
+/* Takes the cheapest steps and ways. Tiles whose operands lie on a GPU are counted
+ * there. */
+static sparse_attn_status choose(sparse_attn_plan *plan) {
+  bool there = plan->gpu && plan->gpu->lists_tiles;
+  sparse_attn_status status = there ? sa_gpu_check_operands(plan) : SPARSE_ATTN_OK;
+  if (!status && there)
+    status = sa_gpu_sample(plan);
+  if (status)
+    return status;
+  for (int32_t i = 0; i < plan->attention_count; ++i) {
+    sa_plan_attention *attention = &plan->attentions[i];
     sa_choose_step(plan, attention);
-  attention->schedule = sa_make_schedule(plan, attention);
-  return status;
+    attention->schedule = sa_make_schedule(plan, attention);
+  }
+  sa_choose_ways(plan);
+  return SPARSE_ATTN_OK;
 }
 
 DLDevice sa_plan_device(const sparse_attn_plan *plan) {
@@ -205,9 +216,9 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
   if (!status)
     status = sa_copy_operands(plan, layout, layout_count);
   for (int32_t i = 0; !status && i < plan->attention_count; ++i)
-    status = plan_attention(plan, &plan->attentions[i]);
+    status = read_attention(plan, &plan->attentions[i]);
   if (!status)
-    sa_choose_ways(plan);
+    status = choose(plan);
   if (!status)
     status = sa_plan_encodings(plan);
   for (int32_t i = 0; !status && i < plan->attention_count; ++i) {

@@ -15,7 +15,7 @@
  *
  *===----------------------------------------------------------------------===*/
 
-#include "internal.h"
+#include "cost.h"
 
 sa_tile_span sa_span(int64_t tile, int64_t class_tiles, int64_t step, int64_t size,
                      int64_t total) {

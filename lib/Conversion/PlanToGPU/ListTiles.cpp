@@ -16,7 +16,8 @@
 //                                |-- 8, none --|...
 //
 // A kernel counts first, so that lists take the room that they need and lie in the order
-// of the query tiles; then one decides again, and writes.
+// of the query tiles; then one decides again, and writes. Where a step or a way is to be
+// chosen, it has counted some query tiles before that, as their classes say.
 //
 //===----------------------------------------------------------------------===//
 
@@ -29,13 +30,15 @@ using namespace sparse_attn;
 namespace {
 /// Where a list is. All threads of a block have the same one.
 struct Place {
-  Value tiles, bits;             ///< that it has
+  Value tiles, bits, bitKeys;    ///< that it has; of the last, see sa_gpu_list
   Value run, first, count, mask; ///< the last run; its number
   Value share;
 
-  Values flatten() const { return {tiles, bits, run, first, count, mask, share}; }
+  Values flatten() const {
+    return {tiles, bits, bitKeys, run, first, count, mask, share};
+  }
   static Place restore(ValueRange v) {
-    return {v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
+    return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
   }
 };
 
@@ -56,6 +59,8 @@ public:
     shares = field(offsetof(sa_gpu_list, shares));
     allTiles = writes ? field(offsetof(sa_gpu_list, tiles)) : Value();
     unitCount = b.mul(frame.bitRows, rowUnits);
+    if (!writes)
+      byClass = b.ne(b.field(frame.args, offsetof(sa_gpu_args, by_class), i32), b.i32(0));
     isFirst = b.eq(frame.thread, b.i32(0));
   }
 
@@ -63,6 +68,7 @@ public:
 
 private:
   Place append(const GPUTile &tile, const Place &place);
+  Value countKeys(Value firstKey);
   std::pair<Value, Value> decide(Value tile);
   Value decideUnit(Value position, Value key, Value count);
   TileClass ask(Value position, Value j0, Value j1);
@@ -79,6 +85,7 @@ private:
   Value own;                  ///< sa_gpu_list
   Value firstRun, firstBits, firstShare, shares, allTiles;
   Value unitCount; ///< of a bit tile
+  Value byClass;   ///< no pair is decided
   Value isFirst;   ///< of the threads
 };
 } // namespace
@@ -116,16 +123,21 @@ Value Lister::decideUnit(Value position, Value key, Value count) {
   return decided[2];
 }
 
+/// Keys of the batch entry from the first one of a tile on: those of the tile, or more.
+Value Lister::countKeys(Value firstKey) {
+  Value left = b.sub(frame.lastKey(b), firstKey);
+  if (frame.hasSteps)
+    left = b.divU(left, frame.step);
+  return b.add(left, b.i32(1));
+}
+
 /// Decides all pairs of a tile, and leaves their bits in shared memory, each where the
 /// same thread finds it again. Returns whether some pair is kept, and whether all are:
 /// those with keys past the last one are not.
 std::pair<Value, Value> Lister::decide(Value tile) {
   Value none = b.i32(0);
   Value firstKey = frame.firstKeyOf(b, context.shape, tile);
-  Value left = b.sub(frame.lastKey(b), firstKey);
-  if (frame.hasSteps)
-    left = b.divU(left, frame.step);
-  Value existing = b.add(left, b.i32(1));
+  Value existing = countKeys(firstKey);
   Value whole = b.i32(unitKeys == 32 ? -1 : 0xffff);
   Values found = b.repeat(
       {frame.thread, b.truth(false), b.truth(false)},
@@ -223,6 +235,15 @@ Place Lister::append(const GPUTile &tile, const Place &before) {
   Place after;
   after.tiles = b.add(place.tiles, one);
   after.bits = b.add(place.bits, b.select(tile.full, none, one));
+  after.bitKeys = place.bitKeys;
+  if (!writes) {
+    Value keys = countKeys(frame.firstKeyOf(b, context.shape, tile.number));
+    Value groups =
+        b.divU(b.add(b.min(keys, b.i32(context.shape.keys)), b.i32(SA_KEY_GROUP - 1)),
+               SA_KEY_GROUP);
+    after.bitKeys =
+        b.add(place.bitKeys, b.select(tile.full, none, b.mul(groups, SA_KEY_GROUP)));
+  }
   after.run = b.select(joins, place.run, b.add(place.run, one));
   after.first = b.select(joins, place.first, tile.number);
   after.count = b.select(joins, b.add(place.count, one), one);
@@ -238,7 +259,7 @@ Place Lister::append(const GPUTile &tile, const Place &before) {
 void Lister::build() {
   TileSource source = TileSource::ofMask(b, context, frame);
   Value none = b.i32(0);
-  Place start = {none, none, b.sub(firstRun, b.i32(1)), none, none, none, none};
+  Place start = {none, none, none, b.sub(firstRun, b.i32(1)), none, none, none, none};
   auto [first, search] = source.next(source.begin());
   Values init = first.flatten();
   size_t tileSize = init.size(), searchSize = search.size();
@@ -250,7 +271,8 @@ void Lister::build() {
         GPUTile tile = GPUTile::restore(values.take_front(tileSize));
         Place place = Place::restore(values.drop_front(tileSize + searchSize));
         Values known = b.choose(
-            tile.full, [&]() -> Values { return {b.truth(true), b.truth(true)}; },
+            writes ? tile.full : b.lor(tile.full, byClass),
+            [&]() -> Values { return {b.truth(true), tile.full}; },
             [&]() -> Values {
               auto [any, all] = decide(tile.number);
               return {any, all};
@@ -277,6 +299,7 @@ void Lister::build() {
     }
     b.storeAt(end.tiles, own, b.i32(offsetof(sa_gpu_list, tiles)), 4);
     b.storeAt(end.bits, own, b.i32(offsetof(sa_gpu_list, bits)), 4);
+    b.storeAt(end.bitKeys, own, b.i32(offsetof(sa_gpu_list, bit_keys)), 4);
   });
 }
 

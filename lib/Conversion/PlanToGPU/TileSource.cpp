@@ -76,10 +76,12 @@ std::pair<GPUTile, Values> TileSource::next(ValueRange state) {
 /// Of the rows of the block and `tiles` key tiles from `firstTile` on. Where the tiles
 /// begin in one residue class and end in another, some pair may be kept.
 TileClass TileSource::classOf(Value firstTile, int64_t tiles) {
-  Value last = frame.lastKey(b);
   Value end = b.min(b.add(firstTile, tiles - 1), b.sub(frame.end, b.i32(1)));
   Value exists = b.lt(firstTile, frame.end);
   Value j0 = frame.firstKeyOf(b, context.shape, firstTile);
+  Value last = frame.lastKey(b);
+  if (frame.hasSteps) // of the residue class, where it has one from j0 on
+    last = b.sub(last, b.remU(b.max(b.sub(last, j0), b.i32(0)), frame.step));
   Value lastOfTile = b.mul(b.i32(context.shape.keys - 1), frame.step);
   Value j1 = b.add(frame.firstKeyOf(b, context.shape, end), lastOfTile);
   GPURow row = frame.rowOf(b, b.i32(0));

@@ -64,19 +64,22 @@ typedef struct sa_gpu_item {
   int32_t hops;       /* first element of sa_gpu_args::hop_index for the tile */
 } sa_gpu_item;
 
+/* Keys are looked at in groups of so many (cost.c). */
+enum { SA_KEY_GROUP = 16 };
+
 /* The list of a query tile, which a plan makes where its operands lie. A launch of
  * `count` and then one of `list` have an item for each query tile of each plane whose
  * mask may differ: stack is 1, and [first, end) all key tiles. In between, the host adds
  * up.
  *
- * `count` writes tiles, runs and bits. `list` writes the runs from first_run on, cut
- * where a share ends, and how many that makes, at most shares - 1 more. Bit tiles follow
- * one another from first_bits on. */
+ * `count` writes tiles, runs, bits and bit_keys. `list` writes the runs from first_run
+ * on, cut where a share ends, and how many that makes, at most shares - 1 more. Bit tiles
+ * follow one another from first_bits on. */
 typedef struct sa_gpu_list {
   int32_t tiles, runs, bits; /* how many of them */
   int32_t first_run, first_bits;
   int32_t first_share, shares; /* into sa_gpu_args::shares */
-  int32_t reserved;
+  int32_t bit_keys;            /* of the bit tiles, rounded up to SA_KEY_GROUP in each */
 } sa_gpu_list;
 
 /* Runs of a share of a list: share s of n of t tiles is [t * s / n, t * (s + 1) / n). */
@@ -154,11 +157,12 @@ typedef struct sa_gpu_args {
   int32_t item_count;        /* read by kernels that have maps */
   int32_t bit_rows;          /* of a bit tile */
   int32_t tokens;            /* N; read by `check` */
-  int32_t reserved;
-  sa_gpu_list *lists;   /* of `count` and `list`: by item */
-  sa_gpu_share *shares; /* of `list` */
-  int32_t *faults;      /* of `check`: by block, 1 where it has found a value that a
-                         * layout operand must not have, else 0 */
+  int32_t by_class;          /* of `count`, 1: tiles are full or partial as their class
+                              * says, and no pair is decided */
+  sa_gpu_list *lists;        /* of `count` and `list`: by item */
+  sa_gpu_share *shares;      /* of `list` */
+  int32_t *faults;           /* of `check`: by block, 1 where it has found a value that a
+                              * layout operand must not have, else 0 */
   /* Of kernels that ask about a graph: by number of the table in sa_attention. */
   const sa_gpu_reach *const *tables;
   sa_view values[]; /* by value id */

@@ -30,8 +30,8 @@ struct Tile {
     return number == other.number && full == other.full && bits == other.bits;
   }
 };
-/// By first row of a tile, head and batch entry: its shares, in order.
-using Lists = std::map<std::tuple<int, int, int>, std::vector<std::vector<Tile>>>;
+/// By attention, batch entry, head and first row of a tile: its shares, in order.
+using Lists = std::map<std::tuple<int, int, int, int>, std::vector<std::vector<Tile>>>;
 } // namespace
 
 Compiled::Compiled(const KernelSpec &spec) {
@@ -133,9 +133,9 @@ Plan Planner::make(const sparse_attn_shape &shape, const Operands &operands,
   return Plan(plan);
 }
 
-/// What the items of a plan say, which all lie in emulated memory.
-static Lists readItems(const sparse_attn_plan *plan) {
-  const sa_gpu_attention &gpu = plan->gpu->attentions[0];
+/// What the items of an attention say, which all lie in emulated memory.
+static void readItems(const sparse_attn_plan *plan, int number, Lists &lists) {
+  const sa_gpu_attention &gpu = plan->gpu->attentions[number];
   const char *memory = plan->gpu->memory, *own = gpu.listed ? gpu.listed : memory;
   auto *runs = reinterpret_cast<const sa_run *>(own + gpu.runs);
   auto *bits = reinterpret_cast<const uint8_t *>(own + gpu.bits);
@@ -143,9 +143,9 @@ static Lists readItems(const sparse_attn_plan *plan) {
   auto *begin = reinterpret_cast<const sa_gpu_item *>(memory + gpu.items.at);
   std::vector<sa_gpu_item> items(begin, begin + gpu.items.count);
   llvm::sort(items, [](const auto &a, const auto &b) { return a.slot < b.slot; });
-  Lists lists;
   for (const sa_gpu_item &item : items) {
-    std::vector<Tile> &share = lists[{item.b, item.h, item.first_row}].emplace_back();
+    std::vector<Tile> &share =
+        lists[{number, item.b, item.h, item.first_row}].emplace_back();
     for (const sa_run &run : ArrayRef(runs + item.first, item.end - item.first))
       for (int32_t i = 0; i < run.tiles; ++i) {
         Tile tile{run.first_tile + i, run.mask == SA_RUN_FULL, {}};
@@ -156,6 +156,14 @@ static Lists readItems(const sparse_attn_plan *plan) {
         share.push_back(std::move(tile));
       }
   }
+}
+
+static Lists readLists(const sparse_attn_plan *plan) {
+  Lists lists;
+  for (int i = 0; i < plan->attention_count; ++i)
+    if (sa_has_table(&plan->attentions[i]) &&
+        sa_is_attention_needed(plan, &plan->attentions[i]))
+      readItems(plan, i, lists);
   return lists;
 }
 
@@ -163,10 +171,10 @@ using Visited = std::vector<std::tuple<int64_t, int64_t, int>>;
 
 /// What a look into a plan tells, of query tiles and of key tiles; tile by
 /// tile, since a host's runs break where its bits do.
-static Visited visitAll(const sparse_attn_plan *plan) {
+static Visited visitAll(const sparse_attn_plan *plan, size_t index) {
   Visited visited;
   sparse_attn_grid grid;
-  EXPECT_EQ(sparse_attn_plan_grid(plan, 0, &grid), SPARSE_ATTN_OK);
+  EXPECT_EQ(sparse_attn_plan_grid(plan, index, &grid), SPARSE_ATTN_OK);
   auto visit = [](void *to, int64_t first, int64_t tiles, sparse_attn_tile_class kind) {
     for (int64_t i = 0; i < tiles; ++i)
       static_cast<Visited *>(to)->push_back({-1, first + i, kind});
@@ -175,18 +183,18 @@ static Visited visitAll(const sparse_attn_plan *plan) {
     for (int64_t h = 0; h < grid.heads; ++h) {
       for (int64_t row = 0; row < grid.row_tiles; ++row) {
         visited.push_back({b, h, static_cast<int>(row)});
-        EXPECT_EQ(sparse_attn_plan_visit(plan, 0, b, h, row, visit, &visited),
+        EXPECT_EQ(sparse_attn_plan_visit(plan, index, b, h, row, visit, &visited),
                   SPARSE_ATTN_OK);
       }
       for (int64_t key = 0; key < grid.key_tiles; ++key) {
         visited.push_back({b, h, static_cast<int>(key)});
-        EXPECT_EQ(sparse_attn_plan_visit_keys(plan, 0, b, h, key, visit, &visited),
+        EXPECT_EQ(sparse_attn_plan_visit_keys(plan, index, b, h, key, visit, &visited),
                   SPARSE_ATTN_OK);
       }
       for (int64_t i = 0; i < 20; ++i) {
         sparse_attn_tile_class kind;
         int64_t p0 = i * 7 % std::max<int64_t>(grid.queries, 1);
-        EXPECT_EQ(sparse_attn_plan_classify(plan, 0, b, h, p0, p0 + i % 4, 5 * i,
+        EXPECT_EQ(sparse_attn_plan_classify(plan, index, b, h, p0, p0 + i % 4, 5 * i,
                                             5 * i + i % 3, &kind),
                   SPARSE_ATTN_OK);
         visited.push_back({i, 0, kind});
@@ -199,6 +207,21 @@ bool planned::listsOnDevice(const sparse_attn_plan &plan) {
   return plan.gpu->lists_tiles;
 }
 
+/// Costs of an attention with the steps that there are to choose from: what the device
+/// has counted is what the host counts.
+static void compareCosts(sparse_attn_plan *here, sparse_attn_plan *there, int number) {
+  sa_plan_attention &own = here->attentions[number], &other = there->attentions[number];
+  int32_t chosen = own.step;
+  for (int32_t step : {1, own.code->period}) {
+    sa_set_step(&own, &here->shape, step);
+    sa_set_step(&other, &there->shape, step);
+    EXPECT_EQ(sa_attention_cost(here, &own, -1), sa_attention_cost(there, &other, -1))
+        << "attention " << number << ", step " << step;
+  }
+  sa_set_step(&own, &here->shape, chosen);
+  sa_set_step(&other, &there->shape, chosen);
+}
+
 void Planner::compare(const sparse_attn_shape &shape, const Operands &operands) {
   Plan here = make(shape, operands, false);
   ASSERT_TRUE(here) << sparse_attn_last_error();
@@ -206,11 +229,21 @@ void Planner::compare(const sparse_attn_shape &shape, const Operands &operands) 
   ASSERT_TRUE(there) << sparse_attn_last_error();
   ASSERT_FALSE(listsOnDevice(*here));
   ASSERT_TRUE(listsOnDevice(*there));
-  Lists wanted = readItems(here.get()), got = readItems(there.get());
   tiles = full = shares = 0;
+  choices = {};
+  for (int i = 0; i < here->attention_count; ++i) {
+    const sa_plan_attention &own = here->attentions[i], &other = there->attentions[i];
+    bool runs = sa_is_attention_needed(here.get(), &own);
+    ASSERT_EQ(runs, sa_is_attention_needed(there.get(), &other));
+    ASSERT_EQ(own.step, other.step);
+    ++(!runs ? choices.left : own.step == 1 ? choices.neighbours : choices.stepping);
+    if (sa_has_table(&own) && (here->attention_count > 1 || own.code->period != 1))
+      compareCosts(here.get(), there.get(), i);
+  }
+  Lists wanted = readLists(here.get()), got = readLists(there.get());
   ASSERT_EQ(wanted.size(), got.size());
   for (auto &[place, list] : wanted) {
-    auto [b, h, row] = place;
+    auto [attention, b, h, row] = place;
     auto &own = got.at(place);
     ASSERT_EQ(list.size(), own.size()) << "shares of " << b << " " << h << " " << row;
     shares += list.size();
@@ -219,12 +252,14 @@ void Planner::compare(const sparse_attn_shape &shape, const Operands &operands) 
       for (auto [tile, ownTile] : llvm::zip_equal(share, ownShare)) {
         ++tiles;
         full += tile.full;
-        ASSERT_TRUE(tile == ownTile) << b << " " << h << " " << row << ": key tile "
-                                     << tile.number << ", " << ownTile.number;
+        ASSERT_TRUE(tile == ownTile)
+            << attention << " " << b << " " << h << " " << row << ": key tile "
+            << tile.number << ", " << ownTile.number;
       }
     }
   }
-  EXPECT_EQ(visitAll(here.get()), visitAll(there.get()));
+  for (size_t i = 0; i < sparse_attn_plan_attention_count(here.get()); ++i)
+    EXPECT_EQ(visitAll(here.get(), i), visitAll(there.get(), i));
 }
 
 void Planner::compareErrors(const sparse_attn_shape &shape, const Operands &operands,
@@ -344,8 +379,9 @@ Operands planned::drawOperands(Random &random, int64_t queries, int64_t keys) {
   return operands;
 }
 
-void planned::checkPattern(const char *pattern, const Variant &variant) {
+Choices planned::checkPattern(const char *pattern, const Variant &variant) {
   SCOPED_TRACE(pattern);
+  Choices choices;
   KernelSpec spec;
   spec.name = "listed";
   spec.pattern = pattern;
@@ -355,24 +391,29 @@ void planned::checkPattern(const char *pattern, const Variant &variant) {
   spec.qOffset = variant.offsets;
   Compiled kernel(spec);
   if (!kernel.get())
-    return;
+    return choices;
   int64_t tiles = 0, full = 0, shares = 0;
   for (int capability : {80, 90}) {
     Planner planner(kernel.get(), capability);
     planner.gap = variant.gap;
     Random random(capability);
-    for (auto [queries, keys] :
-         {std::pair<int64_t, int64_t>{300, 300}, {130, 555}, {1, 700}, {200, 90}}) {
+    for (auto [queries, keys] : variant.sizes) {
       sparse_attn_shape shape = {2, 2, 1, queries, keys};
       Operands operands = drawOperands(random, queries, keys);
       if (queries == 300) { // the whole of it
         operands["kv_len"] = Operand::of({2}, {300, 300});
         operands["q_len"] = Operand::of({2}, {300, 270});
       }
-      ASSERT_NO_FATAL_FAILURE(planner.compare(shape, operands));
+      planner.compare(shape, operands);
+      if (testing::Test::HasFatalFailure())
+        return choices;
       tiles += planner.tiles, full += planner.full, shares += planner.shares;
+      choices.stepping += planner.choices.stepping;
+      choices.neighbours += planner.choices.neighbours;
+      choices.left += planner.choices.left;
     }
   }
   EXPECT_GT(tiles, full);
   EXPECT_GT(shares, 0);
+  return choices;
 }

@@ -57,6 +57,11 @@ private:
   const sparse_attn_kernel *kernel = nullptr;
 };
 
+/// Attentions of plans: those in steps and not, that run, and those that do not run.
+struct Choices {
+  int64_t stepping = 0, neighbours = 0, left = 0;
+};
+
 /// Plans on an emulated device.
 class Planner {
 public:
@@ -79,6 +84,7 @@ public:
   std::set<std::string> here;
   /// All tiles, full ones and shares of the last plans that were compared.
   int64_t tiles = 0, full = 0, shares = 0;
+  Choices choices;
 
 private:
   void *upload(llvm::ArrayRef<uint8_t> bytes);
@@ -92,18 +98,22 @@ private:
 /// Whether the plan's tiles were listed on the device.
 bool listsOnDevice(const sparse_attn_plan &plan);
 
+inline constexpr std::pair<int64_t, int64_t> kSizes[] = {
+    {300, 300}, {130, 555}, {1, 700}, {200, 90}};
+
 /// What patterns are checked with.
 struct Variant {
   ElementType type = ElementType::BF16;
   bool lengths = true;
   bool offsets = false; ///< q_offset: positions below 0, and past the last key
   int64_t gap = 0;      ///< Planner::gap
+  llvm::ArrayRef<std::pair<int64_t, int64_t>> sizes = kSizes; ///< queries and keys
 };
 
 /// Plans of several shapes and random operands for each target. Patterns may
 /// name `offsets`, `index`, the block mask `indptr`, `indices` and `bits`, and
 /// the graph `chunks`, `chunk_node`, `edges` and `neighbours`.
-void checkPattern(const char *pattern, const Variant &variant = {});
+Choices checkPattern(const char *pattern, const Variant &variant = {});
 
 using Random = std::mt19937;
 /// From 0 on, below `limit`.

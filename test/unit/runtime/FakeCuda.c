@@ -115,7 +115,7 @@ EXPORT int cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
   if (bytes > cuda.memory)
     return kOutOfMemory;
   ++cuda.allocations;
-  *memory = (uintptr_t)malloc(bytes);
+  *memory = (uintptr_t)calloc(1, bytes); /* kernels write nothing */
   return need_context();
 }
 EXPORT int cuMemFree_v2(uint64_t memory) {

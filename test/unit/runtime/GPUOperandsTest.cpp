@@ -192,3 +192,37 @@ TEST_F(GPU, TablesOfGraphs) {
     EXPECT_EQ(fake().allocations, allocations) << memory;
   }
 }
+
+// Where a step is to be chosen, tiles are counted with both, and brought at once.
+TEST_F(GPU, StepsOfMasksThatAreThere) {
+  GPUKernel kernel({{"offsets", {0}}});
+  kernel.kernel.attentions.front().code.period = 4;
+  kernel.planThere({kernel.kernel.makeCheck(SA_CHECK_OFFSETS, {3}, {}, "segments")});
+  sparse_attn_shape shape = {2, 2, 1, 70, 4096};
+  auto offsets = Tensor::of({3}, std::vector<int32_t>{0, 9, 4096});
+  offsets->dl.device = {kDLCUDA, 1};
+  fake().downloaded = 0;
+  Plan made = makePlan(kernel.get(), shape, {offsets.get()}, &options);
+  ASSERT_EQ(fake().launch_count, 5);
+  const struct {
+    const char *name;
+    unsigned blocks;
+    int step, byClass;
+  } wanted[] = {{"check", 64, 0, 0},
+                {"count", 5, 1, 1},
+                {"count", 8, 4, 1}, // four residue classes of two query tiles
+                {"count", 5, 1, 0},
+                {"list", 5, 1, 0}};
+  const fake_launch *launched = fake().launches;
+  for (const auto &launch : wanted) {
+    const sa_gpu_args &args = argumentsOf(*launched);
+    EXPECT_STREQ(launched->name, launch.name);
+    EXPECT_EQ(launched++->blocks, launch.blocks);
+    EXPECT_EQ(args.step, launch.step);
+    EXPECT_EQ(args.by_class, launch.byClass);
+  }
+  constexpr unsigned kTiles = 5, kSampled = 2 * SA_SAMPLES;
+  EXPECT_EQ(fake().downloaded, 64 * sizeof(int32_t) +
+                                   (kSampled + 2 * kTiles) * sizeof(sa_gpu_list) +
+                                   kTiles * sizeof(sa_gpu_share));
+}

@@ -14,6 +14,9 @@ np.save("q_len.npy", np.array([150, 33], np.int32))
 np.save("no_q_len.npy", np.array([0, 150], np.int32))
 np.save("offsets.npy", np.array([[0, 40, 41, 170, 300], [0, 100, 100, 130, 171]], np.int32))
 np.save("decreasing.npy", np.array([[0, 40, 41, 170, 300], [0, 100, 90, 130, 171]], np.int32))
+# Of 1500 keys.
+np.save("long_offsets.npy", np.array([[0, 40, 1450, 1500]], np.int32))
+np.save("long_decreasing.npy", np.array([[0, 900, 890, 1500]], np.int32))
 
 # A path of five nodes, in chunks of different lengths.
 np.save("chunks.npy", np.array([[0, 30, 100, 101, 220, 300]], np.int32))
