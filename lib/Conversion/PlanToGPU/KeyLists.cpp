@@ -121,9 +121,17 @@ private:
   int64_t at;
 };
 
+/// The frame for questions that search operands: found anew, so that what these need does
+/// not wait in registers beside O.
+GPUFrame KeyLists::getAskedFrame() const {
+  return context.shape.decided ? frame.again(b, context) : frame;
+}
+
 /// Leaves a bit for each element of the piece that becomes a key of the list.
 void KeyLists::markKept(Table &table, Value first, Value end) {
   const GPUShape &shape = context.shape;
+  const GPUFrame asked = getAskedFrame();
+  KeyLists lists(b, context, asked);
   Value no = b.truth(false);
   // All lanes of a warp are there to vote.
   b.loop(
@@ -139,10 +147,11 @@ void KeyLists::markKept(Table &table, Value first, Value end) {
                   [&] {
                     Value slot = table.find(element.key)[0];
                     Value isFirst = b.eq(table.getFirst(slot), number);
-                    Value p0 = frame.rowOf(b, b.i32(0)).position;
-                    Value p1 = frame.rowOf(b, b.i32(shape.rows - 1)).position;
+                    Value p0 = asked.rowOf(b, b.i32(0)).position;
+                    Value p1 = asked.rowOf(b, b.i32(shape.rows - 1)).position;
                     Value members = table.getMembers(slot);
-                    TileClass kind = classOf(frame.head, p0, p1, element.key, members);
+                    TileClass kind =
+                        lists.classOf(asked.head, p0, p1, element.key, members);
                     return Values{b.land(isFirst, kind.may)};
                   },
                   [&] { return Values{no}; });
@@ -260,30 +269,33 @@ Value KeyLists::bitsOf(Value number, const GPURow &row) {
 /// tile `number`. A barrier comes before these are read.
 void KeyLists::decidePairs(Value place, Value number) {
   const GPUShape &shape = context.shape;
+  const GPUFrame asked = getAskedFrame();
+  KeyLists lists(b, context, asked);
   int64_t words = shape.pairWords();
-  Value queries = b.divU(frame.rowCount, frame.stack), last = b.i32(shape.keys - 1);
-  b.loop(b.toIndex(frame.warp), b.toIndex(b.mul(queries, words)), shape.warps,
-         [&](Value index) {
-           Value unit = b.toI32(index), query = b.divU(unit, words);
-           Value first = b.mul(b.remU(unit, words), kWarp);
-           Value own = b.add(place, b.min(b.add(first, frame.lane), last));
-           Value key = keyAt(own), members;
-           if (shape.severalLists())
-             members = wordAt(shape.membersAt, own);
-           GPURow row = frame.rowOf(b, b.mulI32(query, frame.stack));
-           Values kept = b.choose(
-               b.ge(key, b.i32(0)),
-               [&]() -> Values {
-                 return {
-                     classOf(row.head, row.position, row.position, key, members).must};
-               },
-               [&]() -> Values { return {b.truth(false)}; });
-           Value word = b.ballot(kept[0]);
-           b.branch(b.eq(frame.lane, b.i32(0)), [&] {
-             Value at = b.mul(b.divU(first, kWarp), kWord);
-             b.storeAt(word, b.offset(bitsOf(number, row), at), b.i32(0), kWord);
-           });
-         });
+  Value queries = b.divU(asked.rowCount, asked.stack), last = b.i32(shape.keys - 1);
+  b.loop(
+      b.toIndex(asked.warp), b.toIndex(b.mul(queries, words)), shape.warps,
+      [&](Value index) {
+        Value unit = b.toI32(index), query = b.divU(unit, words);
+        Value first = b.mul(b.remU(unit, words), kWarp);
+        Value own = b.add(place, b.min(b.add(first, asked.lane), last));
+        Value key = keyAt(own), members;
+        if (shape.severalLists())
+          members = wordAt(shape.membersAt, own);
+        GPURow row = asked.rowOf(b, b.mulI32(query, asked.stack));
+        Values kept = b.choose(
+            b.ge(key, b.i32(0)),
+            [&]() -> Values {
+              return {
+                  lists.classOf(row.head, row.position, row.position, key, members).must};
+            },
+            [&]() -> Values { return {b.truth(false)}; });
+        Value word = b.ballot(kept[0]);
+        b.branch(b.eq(asked.lane, b.i32(0)), [&] {
+          Value at = b.mul(b.divU(first, kWarp), kWord);
+          b.storeAt(word, b.offset(bitsOf(number, row), at), b.i32(0), kWord);
+        });
+      });
 }
 
 //===----------------------------------------------------------------------===//

@@ -61,6 +61,7 @@ private:
 
   mlir::Value shared(int64_t at, mlir::Value number);
   mlir::Value wordAt(int64_t at, mlir::Value number);
+  GPUFrame getAskedFrame() const;
   void markKept(Table &table, mlir::Value first, mlir::Value end);
   mlir::Value probabilityOf(Table &table, const Element &element, mlir::Value slot,
                             mlir::Value members);

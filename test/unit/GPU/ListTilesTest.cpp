@@ -38,6 +38,21 @@ TEST(GPULists, compositions) {
     checkPattern(pattern);
 }
 
+// No tiles are listed where a run lists the keys. Operands beside stay there all the
+// same, and a look into the plan brings them.
+TEST(GPULists, operandsBesideLists) {
+  KernelSpec spec;
+  spec.name = "beside";
+  spec.pattern = "segments(offsets) & listed(keys)";
+  spec.headDim = 16;
+  Compiled kernel(spec);
+  ASSERT_TRUE(kernel.get());
+  Planner planner(kernel.get(), 80);
+  Operands operands;
+  operands["offsets"] = Operand::of({1, 4}, {0, 30, 90, 100});
+  planner.compareLooks({1, 2, 1, 100, 100}, operands);
+}
+
 static constexpr std::pair<int64_t, int64_t> kLong[] = {
     {300, 300}, {900, 1100}, {1, 700}, {200, 90}};
 

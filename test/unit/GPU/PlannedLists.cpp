@@ -203,6 +203,11 @@ static Visited visitAll(const sparse_attn_plan *plan, size_t index) {
   return visited;
 }
 
+static void expectSameLooks(const sparse_attn_plan &here, const sparse_attn_plan &there) {
+  for (size_t i = 0; i < sparse_attn_plan_attention_count(&here); ++i)
+    EXPECT_EQ(visitAll(&here, i), visitAll(&there, i));
+}
+
 bool planned::listsOnDevice(const sparse_attn_plan &plan) {
   return plan.gpu->lists_tiles;
 }
@@ -258,8 +263,17 @@ void Planner::compare(const sparse_attn_shape &shape, const Operands &operands) 
       }
     }
   }
-  for (size_t i = 0; i < sparse_attn_plan_attention_count(here.get()); ++i)
-    EXPECT_EQ(visitAll(here.get(), i), visitAll(there.get(), i));
+  expectSameLooks(*here, *there);
+}
+
+void Planner::compareLooks(const sparse_attn_shape &shape, const Operands &operands) {
+  Plan here = make(shape, operands, false), there = make(shape, operands, true);
+  ASSERT_TRUE(here && there) << sparse_attn_last_error();
+  EXPECT_FALSE(listsOnDevice(*here));
+  EXPECT_TRUE(listsOnDevice(*there));
+  for (int i = 0; i < there->attention_count; ++i)
+    EXPECT_EQ(there->gpu->attentions[i].listed, nullptr);
+  expectSameLooks(*here, *there);
 }
 
 void Planner::compareErrors(const sparse_attn_shape &shape, const Operands &operands,

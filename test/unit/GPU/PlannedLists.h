@@ -72,6 +72,9 @@ public:
   Plan make(const sparse_attn_shape &shape, const Operands &operands, bool onDevice);
   /// Fails the test where the two plans differ.
   void compare(const sparse_attn_shape &shape, const Operands &operands);
+  /// The same where runs list the keys, and plans no tiles: operands stay there, and
+  /// a look into the two plans tells the same.
+  void compareLooks(const sparse_attn_shape &shape, const Operands &operands);
   /// Fails the test where the two do not fail with the same words, which hold
   /// `reason`.
   void compareErrors(const sparse_attn_shape &shape, const Operands &operands,
