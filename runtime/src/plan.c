@@ -240,7 +240,6 @@ sparse_attn_plan_create(const sparse_attn_kernel *kernel, const sparse_attn_shap
 void sparse_attn_plan_destroy(sparse_attn_plan *plan) {
   if (!plan)
     return;
-  sa_gpu_destroy(plan);
   for (int32_t i = 0; plan->views && i < plan->kernel->value_count; ++i)
     free(plan->views[i].allocated);
   /* Backwards: a shared table belongs to the first that has it. */
@@ -254,6 +253,7 @@ void sparse_attn_plan_destroy(sparse_attn_plan *plan) {
     sa_table_destroy(&attention->table);
   }
   sa_release_encodings(plan);
+  sa_gpu_destroy(plan); /* has the attentions' code for its device, which they name */
   free(plan->attentions);
   free(plan->views);
   free(plan->values);
