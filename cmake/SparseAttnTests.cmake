@@ -9,7 +9,7 @@
 # can run side by side. A folder without tests registers nothing.
 function(sparse_attn_lit_suite folder)
   cmake_parse_arguments(ARG "" "LABEL;SHARDS;TIMEOUT" "" ${ARGN})
-  foreach(default LABEL:fast SHARDS:1 TIMEOUT:600)
+  foreach(default LABEL:fast SHARDS:1 TIMEOUT:1200)
     string(REPLACE ":" ";" default ${default})
     list(POP_FRONT default key value)
     if(NOT ARG_${key})
@@ -54,7 +54,7 @@ function(sparse_attn_unit_test name)
   endif()
   # The discovery has time on a machine that is busy compiling.
   gtest_discover_tests(${name} TEST_PREFIX "unit/${name}/" DISCOVERY_TIMEOUT 120
-                       PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
+                       PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 1200)
 endfunction()
 
 # sparse_attn_python_test(NAME SCRIPT [LABEL fast|full] [ARGS arguments...])
@@ -68,7 +68,7 @@ function(sparse_attn_python_test name script)
   endif()
   add_test(NAME "python/${name}"
            COMMAND "${SPARSE_ATTN_PYTHON}" "${CMAKE_CURRENT_SOURCE_DIR}/${script}" ${ARG_ARGS})
-  set_tests_properties("python/${name}" PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 900
+  set_tests_properties("python/${name}" PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 1800
     ENVIRONMENT_MODIFICATION "PATH=path_list_prepend:${PROJECT_BINARY_DIR}/bin")
 endfunction()
 
@@ -81,6 +81,6 @@ function(sparse_attn_page_test page)
            COMMAND "${SPARSE_ATTN_PYTHON}" "${PROJECT_SOURCE_DIR}/test/DocsTest/run.py"
                    --source "${PROJECT_SOURCE_DIR}"
                    --copy "${PROJECT_BINARY_DIR}/test/pages/${copy}" "${page}")
-  set_tests_properties("docs/${page}" PROPERTIES LABELS full TIMEOUT 900
+  set_tests_properties("docs/${page}" PROPERTIES LABELS full TIMEOUT 1800
     ENVIRONMENT_MODIFICATION "PATH=path_list_prepend:${PROJECT_BINARY_DIR}/bin")
 endfunction()
