@@ -19,8 +19,8 @@ typedef struct fake_launch {
   const char *name; /* of the kernel */
   unsigned blocks, threads, shared_bytes;
   void *stream;
-  int context; /* device of the current one */
-  char arguments[640];
+  char arguments[640]; /* aligned as sa_gpu_args is */
+  int context;         /* device of the current one */
 } fake_launch;
 
 typedef struct fake_cuda {

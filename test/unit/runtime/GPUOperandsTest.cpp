@@ -10,7 +10,7 @@
 using namespace mock;
 
 TEST_F(GPU, LayoutOperandsHereOrThere) {
-  GPUKernel kernel({{"offsets", {0}}});
+  GPUKernel kernel(GPUKernel::Operands{{"offsets", {0}}});
   sparse_attn_shape shape = {1, 2, 1, 32, 32};
   for (DLDevice device : {DLDevice{kDLCPU, 0}, DLDevice{kDLCUDA, 1}}) {
     auto offsets = Tensor::of({4}, std::vector<int32_t>{3, 5, 7, 11});
@@ -28,7 +28,7 @@ TEST_F(GPU, LayoutOperandsHereOrThere) {
 
 // Kernels do nothing here, so that all lists are empty.
 TEST_F(GPU, ListsOfOperandsThatAreThere) {
-  GPUKernel kernel({{"offsets", {0}}});
+  GPUKernel kernel(GPUKernel::Operands{{"offsets", {0}}});
   kernel.planThere({kernel.kernel.makeCheck(SA_CHECK_OFFSETS, {3}, {}, "segments")});
   sparse_attn_shape shape = {2, 2, 1, 70, 4096};
   constexpr int kOffsets = 2000;
@@ -99,7 +99,7 @@ TEST_F(GPU, ListsOfOperandsThatAreThere) {
 // Copies of operands have no gaps: rows are copied at once where none reaches into the
 // next.
 TEST_F(GPU, OperandsWithGaps) {
-  GPUKernel kernel({{"offsets", {0, 0, 0}}});
+  GPUKernel kernel(GPUKernel::Operands{{"offsets", {0, 0, 0}}});
   kernel.planThere({kernel.kernel.makeCheck(SA_CHECK_OFFSETS, {3}, {}, "segments")});
   sparse_attn_shape shape = {1, 2, 1, 32, 32};
   std::vector<int32_t> values(100);
@@ -195,7 +195,7 @@ TEST_F(GPU, TablesOfGraphs) {
 
 // Where a step is to be chosen, tiles are counted with both, and brought at once.
 TEST_F(GPU, StepsOfMasksThatAreThere) {
-  GPUKernel kernel({{"offsets", {0}}});
+  GPUKernel kernel(GPUKernel::Operands{{"offsets", {0}}});
   kernel.kernel.attentions.front().code.period = 4;
   kernel.planThere({kernel.kernel.makeCheck(SA_CHECK_OFFSETS, {3}, {}, "segments")});
   sparse_attn_shape shape = {2, 2, 1, 70, 4096};

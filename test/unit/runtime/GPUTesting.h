@@ -47,9 +47,10 @@ struct GPUKernel {
     const char *name;
     std::vector<int32_t> axes;
   };
+  using Operands = std::vector<Layout>;
 
   /// With layout operands from value 3 on, or an operand of the run.
-  explicit GPUKernel(const std::vector<Layout> &operands = {}, bool list = false) {
+  explicit GPUKernel(const Operands &operands = {}, bool list = false) {
     kernel.addQKV(2, 2);
     for (const Layout &operand : operands)
       kernel.layout(operand.name, operand.axes);
